@@ -1,0 +1,144 @@
+//! Address space and the memory behind it.
+
+use core::ffi::CStr;
+use core::ptr::NonNull;
+
+/// Bytes of a page on the machine the program runs on (4 KiB, 16 KiB or 64 KiB).
+pub fn page_size() -> usize {
+    // SAFETY: getauxval reads a table the kernel left on the stack.
+    match unsafe { libc::getauxval(libc::AT_PAGESZ) } {
+        0 => 4096,
+        size => size as usize,
+    }
+}
+
+fn new_mapping(len: usize, protection: i32) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
+    let p = unsafe { libc::mmap(core::ptr::null_mut(), len, protection, flags, -1, 0) };
+    if p == libc::MAP_FAILED {
+        return None;
+    }
+    // Whole mappings are exposed here, once: `AddressMap` turns addresses back into pointers.
+    let _ = p.expose_provenance();
+    NonNull::new(p.cast())
+}
+
+/// A mapping of `len` bytes whose address is a multiple of `align` (a power of two of at least a page):
+/// maps more and trims both ends.
+fn aligned_mapping(len: usize, align: usize, protection: i32) -> Option<NonNull<u8>> {
+    let first = new_mapping(len, protection)?;
+    if first.addr().get() & (align - 1) == 0 {
+        return Some(first);
+    }
+    // SAFETY: just mapped, nobody knows it.
+    unsafe { unmap(first, len) };
+    let wide_len = len.checked_add(align)?.checked_sub(page_size())?;
+    let wide = new_mapping(wide_len, protection)?;
+    let head = wide.addr().get().wrapping_neg() & (align - 1);
+    // SAFETY: `head <= align - page`, so the aligned part ends inside the wide mapping.
+    let start = unsafe { wide.add(head) };
+    // A failed trim leaves address space unused, nothing worse.
+    // SAFETY: both ends lie in the wide mapping and outside the part handed out.
+    unsafe {
+        if head > 0 {
+            unmap(wide, head);
+        }
+        let tail = wide_len - head - len;
+        if tail > 0 {
+            unmap(start.add(len), tail);
+        }
+    }
+    Some(start)
+}
+
+/// Gets `len` bytes of address space without memory, at a multiple of `align`.
+pub fn reserve(len: usize, align: usize) -> Option<NonNull<u8>> {
+    aligned_mapping(len, align, libc::PROT_NONE)
+}
+
+/// Gets `len` bytes of zeroed memory at a multiple of `align`.
+pub fn map(len: usize, align: usize) -> Option<NonNull<u8>> {
+    aligned_mapping(len, align, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Makes reserved pages readable and writable; they read as zero. False when memory is out.
+///
+/// # Safety
+/// `start` and `len` lie in one reservation.
+pub unsafe fn commit(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: the pages are ours by the caller's word.
+    unsafe {
+        libc::mprotect(
+            start.as_ptr().cast(),
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+        ) == 0
+    }
+}
+
+/// Gives addresses and memory back. False (and nothing changed) when the kernel refuses, as it does
+/// when the hole would split one mapping too many.
+///
+/// # Safety
+/// The range is mapped by this module, and nothing in it is used any more.
+pub unsafe fn unmap(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: unused by the caller's word.
+    unsafe { libc::munmap(start.as_ptr().cast(), len) == 0 }
+}
+
+/// Gives memory back and keeps the addresses. True when the pages are known to read as zero now.
+///
+/// # Safety
+/// The range is committed, and no live data is in it.
+pub unsafe fn purge(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: no live data by the caller's word.
+    unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Lengthens or shortens a mapping where it stands.
+///
+/// # Safety
+/// `start..start + old_len` is a whole mapping of [`map`]'s; when shortening, the tail is unused.
+pub unsafe fn grow(start: NonNull<u8>, old_len: usize, new_len: usize) -> bool {
+    // SAFETY: without MREMAP_MAYMOVE the mapping stays where it is or the call fails.
+    unsafe { libc::mremap(start.as_ptr().cast(), old_len, new_len, 0) != libc::MAP_FAILED }
+}
+
+/// Moves a mapping, longer or not, onto addresses reserved for it; the contents travel by page table.
+/// On failure the reservation may be gone, the old mapping is untouched.
+///
+/// # Safety
+/// As [`grow`]; `target..target + new_len` is a reservation nobody uses.
+pub unsafe fn relocate(
+    start: NonNull<u8>,
+    old_len: usize,
+    new_len: usize,
+    target: NonNull<u8>,
+) -> bool {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    let to: *mut libc::c_void = target.as_ptr().cast();
+    // SAFETY: both ranges are ours by the caller's word.
+    unsafe { libc::mremap(start.as_ptr().cast(), old_len, new_len, flags, to) != libc::MAP_FAILED }
+}
+
+/// Names a mapping in `/proc/PID/maps`, on kernels that can.
+///
+/// # Safety
+/// The range is mapped.
+pub unsafe fn label(start: NonNull<u8>, len: usize, name: &'static CStr) {
+    const PR_SET_VMA: i32 = 0x5356_4d41;
+    const PR_SET_VMA_ANON_NAME: usize = 0;
+    let saved = super::errno();
+    // SAFETY: names only; an old kernel answers EINVAL.
+    unsafe {
+        libc::prctl(
+            PR_SET_VMA,
+            PR_SET_VMA_ANON_NAME,
+            start.as_ptr(),
+            len,
+            name.as_ptr(),
+        )
+    };
+    super::set_errno(saved);
+}

@@ -1,0 +1,167 @@
+//! The process: its processors, clock, environment, fork, and symbols.
+
+use core::ffi::{CStr, c_void};
+
+/// This thread's `errno`.
+pub fn errno() -> i32 {
+    // SAFETY: the C library's thread-local integer.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets this thread's `errno`.
+pub fn set_errno(value: i32) {
+    // SAFETY: the C library's thread-local integer.
+    unsafe { *libc::__errno_location() = value }
+}
+
+/// Runs `f` and puts `errno` back, as `free` and a successful `malloc` promise.
+#[inline]
+pub fn keep_errno<R>(f: impl FnOnce() -> R) -> R {
+    let saved = errno();
+    let result = f();
+    set_errno(saved);
+    result
+}
+
+/// This process's number.
+pub fn pid() -> u32 {
+    // SAFETY: no conditions.
+    unsafe { libc::getpid() as u32 }
+}
+
+/// Processors this process may run on, at least one.
+pub fn cpus() -> usize {
+    // SAFETY: the set is plain data of the stated size.
+    unsafe {
+        let mut set = core::mem::zeroed::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) == 0 {
+            return (libc::CPU_COUNT(&set) as usize).max(1);
+        }
+    }
+    1
+}
+
+/// Milliseconds of a clock that only goes forward, to about 4 ms.
+pub fn now_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place to write; answered from the vdso.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// Eight bytes the kernel gave this process at random when it started.
+pub fn random() -> u64 {
+    // SAFETY: AT_RANDOM is the address of 16 bytes on the stack, or 0.
+    unsafe {
+        let bytes = libc::getauxval(libc::AT_RANDOM);
+        if bytes == 0 {
+            return now_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(pid());
+        }
+        // The second half: the C library uses the first for its stack guard.
+        core::ptr::with_exposed_provenance::<u64>(bytes as usize + 8).read_unaligned()
+    }
+}
+
+/// Whether the program runs with more rights than its user: then the environment is not to be trusted.
+pub fn is_privileged() -> bool {
+    // SAFETY: reads the kernel's table.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The value of an environment variable.
+pub fn environment(name: &CStr) -> Option<&'static CStr> {
+    unsafe extern "C" {
+        static environ: *const *const core::ffi::c_char;
+    }
+    // SAFETY: called while the process starts, before other threads could change the environment; read
+    // directly because getenv is not ours to call before the C library is initialised.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            let bytes = CStr::from_ptr(*entry).to_bytes_with_nul();
+            let name = name.to_bytes();
+            if bytes.len() > name.len() && bytes.starts_with(name) && bytes[name.len()] == b'=' {
+                return Some(CStr::from_ptr((*entry).add(name.len() + 1)));
+            }
+            entry = entry.add(1);
+        }
+    }
+    None
+}
+
+/// Registers what runs before fork, and after it in parent and child. May allocate; hold no lock.
+pub fn on_fork(
+    before: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> bool {
+    // SAFETY: the functions stay mapped: the library is never unloaded.
+    unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) == 0 }
+}
+
+/// The next definition of `name` after this library in link order. Takes the loader's lock and may
+/// allocate; hold no lock.
+pub fn next_symbol(name: &CStr) -> Option<core::ptr::NonNull<c_void>> {
+    // SAFETY: `name` ends in a nul.
+    core::ptr::NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) })
+}
+
+/// The definition of `name` that the program itself would find. As [`next_symbol`] otherwise.
+pub fn default_symbol(name: &CStr) -> Option<core::ptr::NonNull<c_void>> {
+    // SAFETY: `name` ends in a nul.
+    core::ptr::NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
+}
+
+/// Replaces the file `path` by `text`. False when it cannot be written whole.
+pub fn write_file(path: &CStr, text: &[u8]) -> bool {
+    // SAFETY: plain system calls on a descriptor of our own.
+    unsafe {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let file = libc::open(path.as_ptr(), flags, 0o600);
+        if file < 0 {
+            return false;
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let n = libc::write(file, rest.as_ptr().cast(), rest.len());
+            if n <= 0 {
+                libc::close(file);
+                return false;
+            }
+            rest = &rest[n as usize..];
+        }
+        libc::close(file) == 0
+    }
+}
+
+/// Runs `hook` when the process ends by `exit` or by returning from `main`. May allocate; hold no lock.
+pub fn at_exit(hook: extern "C" fn()) -> bool {
+    // SAFETY: the hook stays mapped: the library is never unloaded.
+    unsafe { libc::atexit(hook) == 0 }
+}
+
+/// Writes `text` to standard error.
+pub fn write_error(text: &[u8]) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        // SAFETY: plain write; a closed descriptor is the user's choice.
+        let n = unsafe { libc::write(2, rest.as_ptr().cast(), rest.len()) };
+        if n <= 0 {
+            return;
+        }
+        rest = &rest[n as usize..];
+    }
+}
+
+/// Sleeps.
+pub fn sleep_ms(ms: u64) {
+    let time = libc::timespec {
+        tv_sec: (ms / 1000) as libc::time_t,
+        tv_nsec: ((ms % 1000) * 1_000_000) as libc::c_long,
+    };
+    // SAFETY: `time` is valid; an early return is harmless.
+    unsafe { libc::nanosleep(&time, core::ptr::null_mut()) };
+}

@@ -1,0 +1,59 @@
+//! Messages, made on the stack and written with one system call.
+
+use core::fmt::{self, Write};
+
+/// A text of at most `N` bytes; what does not fit is cut.
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// An empty text.
+    pub const fn new() -> Self {
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
+    }
+
+    /// What was written so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let n = s.len().min(N - self.len);
+        self.bytes[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
+        self.len += n;
+        Ok(())
+    }
+}
+
+/// Writes one line to standard error: `pymalloc: ` and `message`. Neither allocates nor locks.
+pub fn say(message: fmt::Arguments<'_>) {
+    let mut text = Text::<512>::new();
+    let _ = text.write_str("pymalloc: ");
+    let _ = text.write_fmt(message);
+    let _ = text.write_str("\n");
+    let bytes = text.as_bytes();
+    // SAFETY: plain write from this stack; a closed descriptor is the user's choice.
+    unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Reports corruption in one line and aborts. Neither allocates, unwinds nor locks.
+#[cold]
+#[inline(never)]
+pub fn fatal(message: fmt::Arguments<'_>) -> ! {
+    say(message);
+    // SAFETY: ends the process.
+    unsafe { libc::abort() }
+}

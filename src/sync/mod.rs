@@ -1,0 +1,42 @@
+//! L0: the only door to atomics, cells and locks.
+//!
+//! Everything above imports these names; nothing else in the crate names `core::sync`, `spin` or
+//! `loom`. Built for users they are `core` and `spin`; built by `loom-tests/` (which includes this very
+//! folder by path and sets `cfg(loom)`) they are loom's, so a model runs the file that ships.
+
+mod cell;
+mod lock;
+
+pub use cell::SharedCell;
+pub use lock::{Lock, Locked, Park};
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(loom)]
+pub use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+/// Tells the processor (or loom's scheduler) that this thread is waiting for another.
+pub fn spin_hint() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+/// Declares functions that are `const` in a shipped build and plain under loom, whose atomics have no
+/// const constructor.
+macro_rules! const_unless_loom {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block)*) => {
+        $(
+            #[cfg(not(loom))]
+            $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $ret $body
+            #[cfg(loom)]
+            $(#[$meta])* $vis fn $name($($arg: $ty),*) -> $ret $body
+        )*
+    };
+}
+pub(crate) use const_unless_loom;
