@@ -1,0 +1,220 @@
+//! From any address to what is there: the ownership test of every free.
+//!
+//! ```text
+//! address:  | 0 (17) | root (15) | pool (18)        | in pool (10) | 0 (4) |
+//!                        |          |
+//!           root[..] -> leaf: labels[pool]: u8      one per 16 KiB: list index of its class, or 0
+//!                             slots[pool / 64]      one per 1 MiB: who owns it
+//! ```
+//!
+//! A label of 0 means "ask the slow path": foreign, huge, private or free. Because the address is rotated
+//! right by 4 before the range test, a misaligned pointer fails that one test, too.
+//! CPython asks a radix tree of arenas (3.10+, `arena_map_is_used`); this one answers by pool, which is
+//! as good, since no block lies outside a pool, and gives the class without reading the pool.
+//!
+//! Invariants:
+//! * I1 a leaf, once published, stays for ever; so does its address range's meaning.
+//! * I2 a label changes only under the lock of the heap that owns the pool, and only while no block of
+//!   the pool is live. Whoever holds a live block therefore reads its label without synchronisation:
+//!   handing the block over ordered the label before it.
+//! * I3 a slot's owner is set before the first block in it is handed out and cleared after the last came
+//!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
+
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use core::ptr::NonNull;
+use static_assertions::const_assert;
+
+/// Address bits of user space on x86-64 and aarch64 (the kernel gives more only to who asks for it).
+const ADDRESS_BITS: u32 = 47;
+const LEAF_BITS: u32 = 32;
+const ROOT: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
+const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
+/// Low bits that are 0 in an aligned block's address.
+const ALIGN_BITS: u32 = 4;
+
+const_assert!(1 << ALIGN_BITS == super::size_class::ALIGNMENT);
+
+/// Index of a thread list: 0 for none, else a class's index and 1.
+pub type Label = u8;
+
+/// The label of a class.
+#[inline]
+pub const fn label_of(class: SizeClass) -> Label {
+    class.index() as u8 + 1
+}
+
+/// The class of a nonzero label.
+#[inline]
+pub const fn class_of(label: Label) -> Option<SizeClass> {
+    match label {
+        0 => None,
+        label => Some(SizeClass::new(label as usize - 1)),
+    }
+}
+
+/// Who owns a 1 MiB slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// Not ours, or given back.
+    Nobody,
+    /// An arena; its descriptor is at the slot's address.
+    Arena,
+    /// An arena of a first-class heap, whose blocks enter no thread's list.
+    PrivateArena,
+    /// A huge block begins here; its descriptor's address.
+    Huge(usize),
+}
+
+/// What is known of one 1 MiB slot. The links belong to `Extents`, under its lock.
+pub struct Slot {
+    owner: AtomicUsize,
+    pub(super) next: AtomicUsize,
+    pub(super) prev: AtomicUsize,
+    /// Free and dirty: epoch of its release and dirty pools. Free and clean: 1 if known to be zero.
+    pub(super) note: AtomicUsize,
+}
+
+const NOBODY: usize = 0;
+const ARENA: usize = 1;
+const PRIVATE_ARENA: usize = 2;
+
+/// 4 GiB of address space.
+pub struct Leaf {
+    labels: [AtomicU8; LEAF_POOLS],
+    slots: [Slot; LEAF_SLOTS],
+}
+
+/// The map of all address space.
+pub struct AddressMap {
+    root: [AtomicPtr<Leaf>; ROOT],
+}
+
+impl Default for AddressMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AddressMap {
+    /// Bytes of the root.
+    pub const ROOT_BYTES: usize = size_of::<Self>();
+    /// Bytes of a leaf.
+    pub const LEAF_BYTES: usize = size_of::<Leaf>();
+
+    /// A map that owns nothing.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self {
+            root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+        }
+    }
+
+    /// The label at `addr`: nonzero for a 16-aligned address in a pool whose blocks may enter a list.
+    #[inline]
+    pub fn label(&self, addr: usize) -> Label {
+        let rotated = addr.rotate_right(ALIGN_BITS);
+        if rotated >= 1 << (ADDRESS_BITS - ALIGN_BITS) {
+            return 0;
+        }
+        // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
+        let leaf = self.root[rotated >> (LEAF_BITS - ALIGN_BITS)].load(Ordering::Acquire);
+        // SAFETY: leaves live for ever (I1).
+        let Some(leaf) = (unsafe { leaf.as_ref() }) else {
+            return 0;
+        };
+        let pool = (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS;
+        // Relaxed: I2.
+        leaf.labels[pool].load(Ordering::Relaxed)
+    }
+
+    fn leaf(&self, addr: usize) -> Option<&Leaf> {
+        let leaf = self.root.get(addr >> LEAF_BITS)?.load(Ordering::Acquire);
+        // SAFETY: leaves live for ever (I1).
+        unsafe { leaf.as_ref() }
+    }
+
+    /// The slot `addr` lies in, if its range is covered.
+    pub fn slot(&self, addr: usize) -> Option<&Slot> {
+        Some(&self.leaf(addr)?.slots[(addr / ARENA_BYTES) % LEAF_SLOTS])
+    }
+
+    /// Who owns the slot `addr` lies in.
+    pub fn owner(&self, addr: usize) -> Owner {
+        self.slot(addr).map_or(Owner::Nobody, Slot::owner)
+    }
+
+    /// Makes leaves for `len` bytes from `start` on, from zeroed memory that `memory` gives and that is
+    /// never taken back. False when it gives none, or the range lies above [`ADDRESS_BITS`].
+    pub fn cover(
+        &self,
+        start: NonNull<u8>,
+        len: usize,
+        mut memory: impl FnMut() -> Option<NonNull<u8>>,
+    ) -> bool {
+        let first = start.addr().get() >> LEAF_BITS;
+        let last = (start.addr().get() + len - 1) >> LEAF_BITS;
+        for index in first..=last {
+            let Some(entry) = self.root.get(index) else {
+                return false;
+            };
+            if !entry.load(Ordering::Acquire).is_null() {
+                continue;
+            }
+            let Some(leaf) = memory() else { return false };
+            // Release: publishes the leaf's zeros. Only the holder of the extents' lock covers, so
+            // nobody else stored meanwhile.
+            entry.store(leaf.cast().as_ptr(), Ordering::Release);
+        }
+        true
+    }
+
+    /// Labels the `span` pools from `first` on.
+    pub fn set_labels(&self, first: NonNull<u8>, span: usize, label: Label) {
+        let start = first.addr().get();
+        let Some(leaf) = self.leaf(start) else { return };
+        let index = (start / POOL_BYTES) % LEAF_POOLS;
+        // An arena never crosses a leaf: both are aligned powers of two.
+        for entry in &leaf.labels[index..index + span] {
+            // Relaxed: I2.
+            entry.store(label, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of leaves made so far.
+    pub fn n_leaves(&self) -> usize {
+        self.root
+            .iter()
+            .filter(|leaf| !leaf.load(Ordering::Relaxed).is_null())
+            .count()
+    }
+}
+
+impl Slot {
+    /// Who owns it.
+    pub fn owner(&self) -> Owner {
+        // Acquire: pairs with `set_owner`, so that a descriptor found here is written.
+        match self.owner.load(Ordering::Acquire) {
+            NOBODY => Owner::Nobody,
+            ARENA => Owner::Arena,
+            PRIVATE_ARENA => Owner::PrivateArena,
+            descriptor => Owner::Huge(descriptor),
+        }
+    }
+
+    /// Names its owner.
+    pub fn set_owner(&self, owner: Owner) {
+        // Release: publishes the descriptor.
+        self.owner.store(Self::encode(owner), Ordering::Release);
+    }
+
+    fn encode(owner: Owner) -> usize {
+        match owner {
+            Owner::Nobody => NOBODY,
+            Owner::Arena => ARENA,
+            Owner::PrivateArena => PRIVATE_ARENA,
+            Owner::Huge(descriptor) => descriptor,
+        }
+    }
+}

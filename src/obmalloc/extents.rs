@@ -1,0 +1,396 @@
+//! Address space: large reservations, cut into 1 MiB slots for arenas.
+//!
+//! ```text
+//! extent: | slot | slot | slot | … reserved, no memory …        |
+//!          committed one by one  ^ bump                     end ^
+//! ```
+//!
+//! | slot | memory | where |
+//! |---|---|---|
+//! | in use | yes | its owner's |
+//! | dirty | yes | the queue, oldest first; reused newest first |
+//! | clean | no (given back) | the stack |
+//! | reserved | none yet | above `bump` |
+//!
+//! Nothing is ever unmapped: memory goes back by purge, which splits no mapping, so the number of
+//! mappings stays small (the kernel allows 65,530) and any address once ours stays ours.
+//!
+//! Invariants:
+//! * I1 a slot is in one place of the table above.
+//! * I2 a slot is purged while it is in none: taken out of the queue under the lock, purged without it,
+//!   put on the stack under it. Nobody can reuse it meanwhile.
+//! * I3 `dirty_pools` counts the pools with memory of all dirty slots.
+
+use super::address_map::{AddressMap, Owner, Slot, label_of};
+use super::arena::{Arena, ArenaMemory};
+use super::engine::Backing;
+use super::size_class::{ARENA_BYTES, SizeClass};
+use crate::os::{self, Lock};
+use crate::sync::{AtomicUsize, Ordering, SharedCell};
+use core::ptr::NonNull;
+
+/// First reservation, and the largest one, in bytes.
+const FIRST_EXTENT: usize = 64 * ARENA_BYTES;
+const LARGEST_EXTENT: usize = 4096 * ARENA_BYTES;
+
+/// The process's arena slots.
+pub struct Extents {
+    map: &'static AddressMap,
+    lock: Lock,
+    state: SharedCell<State>,
+    /// Mapped bytes now and at most, whoever mapped them; pools in dirty slots. Written under some
+    /// lock, read for reports and decisions that tolerate any order: Relaxed throughout.
+    mapped: AtomicUsize,
+    mapped_high: AtomicUsize,
+    dirty_pools: AtomicUsize,
+}
+
+struct State {
+    /// Next never-used slot and the end of its extent.
+    bump: usize,
+    end: usize,
+    next_extent: usize,
+    /// Ends of the queue of dirty slots and top of the stack of clean ones; 0 for none.
+    dirty_first: usize,
+    dirty_last: usize,
+    clean: usize,
+}
+
+/// What a slot comes with.
+struct SlotMemory {
+    base: NonNull<u8>,
+    zeroed: bool,
+}
+
+/// Counts of the extents.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExtentCounts {
+    /// Bytes readable and writable now: arenas, huge blocks, tables.
+    pub mapped_bytes: usize,
+    /// The most that ever was.
+    pub mapped_bytes_high: usize,
+}
+
+impl Extents {
+    /// No extents; arenas will be entered in `map`.
+    #[cfg(not(loom))]
+    pub const fn new(map: &'static AddressMap) -> Self {
+        let state = State {
+            bump: 0,
+            end: 0,
+            next_extent: FIRST_EXTENT,
+            dirty_first: 0,
+            dirty_last: 0,
+            clean: 0,
+        };
+        Self {
+            map,
+            lock: Lock::new(),
+            state: SharedCell::new(state),
+            mapped: AtomicUsize::new(0),
+            mapped_high: AtomicUsize::new(0),
+            dirty_pools: AtomicUsize::new(0),
+        }
+    }
+
+    /// The lock: for fork.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// The map its arenas are entered in.
+    pub fn map(&self) -> &'static AddressMap {
+        self.map
+    }
+
+    /// Pools with memory in slots that wait for reuse or purge.
+    pub fn dirty_pools(&self) -> usize {
+        self.dirty_pools.load(Ordering::Relaxed)
+    }
+
+    /// Counts for reports.
+    pub fn counts(&self) -> ExtentCounts {
+        ExtentCounts {
+            mapped_bytes: self.mapped.load(Ordering::Relaxed),
+            mapped_bytes_high: self.mapped_high.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes that `len` bytes more are mapped.
+    pub fn note_mapped(&self, len: usize) {
+        let now = self.mapped.fetch_add(len, Ordering::Relaxed) + len;
+        self.mapped_high.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Notes that `len` bytes were given back.
+    pub fn note_unmapped(&self, len: usize) {
+        self.mapped.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// Makes the map able to hold `len` bytes from `start` on.
+    pub fn cover(&self, start: NonNull<u8>, len: usize) -> bool {
+        let _locked = self.lock.lock();
+        self.cover_locked(start, len)
+    }
+
+    fn cover_locked(&self, start: NonNull<u8>, len: usize) -> bool {
+        self.map.cover(start, len, || {
+            os::map(AddressMap::LEAF_BYTES, os::page_size())
+        })
+    }
+
+    /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
+    fn obtain(&self) -> Option<SlotMemory> {
+        let _locked = self.lock.lock();
+        // SAFETY: the lock is held.
+        unsafe { self.state.with_mut(|state| self.obtain_locked(state)) }
+    }
+
+    fn obtain_locked(&self, state: &mut State) -> Option<SlotMemory> {
+        if state.dirty_last != 0 {
+            let addr = state.dirty_last;
+            let note = self.unlink_dirty(state, addr);
+            self.dirty_pools
+                .fetch_sub(note & DIRTY_MASK, Ordering::Relaxed);
+            return Some(SlotMemory {
+                base: at(addr),
+                zeroed: false,
+            });
+        }
+        if state.clean != 0 {
+            let addr = state.clean;
+            let slot = self.slot(addr);
+            state.clean = slot.next.load(Ordering::Relaxed);
+            let zeroed = slot.note.load(Ordering::Relaxed) == CLEAN_ZERO;
+            self.note_mapped(ARENA_BYTES);
+            return Some(SlotMemory {
+                base: at(addr),
+                zeroed,
+            });
+        }
+        let base = self.carve(state, 1)?;
+        Some(SlotMemory { base, zeroed: true })
+    }
+
+    /// `n` adjacent slots of zeroed memory that were never used.
+    pub fn carve_many(&self, n: usize) -> Option<NonNull<u8>> {
+        let _locked = self.lock.lock();
+        // SAFETY: the lock is held.
+        unsafe { self.state.with_mut(|state| self.carve(state, n)) }
+    }
+
+    fn carve(&self, state: &mut State, n: usize) -> Option<NonNull<u8>> {
+        let len = n.checked_mul(ARENA_BYTES)?;
+        if state.end - state.bump < len && !self.extend(state, len) {
+            return None;
+        }
+        let base = at(state.bump);
+        // SAFETY: reserved by `extend`, and above `bump`, so nobody uses it.
+        if !unsafe { os::commit(base, len) } {
+            return None;
+        }
+        // SAFETY: committed just now.
+        unsafe { os::label(base, len, c"pymalloc") };
+        state.bump += len;
+        self.note_mapped(len);
+        Some(base)
+    }
+
+    /// Reserves a new extent of at least `len` bytes; what is left of the old one is put on the stack
+    /// of clean slots only if it has memory, which it has not: it stays reserved and unused.
+    fn extend(&self, state: &mut State, len: usize) -> bool {
+        let mut size = state.next_extent.max(len);
+        loop {
+            if let Some(base) = os::reserve(size, ARENA_BYTES) {
+                if !self.cover_locked(base, size) {
+                    // SAFETY: reserved just now.
+                    unsafe { os::unmap(base, size) };
+                    return false;
+                }
+                state.bump = base.addr().get();
+                state.end = state.bump + size;
+                state.next_extent = (size * 2).min(LARGEST_EXTENT);
+                return true;
+            }
+            if size == len {
+                return false;
+            }
+            size = (size / 2).next_multiple_of(ARENA_BYTES).max(len);
+        }
+    }
+
+    fn slot(&self, addr: usize) -> &'static Slot {
+        self.map
+            .slot(addr)
+            .expect("slots of extents are covered by the map")
+    }
+
+    /// Takes a dirty slot back: `n_pools` of it hold memory.
+    fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
+        let _locked = self.lock.lock();
+        let slot = self.slot(addr);
+        // SAFETY: the lock is held.
+        unsafe {
+            self.state.with_mut(|state| {
+                slot.next.store(0, Ordering::Relaxed);
+                slot.prev.store(state.dirty_last, Ordering::Relaxed);
+                slot.note
+                    .store((epoch as usize) << DIRTY_BITS | n_pools, Ordering::Relaxed);
+                match state.dirty_last {
+                    0 => state.dirty_first = addr,
+                    last => self.slot(last).next.store(addr, Ordering::Relaxed),
+                }
+                state.dirty_last = addr;
+            });
+        }
+        self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
+    }
+
+    /// Takes a slot out of the dirty queue; its note.
+    fn unlink_dirty(&self, state: &mut State, addr: usize) -> usize {
+        let slot = self.slot(addr);
+        let (next, prev) = (
+            slot.next.load(Ordering::Relaxed),
+            slot.prev.load(Ordering::Relaxed),
+        );
+        match prev {
+            0 => state.dirty_first = next,
+            prev => self.slot(prev).next.store(next, Ordering::Relaxed),
+        }
+        match next {
+            0 => state.dirty_last = prev,
+            next => self.slot(next).prev.store(prev, Ordering::Relaxed),
+        }
+        slot.note.load(Ordering::Relaxed)
+    }
+
+    /// Purges dirty slots released at or before epoch `until`, oldest first, until `n_pools` pools are
+    /// done or none is left. Returns the number of pools purged.
+    pub fn purge(&self, until: u32, n_pools: u64) -> u64 {
+        let mut done = 0;
+        while done < n_pools {
+            let Some((addr, n)) = self.take_oldest(until) else {
+                break;
+            };
+            // SAFETY: a slot out of every list is ours alone (I2).
+            let zeroed = unsafe { os::purge(at(addr), ARENA_BYTES) };
+            self.put_clean(addr, zeroed);
+            done += n as u64;
+        }
+        done
+    }
+
+    fn take_oldest(&self, until: u32) -> Option<(usize, usize)> {
+        let _locked = self.lock.lock();
+        // SAFETY: the lock is held.
+        unsafe {
+            self.state.with_mut(|state| {
+                let addr = state.dirty_first;
+                if addr == 0 {
+                    return None;
+                }
+                let note = self.slot(addr).note.load(Ordering::Relaxed);
+                let age = until.wrapping_sub((note >> DIRTY_BITS) as u32) as i32;
+                if age < 0 {
+                    return None;
+                }
+                self.unlink_dirty(state, addr);
+                self.dirty_pools
+                    .fetch_sub(note & DIRTY_MASK, Ordering::Relaxed);
+                Some((addr, note & DIRTY_MASK))
+            })
+        }
+    }
+
+    /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
+    pub fn put_clean(&self, addr: usize, zeroed: bool) {
+        let _locked = self.lock.lock();
+        let slot = self.slot(addr);
+        slot.note.store(
+            if zeroed { CLEAN_ZERO } else { CLEAN_DIRTY },
+            Ordering::Relaxed,
+        );
+        // SAFETY: the lock is held.
+        unsafe {
+            self.state.with_mut(|state| {
+                slot.next.store(state.clean, Ordering::Relaxed);
+                state.clean = addr;
+            });
+        }
+        self.note_unmapped(ARENA_BYTES);
+    }
+}
+
+const DIRTY_BITS: u32 = 8;
+const DIRTY_MASK: usize = (1 << DIRTY_BITS) - 1;
+const CLEAN_ZERO: usize = 1;
+const CLEAN_DIRTY: usize = 0;
+
+/// The slot at `addr`, whose mapping was exposed when it was made.
+fn at(addr: usize) -> NonNull<u8> {
+    debug_assert!(addr != 0);
+    // SAFETY: callers pass slots' addresses, never 0.
+    unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
+}
+
+/// A heap's view of the extents: arenas named as its own.
+pub struct HeapBacking {
+    extents: &'static Extents,
+    /// Written into each arena (see [`Arena::home`]).
+    home: usize,
+    /// Whether its blocks may enter thread lists.
+    shared: bool,
+    /// Now, in purge epochs; stamps the arenas it gives back.
+    pub epoch: u32,
+}
+
+impl HeapBacking {
+    /// A view for the heap at `home`; `shared` when its blocks may enter thread lists.
+    pub const fn new(extents: &'static Extents, home: usize, shared: bool) -> Self {
+        Self {
+            extents,
+            home,
+            shared,
+            epoch: 0,
+        }
+    }
+
+    /// Names the heap, once its address is known and before it has arenas.
+    pub fn settle(&mut self, home: usize) {
+        self.home = home;
+    }
+}
+
+impl Backing for HeapBacking {
+    fn obtain(&mut self) -> Option<ArenaMemory> {
+        let SlotMemory { base, zeroed } = self.extents.obtain()?;
+        let owner = if self.shared {
+            Owner::Arena
+        } else {
+            Owner::PrivateArena
+        };
+        self.extents.slot(base.addr().get()).set_owner(owner);
+        Some(ArenaMemory {
+            base,
+            descriptor: base.cast(),
+            home: self.home,
+            zeroed,
+        })
+    }
+
+    unsafe fn release(&mut self, arena: NonNull<Arena>) {
+        let addr = arena.addr().get();
+        self.extents.slot(addr).set_owner(Owner::Nobody);
+        // SAFETY: still ours until it is in the queue. One more for the page of headers.
+        let n_pools = unsafe { arena.as_ref() }.dirty().count_ones() as usize + 1;
+        self.extents.release(addr, self.epoch, n_pools);
+    }
+
+    fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
+        if self.shared {
+            self.extents
+                .map
+                .set_labels(first, span, class.map_or(0, label_of));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where pool headers lie and where blocks begin.
+//!
+//! obmalloc's rules are the same in both geometries; only these places differ.
+//!
+//! ```text
+//! Cpython: header inside its pool                Production: one page of headers per arena
+//! base (any page)                                base (multiple of 1 MiB)
+//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | never touched
+//! | pool 0: header 48 | block 0 | block 1 …      | slot 1: block 0 | block 1 …
+//! | pool 1: header 48 | block 0 | block 1 …      | slot 2: block 0 | block 1 …
+//! ```
+//!
+//! Production keeps the headers of an arena together because headers at multiples of 16 KiB fall into
+//! one cache set, and because blocks at offset 0 give every power-of-two class its natural alignment.
+//! Slot 0 costs one pool of 64, the same 63 that real CPython arenas have, since theirs are not aligned.
+
+use super::arena::Arena;
+use super::pool::Pool;
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use core::ptr::NonNull;
+use static_assertions::const_assert;
+
+/// The places. Implementations are types without values.
+pub trait Geometry {
+    /// Bytes at the start of a pool that are not for blocks.
+    const HEADER_BYTES: usize;
+
+    /// Offset of the first pool and number of pools in an arena at `base`.
+    fn layout(base: usize) -> (usize, usize);
+
+    /// The header of the pool at slot `index`.
+    ///
+    /// # Safety
+    /// `arena` is mapped and has that slot.
+    unsafe fn header(arena: NonNull<Arena>, index: usize) -> NonNull<Pool>;
+
+    /// Slot of a pool, below 64.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    unsafe fn index(pool: NonNull<Pool>) -> usize;
+
+    /// First byte of a pool's slot.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8>;
+
+    /// The pool of a block: the one amplification from a user's pointer to the allocator's own data.
+    ///
+    /// # Safety
+    /// `block` lies in a pool of `class`.
+    unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
+
+    /// Blocks that fit a pool of `class`.
+    fn capacity(class: SizeClass) -> u32 {
+        ((class.span() * POOL_BYTES - Self::HEADER_BYTES) / class.block_bytes()) as u32
+    }
+}
+
+/// Bytes of a pool header (CPython 3.11: `POOL_OVERHEAD`).
+pub const POOL_HEADER_BYTES: usize = 48;
+const_assert!(size_of::<Pool>() == POOL_HEADER_BYTES);
+
+/// A pointer to the allocator's own data at `addr`, with the rights of the whole arena, which were
+/// exposed when it was mapped.
+#[inline]
+fn amplify<T>(addr: usize) -> NonNull<T> {
+    debug_assert!(addr != 0);
+    // SAFETY: callers pass addresses inside arenas, never 0.
+    unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
+}
+
+/// CPython's own layout: what the recordings were made with.
+pub struct Cpython;
+
+impl Geometry for Cpython {
+    const HEADER_BYTES: usize = POOL_HEADER_BYTES;
+
+    fn layout(base: usize) -> (usize, usize) {
+        // CPython 3.11, `new_arena`: the first pool begins at the next multiple of POOL_SIZE.
+        match base % POOL_BYTES {
+            0 => (0, ARENA_BYTES / POOL_BYTES),
+            excess => (POOL_BYTES - excess, ARENA_BYTES / POOL_BYTES - 1),
+        }
+    }
+
+    unsafe fn header(arena: NonNull<Arena>, index: usize) -> NonNull<Pool> {
+        // SAFETY: mapped by the caller's word.
+        let base = unsafe { arena.as_ref() }.base().addr().get();
+        amplify(base + Self::layout(base).0 + index * POOL_BYTES)
+    }
+
+    unsafe fn index(pool: NonNull<Pool>) -> usize {
+        // SAFETY: mapped by the caller's word.
+        let base = unsafe { pool.as_ref().arena().as_ref() }
+            .base()
+            .addr()
+            .get();
+        (pool.addr().get() - base) / POOL_BYTES
+    }
+
+    unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8> {
+        pool.cast()
+    }
+
+    #[inline]
+    unsafe fn pool_of(block: NonNull<u8>, _: SizeClass) -> NonNull<Pool> {
+        amplify(block.addr().get() & !(POOL_BYTES - 1))
+    }
+}
+
+/// The layout the allocator ships with.
+pub struct Production;
+
+/// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
+const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
+const_assert!(size_of::<Arena>() <= TABLE);
+
+impl Geometry for Production {
+    const HEADER_BYTES: usize = 0;
+
+    fn layout(base: usize) -> (usize, usize) {
+        debug_assert!(base.is_multiple_of(ARENA_BYTES));
+        (POOL_BYTES, ARENA_BYTES / POOL_BYTES - 1)
+    }
+
+    #[inline]
+    unsafe fn header(arena: NonNull<Arena>, index: usize) -> NonNull<Pool> {
+        debug_assert!(index < 63);
+        // SAFETY: the table lies in the arena's first page.
+        unsafe {
+            arena
+                .cast::<u8>()
+                .add(TABLE + index * POOL_HEADER_BYTES)
+                .cast()
+        }
+    }
+
+    #[inline]
+    unsafe fn index(pool: NonNull<Pool>) -> usize {
+        (pool.addr().get() % ARENA_BYTES - TABLE) / POOL_HEADER_BYTES
+    }
+
+    #[inline]
+    unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8> {
+        // SAFETY: a header lies in its own arena.
+        let index = unsafe { Self::index(pool) };
+        amplify((pool.addr().get() & !(ARENA_BYTES - 1)) + (index + 1) * POOL_BYTES)
+    }
+
+    #[inline]
+    unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool> {
+        let addr = block.addr().get();
+        let slot = (addr / POOL_BYTES) % 64;
+        let table = (addr & !(ARENA_BYTES - 1)) + TABLE;
+        let pool: NonNull<Pool> = amplify(table + (slot - 1) * POOL_HEADER_BYTES);
+        if class.is_small() {
+            return pool;
+        }
+        // SAFETY: the slots of a run name how far behind its first one they are.
+        unsafe { pool.sub(pool.as_ref().lead()) }
+    }
+}

@@ -1,0 +1,482 @@
+//! Blocks with a mapping of their own: above 256 KiB, or aligned beyond a pool.
+//!
+//! ```text
+//! | 1 MiB slot: block …                 | … block ends | whatever the kernel puts there |
+//!   ^ map slot -> descriptor { base, len }
+//! ```
+//!
+//! A block begins at a multiple of 1 MiB, so no slot has two owners and the first slot alone names it.
+//!
+//! | state | mapping | its slot | descriptor |
+//! |---|---|---|---|
+//! | live | `len` bytes | names it | the user's |
+//! | stored | kept, with its memory, for the next block of about this size | names it | in the store |
+//! | gone | unmapped | nobody's | on the free list |
+//!
+//! Invariants:
+//! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
+//!   and is reported.
+//! * I2 the store holds at most [`STORE_SLOTS`] mappings and [`STORE_BYTES`] bytes.
+//! * I3 no system call is made under the lock, but the one that gets pages for descriptors.
+
+use super::address_map::{Owner, Slot};
+use super::extents::Extents;
+use super::size_class::{ARENA_BYTES, POOL_BYTES};
+use crate::os::{self, Lock};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, SharedCell};
+use core::ptr::NonNull;
+
+const STORE_SLOTS: usize = 16;
+const STORE_BYTES: usize = 64 << 20;
+/// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
+const MANY_MAPPINGS: usize = 16_384;
+/// Bytes of a chunk of descriptors.
+const CHUNK: usize = 64 * 1024;
+
+/// What is known of a huge block. All but `live` is written by the block's owner: its user, or the
+/// holder of the lock.
+struct Descriptor {
+    live: AtomicBool,
+    /// Whether the memory is a range of arena slots instead of a mapping.
+    carved: bool,
+    /// When it was stored, in purge epochs.
+    epoch: u32,
+    base: NonNull<u8>,
+    len: usize,
+    next: Option<NonNull<Descriptor>>,
+}
+
+/// Counts of huge blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HugeCounts {
+    /// Live blocks and their bytes.
+    pub blocks: usize,
+    /// Bytes of live blocks.
+    pub bytes: usize,
+    /// The most bytes that ever were.
+    pub bytes_high: usize,
+    /// Blocks ever made.
+    pub total: usize,
+    /// Bytes of stored mappings.
+    pub stored_bytes: usize,
+}
+
+struct State {
+    free: Option<NonNull<Descriptor>>,
+    chunk: Option<NonNull<u8>>,
+    chunk_left: usize,
+    store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
+    counts: HugeCounts,
+    /// Now, in purge epochs.
+    epoch: u32,
+}
+
+// SAFETY: the pointers are to memory the state owns.
+unsafe impl Send for State {}
+
+/// The process's huge blocks.
+pub struct Huge {
+    extents: &'static Extents,
+    lock: Lock,
+    state: SharedCell<State>,
+    stored_pools: AtomicUsize,
+}
+
+impl Huge {
+    /// No blocks.
+    #[cfg(not(loom))]
+    pub const fn new(extents: &'static Extents) -> Self {
+        let state = State {
+            free: None,
+            chunk: None,
+            chunk_left: 0,
+            store: [None; STORE_SLOTS],
+            counts: HugeCounts {
+                blocks: 0,
+                bytes: 0,
+                bytes_high: 0,
+                total: 0,
+                stored_bytes: 0,
+            },
+            epoch: 0,
+        };
+        Self {
+            extents,
+            lock: Lock::new(),
+            state: SharedCell::new(state),
+            stored_pools: AtomicUsize::new(0),
+        }
+    }
+
+    /// The lock: for fork.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        let _locked = self.lock.lock();
+        // SAFETY: the lock is held.
+        unsafe { self.state.with_mut(f) }
+    }
+
+    /// Counts for reports.
+    pub fn counts(&self) -> HugeCounts {
+        self.with(|state| state.counts)
+    }
+
+    /// Pools' worth of memory in stored mappings.
+    pub fn stored_pools(&self) -> usize {
+        // Relaxed: a figure to decide by, exact in the long run.
+        self.stored_pools.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` under the lock and keeps the figure read without it.
+    fn with_store<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        self.with(|state| {
+            let result = f(state);
+            self.stored_pools
+                .store(state.counts.stored_bytes / POOL_BYTES, Ordering::Relaxed);
+            result
+        })
+    }
+
+    /// A block of at least `size` bytes at a multiple of `align`. True with it when it reads as zero.
+    pub fn alloc(&self, size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+        let len = size.max(1).checked_next_multiple_of(os::page_size())?;
+        if len > isize::MAX as usize {
+            return None;
+        }
+        if let Some(stored) = self.with_store(|state| state.take_stored(len, align)) {
+            // SAFETY: out of the store, so ours until it is live.
+            unsafe {
+                self.with(|state| state.count_in(stored.as_ref().len));
+                // Release: pairs with `find`.
+                stored.as_ref().live.store(true, Ordering::Release);
+                return Some((stored.as_ref().base, false));
+            }
+        }
+        let descriptor = self.with(State::descriptor)?;
+        let Some((base, len, carved)) = self.map(len, align) else {
+            self.with(|state| state.give_descriptor(descriptor));
+            return None;
+        };
+        let live = AtomicBool::new(true);
+        let value = Descriptor {
+            live,
+            carved,
+            epoch: 0,
+            base,
+            len,
+            next: None,
+        };
+        // SAFETY: fresh from the free list, ours alone.
+        unsafe { descriptor.write(value) };
+        self.slot(base)
+            .set_owner(Owner::Huge(descriptor.expose_provenance().get()));
+        self.with(|state| state.count_in(len));
+        Some((base, true))
+    }
+
+    fn slot(&self, base: NonNull<u8>) -> &'static Slot {
+        self.extents
+            .map()
+            .slot(base.addr().get())
+            .expect("covered when it was mapped")
+    }
+
+    /// New memory: base, bytes, whether carved from extents.
+    fn map(&self, len: usize, align: usize) -> Option<(NonNull<u8>, usize, bool)> {
+        let few = self.with(|state| state.counts.blocks) < MANY_MAPPINGS;
+        if few && let Some(base) = os::map(len, align.max(ARENA_BYTES)) {
+            if self.extents.cover(base, 1) {
+                self.extents.note_mapped(len);
+                // SAFETY: mapped just now.
+                unsafe { os::label(base, len, c"pymalloc huge") };
+                return Some((base, len, false));
+            }
+            // SAFETY: mapped just now, known to nobody.
+            unsafe { os::unmap(base, len) };
+        }
+        if align > ARENA_BYTES {
+            return None;
+        }
+        let n_slots = len.div_ceil(ARENA_BYTES);
+        let base = self.extents.carve_many(n_slots)?;
+        Some((base, n_slots * ARENA_BYTES, true))
+    }
+
+    /// The descriptor of the live block that begins at `p`.
+    fn find(&self, p: NonNull<u8>) -> Option<NonNull<Descriptor>> {
+        let Owner::Huge(addr) = self.extents.map().owner(p.addr().get()) else {
+            return None;
+        };
+        let descriptor = NonNull::new(core::ptr::with_exposed_provenance_mut::<Descriptor>(addr))?;
+        // SAFETY: descriptors stay mapped for ever; a stale one is compared, not followed.
+        let this = unsafe { descriptor.as_ref() };
+        // Acquire: pairs with the Release that made it live.
+        (this.base == p && this.live.load(Ordering::Acquire)).then_some(descriptor)
+    }
+
+    /// Bytes the block at `p` holds; `None` when no live block begins there.
+    pub fn usable_bytes(&self, p: NonNull<u8>) -> Option<usize> {
+        // SAFETY: as `find`.
+        self.find(p)
+            .map(|descriptor| unsafe { descriptor.as_ref() }.len)
+    }
+
+    /// What is known of the block of `descriptor`, live or stored: base, bytes, whether live.
+    pub fn describe(&self, descriptor: usize) -> (usize, usize, bool) {
+        // SAFETY: descriptors stay mapped for ever; a stale one gives figures for a report.
+        let this = unsafe { &*core::ptr::with_exposed_provenance::<Descriptor>(descriptor) };
+        (
+            this.base.addr().get(),
+            this.len,
+            this.live.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Frees the block at `p`; false when no live block begins there.
+    ///
+    /// # Safety
+    /// If a live block begins at `p`, it is not used any more.
+    pub unsafe fn free(&self, p: NonNull<u8>) -> bool {
+        let Some(descriptor) = self.find(p) else {
+            return false;
+        };
+        // SAFETY: descriptors stay mapped for ever.
+        let live = unsafe { &descriptor.as_ref().live };
+        // AcqRel: the winner sees all the user wrote into the descriptor by resizing (I1).
+        if live
+            .compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
+            return false;
+        }
+        let out = self.with_store(|state| {
+            // SAFETY: no longer live, so ours.
+            unsafe {
+                state.counts.blocks -= 1;
+                state.counts.bytes -= descriptor.as_ref().len;
+                if descriptor.as_ref().carved {
+                    Some(descriptor)
+                } else {
+                    state.store(descriptor)
+                }
+            }
+        });
+        if let Some(out) = out {
+            // SAFETY: neither live nor stored.
+            unsafe { self.give_back(out) };
+        }
+        true
+    }
+
+    /// # Safety
+    /// The descriptor is neither live nor stored.
+    unsafe fn give_back(&self, descriptor: NonNull<Descriptor>) {
+        // SAFETY: ours by the caller's word, and its memory unused.
+        unsafe {
+            let &Descriptor {
+                base, len, carved, ..
+            } = descriptor.as_ref();
+            // The name goes before the memory: the kernel may give the address to others at once.
+            self.slot(base).set_owner(Owner::Nobody);
+            if carved {
+                let zeroed = os::purge(base, len);
+                for offset in (0..len).step_by(ARENA_BYTES) {
+                    self.extents.put_clean(base.addr().get() + offset, zeroed);
+                }
+            } else {
+                if !os::unmap(base, len) {
+                    // Too many mappings: the addresses are lost, the memory is not.
+                    os::purge(base, len);
+                }
+                self.extents.note_unmapped(len);
+            }
+        }
+        self.with(|state| state.give_descriptor(descriptor));
+    }
+
+    /// Resizes the block at `p` without copying: in place, else by moving its pages. `None` when that
+    /// cannot be had; then the block is as it was.
+    ///
+    /// # Safety
+    /// `p` is a live huge block of this process whose alignment is at most 1 MiB if it may move.
+    pub unsafe fn resize(&self, p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
+        let mut this = self.find(p)?;
+        let new_len = size.max(1).checked_next_multiple_of(os::page_size())?;
+        // SAFETY: the block is live and the caller's, so is its descriptor.
+        let descriptor = unsafe { this.as_mut() };
+        let old_len = descriptor.len;
+        if descriptor.carved || new_len == old_len {
+            return (new_len <= old_len).then_some(p);
+        }
+        if new_len > isize::MAX as usize {
+            return None;
+        }
+        // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
+        if unsafe { os::grow(p, old_len, new_len) } {
+            descriptor.len = new_len;
+            self.count_resize(old_len, new_len);
+            return Some(p);
+        }
+        if new_len < old_len {
+            return Some(p);
+        }
+        let target = os::reserve(new_len, align.max(ARENA_BYTES))?;
+        // SAFETY: `target` was reserved just now; `p` is a whole mapping.
+        unsafe {
+            if !self.extents.cover(target, 1) || !os::relocate(p, old_len, new_len, target) {
+                os::unmap(target, new_len);
+                return None;
+            }
+        }
+        self.slot(p).set_owner(Owner::Nobody);
+        descriptor.base = target;
+        descriptor.len = new_len;
+        self.slot(target).set_owner(Owner::Huge(this.addr().get()));
+        self.count_resize(old_len, new_len);
+        Some(target)
+    }
+
+    fn count_resize(&self, old_len: usize, new_len: usize) {
+        self.extents.note_mapped(new_len);
+        self.extents.note_unmapped(old_len);
+        self.with(|state| {
+            let counts = &mut state.counts;
+            counts.bytes = counts.bytes - old_len + new_len;
+            counts.bytes_high = counts.bytes_high.max(counts.bytes);
+        });
+    }
+
+    /// Unmaps mappings stored at or before epoch `until`, oldest first, until `n_pools` pools' worth
+    /// are done or none is left. Returns the number of pools' worth unmapped.
+    pub fn purge(&self, until: u32, n_pools: u64) -> u64 {
+        let mut done = 0;
+        while done < n_pools {
+            let Some(stored) = self.with_store(|state| state.oldest(until)) else {
+                break;
+            };
+            // SAFETY: neither live nor stored any more.
+            unsafe {
+                done += (stored.as_ref().len / POOL_BYTES) as u64;
+                self.give_back(stored);
+            }
+        }
+        done
+    }
+
+    /// Sets the epoch that stamps stored mappings.
+    pub fn set_epoch(&self, epoch: u32) {
+        self.with(|state| state.epoch = epoch);
+    }
+}
+
+impl State {
+    fn descriptor(&mut self) -> Option<NonNull<Descriptor>> {
+        if let Some(descriptor) = self.free {
+            // SAFETY: on the free list, so written and ours.
+            self.free = unsafe { descriptor.as_ref() }.next;
+            return Some(descriptor);
+        }
+        if self.chunk_left < size_of::<Descriptor>() {
+            self.chunk = Some(os::map(CHUNK, os::page_size())?);
+            self.chunk_left = CHUNK;
+        }
+        let start = self.chunk?;
+        self.chunk_left -= size_of::<Descriptor>();
+        // SAFETY: inside the chunk.
+        self.chunk = Some(unsafe { start.add(size_of::<Descriptor>()) });
+        Some(start.cast())
+    }
+
+    fn give_descriptor(&mut self, mut descriptor: NonNull<Descriptor>) {
+        // SAFETY: the caller owns it and gives it up. A fresh one is only written, never read.
+        unsafe { (&raw mut (*descriptor.as_mut()).next).write(self.free) };
+        self.free = Some(descriptor);
+    }
+
+    fn count_in(&mut self, len: usize) {
+        let counts = &mut self.counts;
+        counts.blocks += 1;
+        counts.total += 1;
+        counts.bytes += len;
+        counts.bytes_high = counts.bytes_high.max(counts.bytes);
+    }
+
+    /// The place of the stored mapping that `fits`, the one with the least `key`.
+    fn take_place(
+        &mut self,
+        fits: impl Fn(&Descriptor) -> bool,
+        key: impl Fn(&Descriptor) -> usize,
+    ) -> Option<NonNull<Descriptor>> {
+        let mut best: Option<(usize, usize)> = None;
+        for (index, place) in self.store.iter().enumerate() {
+            let Some(stored) = place else { continue };
+            // SAFETY: stored descriptors are ours under the lock.
+            let stored = unsafe { stored.as_ref() };
+            if fits(stored) && best.is_none_or(|(_, least)| key(stored) < least) {
+                best = Some((index, key(stored)));
+            }
+        }
+        let stored = self.store[best?.0].take()?;
+        // SAFETY: as above.
+        self.counts.stored_bytes -= unsafe { stored.as_ref() }.len;
+        Some(stored)
+    }
+
+    /// The stored mapping that fits `len` best and wastes at most a quarter.
+    fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
+        self.take_place(
+            |stored| {
+                let aligned = stored.base.addr().get().is_multiple_of(align);
+                stored.len >= len && stored.len - len <= len / 4 && aligned
+            },
+            |stored| stored.len,
+        )
+    }
+
+    /// The mapping stored longest ago, if that was at or before epoch `until`.
+    fn oldest(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
+        let age = |stored: &Descriptor| until.wrapping_sub(stored.epoch) as i32;
+        self.take_place(
+            |stored| age(stored) >= 0,
+            |stored| usize::MAX - age(stored) as usize,
+        )
+    }
+
+    /// Keeps a mapping and returns what must go for it: another, or itself.
+    fn store(&mut self, mut descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
+        // SAFETY: no longer live, so ours.
+        let len = unsafe {
+            descriptor.as_mut().epoch = self.epoch;
+            descriptor.as_ref().len
+        };
+        let too_much = |state: &Self| state.counts.stored_bytes + len > STORE_BYTES;
+        if len > STORE_BYTES / 2 {
+            return Some(descriptor);
+        }
+        let full = self.store.iter().all(Option::is_some);
+        let out = if full || too_much(self) {
+            self.oldest(self.epoch)
+        } else {
+            None
+        };
+        let keep = if too_much(self) {
+            out
+        } else {
+            Some(descriptor)
+        };
+        let goes = if too_much(self) {
+            Some(descriptor)
+        } else {
+            out
+        };
+        if let (Some(keep), Some(place)) = (keep, self.store.iter_mut().find(|p| p.is_none())) {
+            // SAFETY: ours.
+            self.counts.stored_bytes += unsafe { keep.as_ref() }.len;
+            *place = Some(keep);
+        }
+        goes
+    }
+}
