@@ -1,0 +1,15 @@
+//! Link arguments of the preload library.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        return;
+    }
+    // Threads may still call us when somebody closes the library.
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    if std::env::var_os("CARGO_FEATURE_PRELOAD").is_some() {
+        // std, which a cdylib links whole, imports this function; it allocates, so it must not be
+        // reached from malloc. Nothing of ours calls it: the stub says so and aborts.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--defsym=__tls_get_addr=pymalloc_no_tls");
+    }
+}

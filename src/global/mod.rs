@@ -1,0 +1,82 @@
+//! L3: this process's one allocator.
+//!
+//! ```text
+//! PyMalloc (rust.rs), shim/ ──► thread.rs: this thread's lists        hit: a few instructions
+//!                                   │ empty, full, not ours
+//!                                   ▼
+//!                               slow.rs ──► heap (by roster) ──► extents     512 B and below, medium
+//!                                   └─────► huge                             above 256 KiB
+//! ```
+//!
+//! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
+//! them in it: roster, heaps by number, huge, extents.
+
+mod exit;
+mod fork;
+pub(crate) mod next_malloc;
+mod options;
+mod private_heap;
+mod purge;
+mod rust;
+pub(crate) mod slow;
+mod stats;
+mod thread;
+
+pub use private_heap::Heap;
+pub use rust::PyMalloc;
+pub use stats::{ClassStats, Stats};
+
+use crate::obmalloc::address_map::AddressMap;
+use crate::obmalloc::extents::Extents;
+use crate::obmalloc::heap::Heap as SharedHeap;
+use crate::obmalloc::huge::Huge;
+use crate::obmalloc::roster::Roster;
+
+pub(crate) static MAP: AddressMap = AddressMap::new();
+pub(crate) static EXTENTS: Extents = Extents::new(&MAP);
+pub(crate) static HUGE: Huge = Huge::new(&EXTENTS);
+pub(crate) static ROSTER: Roster<SharedHeap> = Roster::new();
+pub(crate) static OPTIONS: options::Store = options::Store::new();
+
+#[cfg(feature = "preload")]
+pub(crate) use preload::*;
+/// What the shim asks of this layer beside blocks.
+#[cfg(feature = "preload")]
+mod preload {
+    use super::OPTIONS;
+    use crate::os;
+
+    pub(crate) use super::stats::print_report;
+    pub(crate) use super::thread::lists;
+
+    /// Whether another malloc serves this process.
+    pub(crate) fn passes_through() -> bool {
+        OPTIONS.load();
+        OPTIONS.pass_through()
+    }
+
+    /// Whether `realloc(p, 0)` gives a block.
+    pub(crate) fn zero_realloc_allocates() -> bool {
+        OPTIONS.zero_realloc_allocates()
+    }
+
+    /// Reads the environment.
+    pub(crate) fn load_options() {
+        OPTIONS.load();
+    }
+
+    /// Leaves everything to the executable's own malloc.
+    pub(crate) fn pass_to_executable() {
+        OPTIONS.set_executable_malloc();
+        if OPTIONS.verbose() {
+            os::say(format_args!(
+                "the program has its own malloc: everything is passed to it"
+            ));
+        }
+    }
+
+    /// Registers the hooks of thread exit, fork and process exit.
+    pub(crate) fn register_hooks() {
+        super::exit::register();
+    }
+}

@@ -1,0 +1,295 @@
+//! Options from the environment, read once, before the first block is handed out.
+//!
+//! | variable | values |
+//! |---|---|
+//! | `PYMALLOC` | `pymalloc` (default), `malloc` (preload only: pass everything to the next malloc) |
+//! | `PYMALLOC_CONF` | `key:value,key:value`, keys below |
+//! | `PYMALLOCSTATS` | not empty: CPython's report on standard error at exit |
+//! | `PYMALLOC_STATS_FILE` | path: a summary for the launcher, at exit |
+//! | `PYMALLOC_VERBOSE` | not empty or 0: say what was noticed once |
+//!
+//! | key | values | default | meaning |
+//! |---|---|---|---|
+//! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
+//! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
+//! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
+//! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
+//! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
+//!
+//! An unknown key or value is one line on standard error and is otherwise ignored: an allocator that
+//! refuses to start a program over a typo helps nobody, one that stays silent misleads. Privileged
+//! programs ignore all of it.
+
+use crate::os::{self, Lock};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::ffi::CStr;
+
+/// What to do with a pointer that is not ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Foreign {
+    /// Pass it to the next `free` in link order.
+    Forward,
+    /// One line and abort.
+    Abort,
+    /// Do nothing.
+    Leak,
+}
+
+/// Whether a thread purges what an idle process no longer needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum PurgeThread {
+    /// Once the process has a second thread.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The options in force. Written once under `lock`; read by anybody after `ready`.
+pub struct Store {
+    lock: Lock,
+    ready: AtomicBool,
+    foreign: AtomicU8,
+    purge_thread: AtomicU8,
+    purge_delay: AtomicU32,
+    zero_realloc_allocates: AtomicBool,
+    verbose: AtomicBool,
+    pass_through: AtomicBool,
+    executable_malloc: AtomicBool,
+    max_heaps: AtomicU32,
+    page: AtomicU32,
+}
+
+const DEFAULT_FOREIGN: Foreign = if cfg!(feature = "preload") {
+    Foreign::Forward
+} else {
+    Foreign::Abort
+};
+
+impl Store {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            lock: Lock::new(),
+            ready: AtomicBool::new(false),
+            foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
+            purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
+            purge_delay: AtomicU32::new(250),
+            zero_realloc_allocates: AtomicBool::new(false),
+            verbose: AtomicBool::new(false),
+            pass_through: AtomicBool::new(false),
+            executable_malloc: AtomicBool::new(false),
+            max_heaps: AtomicU32::new(1),
+            page: AtomicU32::new(4096),
+        }
+    }
+
+    /// Reads the environment, the first time.
+    pub fn load(&self) {
+        // Acquire: pairs with the Release below; the options are read Relaxed after it.
+        if self.ready.load(Ordering::Acquire) {
+            return;
+        }
+        let _locked = self.lock.lock();
+        if self.ready.load(Ordering::Relaxed) {
+            return;
+        }
+        self.page.store(os::page_size() as u32, Ordering::Relaxed);
+        self.max_heaps
+            .store(4 * os::cpus() as u32, Ordering::Relaxed);
+        if !os::is_privileged() {
+            self.read_environment();
+        }
+        self.ready.store(true, Ordering::Release);
+    }
+
+    fn read_environment(&self) {
+        if let Some(value) = os::environment(c"PYMALLOC_VERBOSE") {
+            self.verbose
+                .store(!matches!(value.to_bytes(), b"" | b"0"), Ordering::Relaxed);
+        }
+        if let Some(mode) = os::environment(c"PYMALLOC") {
+            match mode.to_bytes() {
+                b"" | b"pymalloc" => {}
+                b"malloc" if cfg!(feature = "preload") => {
+                    self.pass_through.store(true, Ordering::Relaxed);
+                }
+                other => os::say(format_args!(
+                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, malloc)",
+                    Shown(other)
+                )),
+            }
+        }
+        let conf = os::environment(c"PYMALLOC_CONF").map_or(&b""[..], CStr::to_bytes);
+        for pair in conf
+            .split(|byte| *byte == b',')
+            .filter(|pair| !pair.is_empty())
+        {
+            let colon = pair
+                .iter()
+                .position(|byte| *byte == b':')
+                .unwrap_or(pair.len());
+            let (key, value) = (&pair[..colon], pair.get(colon + 1..).unwrap_or(b""));
+            self.set(key, value);
+        }
+    }
+
+    fn set(&self, key: &[u8], value: &[u8]) {
+        let accepted = match (key, value) {
+            (b"foreign", _) => {
+                let choices = [
+                    (&b"forward"[..], Foreign::Forward as u8),
+                    (b"abort", Foreign::Abort as u8),
+                    (b"leak", Foreign::Leak as u8),
+                ];
+                choose(&self.foreign, &choices, value)
+                    .then_some(())
+                    .ok_or("forward, abort, leak")
+            }
+            (b"purge_thread", _) => {
+                let choices = [
+                    (&b"auto"[..], PurgeThread::Auto as u8),
+                    (b"on", PurgeThread::On as u8),
+                    (b"off", PurgeThread::Off as u8),
+                ];
+                choose(&self.purge_thread, &choices, value)
+                    .then_some(())
+                    .ok_or("auto, on, off")
+            }
+            (b"purge_delay", _) => match number(value) {
+                Some(ms) => {
+                    self.purge_delay.store(ms, Ordering::Relaxed);
+                    Ok(())
+                }
+                None => Err("milliseconds, 0 to 4294967295"),
+            },
+            (b"zero_realloc", b"free" | b"alloc") => {
+                self.zero_realloc_allocates
+                    .store(value == b"alloc", Ordering::Relaxed);
+                Ok(())
+            }
+            (b"zero_realloc", _) => Err("free, alloc"),
+            (b"verbose", b"0" | b"1") => {
+                self.verbose.store(value == b"1", Ordering::Relaxed);
+                Ok(())
+            }
+            (b"verbose", _) => Err("0, 1"),
+            _ => {
+                let keys = "foreign, purge_delay, purge_thread, verbose, zero_realloc";
+                let key = Shown(key);
+                return os::say(format_args!(
+                    "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
+                ));
+            }
+        };
+        if let Err(values) = accepted {
+            os::say(format_args!(
+                "PYMALLOC_CONF: bad value \"{}\" for {} (accepted: {values})",
+                Shown(value),
+                Shown(key)
+            ));
+        }
+    }
+
+    /// What to do with a pointer that is not ours.
+    pub fn foreign(&self) -> Foreign {
+        match self.foreign.load(Ordering::Relaxed) {
+            0 => Foreign::Forward,
+            1 => Foreign::Abort,
+            _ => Foreign::Leak,
+        }
+    }
+
+    /// Whether a thread purges.
+    pub fn purge_thread(&self) -> PurgeThread {
+        match self.purge_thread.load(Ordering::Relaxed) {
+            0 => PurgeThread::Auto,
+            1 => PurgeThread::On,
+            _ => PurgeThread::Off,
+        }
+    }
+
+    /// Milliseconds after which free memory goes back.
+    pub fn purge_delay(&self) -> u32 {
+        self.purge_delay.load(Ordering::Relaxed)
+    }
+
+    /// Whether `realloc(p, 0)` gives a block instead of null.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of C's realloc")
+    )]
+    pub fn zero_realloc_allocates(&self) -> bool {
+        self.zero_realloc_allocates.load(Ordering::Relaxed)
+    }
+
+    /// Whether to say what was noticed.
+    pub fn verbose(&self) -> bool {
+        self.verbose.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything goes to another malloc.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of the preload")
+    )]
+    pub fn pass_through(&self) -> bool {
+        self.pass_through.load(Ordering::Relaxed)
+    }
+
+    /// Whether the executable brought its own malloc.
+    pub fn executable_malloc(&self) -> bool {
+        self.executable_malloc.load(Ordering::Relaxed)
+    }
+
+    /// Sends everything to the executable's own malloc from now on.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of the preload")
+    )]
+    pub fn set_executable_malloc(&self) {
+        self.executable_malloc.store(true, Ordering::Relaxed);
+        self.pass_through.store(true, Ordering::Relaxed);
+    }
+
+    /// Most heaps: four per processor this process may use.
+    pub fn max_heaps(&self) -> usize {
+        self.max_heaps.load(Ordering::Relaxed) as usize
+    }
+
+    /// Bytes of a page of the machine.
+    pub fn page(&self) -> usize {
+        self.page.load(Ordering::Relaxed) as usize
+    }
+}
+
+fn choose(place: &AtomicU8, choices: &[(&[u8], u8)], value: &[u8]) -> bool {
+    let found = choices.iter().find(|(name, _)| *name == value);
+    if let Some((_, code)) = found {
+        place.store(*code, Ordering::Relaxed);
+    }
+    found.is_some()
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Bytes as text for a message; what is not printable ASCII becomes `?`.
+struct Shown<'a>(&'a [u8]);
+
+impl core::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        use core::fmt::Write;
+        self.0.iter().try_for_each(|&byte| {
+            f.write_char(if (32..127).contains(&byte) {
+                byte as char
+            } else {
+                '?'
+            })
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! First-class heaps.
+
+use super::{EXTENTS, MAP};
+use crate::obmalloc::block::Block;
+use crate::obmalloc::engine::Engine;
+use crate::obmalloc::extents::HeapBacking;
+use crate::obmalloc::geometry::Production;
+use crate::obmalloc::heap::verify_in;
+use crate::obmalloc::size_class::SizeClass;
+use crate::os;
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+
+/// A heap of its own: arenas that nobody shares, freed all at once.
+///
+/// A complete obmalloc without lock and without lists. What is allocated in it lives as long as it does:
+/// dropping the heap gives every arena back without visiting a block. Destructors are not run.
+///
+/// ```
+/// let heap = pymalloc::Heap::new();
+/// let number: &mut u64 = heap.alloc_value(7).expect("memory");
+/// *number += 1;
+/// assert_eq!(*number, 8);
+/// drop(heap); // and `number` with it
+/// ```
+///
+/// A reference into a heap cannot outlive it:
+///
+/// ```compile_fail
+/// let heap = pymalloc::Heap::new();
+/// let number: &mut u64 = heap.alloc_value(7).expect("memory");
+/// drop(heap);
+/// *number += 1;
+/// ```
+pub struct Heap {
+    engine: UnsafeCell<Engine<Production, HeapBacking>>,
+    huge: UnsafeCell<Option<NonNull<HugeLink>>>,
+}
+
+/// A huge block of a heap carries its link in front of the user's bytes.
+struct HugeLink {
+    next: Option<NonNull<HugeLink>>,
+    prev: Option<NonNull<HugeLink>>,
+}
+
+// SAFETY: the heap owns its arenas; it is not `Sync`, so one thread uses it at a time.
+unsafe impl Send for Heap {}
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Heap {
+    /// A heap without memory; it gets some when first asked.
+    pub fn new() -> Self {
+        super::OPTIONS.load();
+        let engine = Engine::new(HeapBacking::new(&EXTENTS, 0, false));
+        Self {
+            engine: UnsafeCell::new(engine),
+            huge: UnsafeCell::new(None),
+        }
+    }
+
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the heap is not Sync and no callback runs inside"
+    )]
+    fn engine(&self) -> &mut Engine<Production, HeapBacking> {
+        // SAFETY: one thread at a time, and never held across a call to the user.
+        unsafe { &mut *self.engine.get() }
+    }
+
+    /// A block for `layout`; `None` when memory is out. Its contents are unspecified.
+    pub fn alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
+        match SizeClass::aligned(layout.size(), layout.align()) {
+            Some(class) => Some(os::keep_errno(|| self.engine().alloc(class))?.0.start()),
+            None => self.alloc_huge(layout),
+        }
+    }
+
+    /// Moves `value` into the heap; `None` (and the value dropped) when memory is out. The value's
+    /// destructor is not run when the heap goes.
+    #[allow(clippy::mut_from_ref, reason = "each call gives another block")]
+    pub fn alloc_value<T>(&self, value: T) -> Option<&mut T> {
+        let mut place = self.alloc(Layout::new::<T>())?.cast::<T>();
+        // SAFETY: a block of this layout that nobody else knows; it lives as long as the heap.
+        unsafe {
+            place.write(value);
+            Some(place.as_mut())
+        }
+    }
+
+    /// Frees one block early.
+    ///
+    /// # Safety
+    /// 1. `p` is a live block of this heap, allocated for `layout`.
+    /// 2. Nothing refers to it any more.
+    pub unsafe fn dealloc(&self, p: NonNull<u8>, layout: Layout) {
+        match SizeClass::aligned(layout.size(), layout.align()) {
+            // SAFETY: 1 and 2.
+            Some(class) => os::keep_errno(|| unsafe {
+                let block = Block::new(p);
+                verify_in(&MAP, block, class);
+                self.engine().free(block, class);
+            }),
+            // SAFETY: 1 and 2.
+            None => unsafe { self.free_huge(p, layout) },
+        }
+    }
+
+    /// Bytes of the blocks that are out, huge ones not counted.
+    pub fn block_bytes(&self) -> u64 {
+        self.engine().counters().block_bytes
+    }
+
+    /// Where the user's bytes begin behind a link: at the layout's alignment.
+    fn huge_layout(layout: Layout) -> Option<(Layout, usize)> {
+        Layout::new::<HugeLink>().extend(layout).ok()
+    }
+
+    fn alloc_huge(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let (whole, offset) = Self::huge_layout(layout)?;
+        let p = NonNull::new(super::slow::alloc_huge_block(whole.size(), whole.align()))?;
+        let link = p.cast::<HugeLink>();
+        // SAFETY: one thread at a time; the links are ours.
+        unsafe {
+            let first = &mut *self.huge.get();
+            link.write(HugeLink {
+                next: *first,
+                prev: None,
+            });
+            if let Some(mut next) = *first {
+                next.as_mut().prev = Some(link);
+            }
+            *first = Some(link);
+            Some(p.add(offset))
+        }
+    }
+
+    unsafe fn free_huge(&self, p: NonNull<u8>, layout: Layout) {
+        let Some((_, offset)) = Self::huge_layout(layout) else {
+            return;
+        };
+        // SAFETY: by the caller's word a live huge block, with its link in front.
+        unsafe {
+            let start = p.sub(offset);
+            let &HugeLink { next, prev } = start.cast::<HugeLink>().as_ref();
+            match prev {
+                Some(mut prev) => prev.as_mut().next = next,
+                None => *self.huge.get() = next,
+            }
+            if let Some(mut next) = next {
+                next.as_mut().prev = prev;
+            }
+            super::slow::free_unknown(start);
+        }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: references into the heap borrow it, so none is left.
+        unsafe { self.engine.get_mut().release_all() };
+        let mut next = self.huge.get_mut().take();
+        while let Some(link) = next {
+            // SAFETY: the list's links are live blocks, freed once each.
+            unsafe {
+                next = link.as_ref().next;
+                super::slow::free_unknown(link.cast());
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! When free memory goes back to the system.
+//!
+//! | process | who purges | what |
+//! |---|---|---|
+//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first |
+//! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
+//!
+//! The allowance is the larger of 2 MiB and 5 % of the most memory the process ever had mapped. It
+//! doubles when memory purged less than `purge_delay` ago is wanted again: a program that works in waves
+//! faster than that keeps its memory after a few of them. It halves after ten quiet delays.
+//!
+//! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
+//! stamped two epochs ago; without it the epoch stands still and everything is old enough.
+
+use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, options::PurgeThread};
+use crate::obmalloc::size_class::POOL_BYTES;
+use crate::os::{self, Futex};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// Pools purged under one hold of a heap's lock: about 50 µs.
+const STEP: u64 = 32;
+/// Least allowance, in pools: 2 MiB.
+const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
+
+/// All Relaxed: figures to decide by; nothing is published through them.
+struct Policy {
+    epoch: AtomicU32,
+    /// Doublings of the allowance.
+    shift: AtomicU32,
+    /// When a flush last purged, how many pools, and how many fresh pools were taken since.
+    purged_at: AtomicU64,
+    purged_pools: AtomicU64,
+    fresh_pools: AtomicU64,
+    total_purged: AtomicU64,
+    thread: AtomicU8,
+    wake: AtomicU32,
+}
+
+const ABSENT: u8 = 0;
+const RUNNING: u8 = 1;
+const ASLEEP: u8 = 2;
+
+static POLICY: Policy = Policy {
+    epoch: AtomicU32::new(0),
+    shift: AtomicU32::new(0),
+    purged_at: AtomicU64::new(0),
+    purged_pools: AtomicU64::new(0),
+    fresh_pools: AtomicU64::new(0),
+    total_purged: AtomicU64::new(0),
+    thread: AtomicU8::new(ABSENT),
+    wake: AtomicU32::new(0),
+};
+
+/// Bytes purged ever.
+pub(super) fn purged_bytes() -> u64 {
+    POLICY.total_purged.load(Ordering::Relaxed) * POOL_BYTES as u64
+}
+
+fn allowance() -> u64 {
+    let high = EXTENTS.counts().mapped_bytes_high as u64 / POOL_BYTES as u64;
+    let base = LEAST.max(high / 20);
+    let shift = POLICY.shift.load(Ordering::Relaxed).min(20);
+    (base << shift).min(base.max(high))
+}
+
+/// Notes that memory of `size` bytes came fresh from the system.
+pub(super) fn note_fresh(fresh: bool, size: usize) {
+    if fresh {
+        POLICY
+            .fresh_pools
+            .fetch_add((size / POOL_BYTES) as u64, Ordering::Relaxed);
+    }
+}
+
+/// Looks, after a flush that left `dirty` free pools with memory in `heap`, whether too much lies free.
+#[inline]
+pub(super) fn poll(heap: &SharedHeap, dirty: u64) {
+    let all = dirty + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
+    if all > LEAST {
+        poll_slow(heap, all);
+    }
+}
+
+#[cold]
+fn poll_slow(heap: &SharedHeap, dirty: u64) {
+    if wants_thread() {
+        return summon();
+    }
+    let allowed = allowance();
+    if dirty <= allowed {
+        return;
+    }
+    let now = os::now_ms();
+    let delay = u64::from(OPTIONS.purge_delay());
+    let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
+    let purged = POLICY.purged_pools.load(Ordering::Relaxed);
+    let fresh = POLICY.fresh_pools.swap(0, Ordering::Relaxed)
+        + heap.gate().enter(|state| state.take_fresh());
+    if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
+        POLICY.purged_pools.store(0, Ordering::Relaxed);
+        POLICY.shift.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    if since > 10 * delay {
+        let shift = POLICY.shift.load(Ordering::Relaxed);
+        POLICY
+            .shift
+            .store(shift.saturating_sub(1), Ordering::Relaxed);
+        POLICY.purged_pools.store(0, Ordering::Relaxed);
+    }
+    let until = POLICY.epoch.load(Ordering::Relaxed);
+    let mut left = dirty - allowed;
+    left = left.saturating_sub(count(EXTENTS.purge(until, left)));
+    left = left.saturating_sub(count(HUGE.purge(until, left)));
+    count(purge_heap(heap, until, left));
+    POLICY.purged_at.store(now, Ordering::Relaxed);
+    POLICY
+        .purged_pools
+        .fetch_add(dirty - allowed, Ordering::Relaxed);
+}
+
+fn count(n_pools: u64) -> u64 {
+    POLICY.total_purged.fetch_add(n_pools, Ordering::Relaxed);
+    n_pools
+}
+
+/// Purges up to `n_pools` free pools of a heap that came free at or before epoch `until`, in steps.
+fn purge_heap(heap: &SharedHeap, until: u32, n_pools: u64) -> u64 {
+    let mut done = 0;
+    while done < n_pools {
+        let step = STEP.min(n_pools - done);
+        let n = heap
+            .gate()
+            .enter(|state| state.purge(until, step, OPTIONS.page()));
+        done += n;
+        if n < step {
+            break;
+        }
+    }
+    done
+}
+
+/// Gives all free memory back, now. Returns the bytes purged.
+pub(super) fn everything() -> u64 {
+    let until = POLICY.epoch.load(Ordering::Relaxed);
+    let mut done = 0;
+    for heap in ROSTER.heaps() {
+        done += count(purge_heap(heap, until, u64::MAX));
+    }
+    done += count(EXTENTS.purge(until, u64::MAX));
+    done += count(HUGE.purge(until, u64::MAX));
+    done * POOL_BYTES as u64
+}
+
+fn wants_thread() -> bool {
+    match OPTIONS.purge_thread() {
+        PurgeThread::On => true,
+        PurgeThread::Off => false,
+        PurgeThread::Auto => ROSTER.threads().now > 1,
+    }
+}
+
+/// Makes or wakes the purging thread. No lock is held here.
+fn summon() {
+    match POLICY.thread.load(Ordering::Relaxed) {
+        RUNNING => {}
+        ASLEEP => {
+            POLICY.wake.fetch_add(1, Ordering::Relaxed);
+            <Futex as crate::sync::Park>::wake_one(&POLICY.wake);
+        }
+        _ => {
+            let claimed = POLICY
+                .thread
+                .compare_exchange(ABSENT, RUNNING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+            if claimed && !os::spawn(run) {
+                POLICY.thread.store(ABSENT, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+extern "C" fn run(_: *mut core::ffi::c_void) -> *mut core::ffi::c_void {
+    let mut idle_rounds = 0;
+    loop {
+        let word = POLICY.wake.load(Ordering::Relaxed);
+        let half = u64::from(OPTIONS.purge_delay() / 2).max(1);
+        if idle_rounds >= 4 {
+            POLICY.thread.store(ASLEEP, Ordering::Relaxed);
+            // A wake-up that comes between is found at the latest after this long.
+            Futex::wait_for(&POLICY.wake, word, 5000);
+            POLICY.thread.store(RUNNING, Ordering::Relaxed);
+        }
+        os::sleep_ms(half);
+        idle_rounds = if round() { 0 } else { idle_rounds + 1 };
+    }
+}
+
+/// One look at everything; true when something is left to look at.
+fn round() -> bool {
+    let epoch = POLICY.epoch.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    let until = epoch.wrapping_sub(2);
+    let mut left = 0;
+    for heap in ROSTER.heaps() {
+        count(purge_heap(heap, until, u64::MAX));
+        left += heap.gate().enter(|state| {
+            state.set_epoch(epoch);
+            state.engine.dirty().pools()
+        });
+    }
+    HUGE.set_epoch(epoch);
+    count(EXTENTS.purge(until, u64::MAX));
+    count(HUGE.purge(until, u64::MAX));
+    left + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64 > 0
+}
+
+/// In a child after fork: the purging thread is not there.
+///
+/// # Safety
+/// No other thread exists.
+pub(super) unsafe fn reset_after_fork() {
+    POLICY.thread.store(ABSENT, Ordering::Relaxed);
+}

@@ -1,0 +1,381 @@
+//! What the fast paths leave: an empty list, a full one, a block that is not for lists.
+//!
+//! Nothing here is called with a lock held, and nothing here holds one while it calls back.
+
+use super::thread::{self, Caller, Thread};
+use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use crate::obmalloc::address_map::{Owner, class_of};
+use crate::obmalloc::block::{Block, for_each_linked};
+use crate::obmalloc::heap::{double_free, home_of, verify};
+use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
+use crate::obmalloc::thread_lists::List;
+use crate::os;
+use core::alloc::Layout;
+use core::ptr::{NonNull, null_mut};
+
+/// Slow calls between two looks at the lists that lie idle.
+const SWEEP_TICKS: u32 = 64;
+/// Blocks below this size are cleared rather than asked for zeroed: clearing costs less than the lock.
+const ZERO_FROM_HEAP: usize = 4096;
+
+/// A block of `class` when its list is empty. Null when memory is out.
+#[cold]
+#[inline(never)]
+pub(crate) fn alloc(class: SizeClass) -> *mut u8 {
+    os::keep_errno(|| match thread::caller() {
+        None => null_mut(),
+        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
+        Some(Caller::Live(thread, heap)) => refill(thread, heap, class),
+    })
+}
+
+fn start_of(block: Option<Block>) -> *mut u8 {
+    block.map_or(null_mut(), |block| block.start().as_ptr())
+}
+
+fn refill(thread: &Thread, heap: &SharedHeap, class: SizeClass) -> *mut u8 {
+    let list = thread.lists.of(class);
+    list.lengthen(class);
+    let want = refill_length(list, class);
+    // SAFETY: the list is empty (that is why we are here), or was filled by a call back meanwhile; then
+    // the chain goes home again below.
+    unsafe {
+        heap.alloc_into(class, want, list);
+    }
+    sweep(thread, heap);
+    start_of(list.pop())
+}
+
+/// Half of what the list holds, but no more fresh pages than one: linking a never-used block touches it.
+fn refill_length(list: &List, class: SizeClass) -> u32 {
+    let touched = (16 * 1024 / class.block_bytes()).max(1) as u32;
+    (list.bound() / 2).clamp(1, touched)
+}
+
+/// Frees a block of `class` whose list is full.
+///
+/// # Safety
+/// `p` is a live block of `class`, or corruption to be reported.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
+    os::keep_errno(|| {
+        // SAFETY: the caller gives the block up.
+        let block = unsafe { Block::new(p) };
+        match thread::caller() {
+            // Without a heap there are no blocks: not ours.
+            None => foreign(p),
+            // SAFETY: verified by the heap.
+            Some(Caller::Late(heap)) => unsafe {
+                heap.free_many(class, Some(block), 1);
+            },
+            Some(Caller::Live(thread, heap)) => {
+                let list = thread.lists.of(class);
+                list.lengthen(class);
+                if list.is_full() {
+                    let dirty = flush(heap, list, class, list.bound() / 2);
+                    purge::poll(heap, dirty);
+                }
+                // SAFETY: free and of this class.
+                let pushed = unsafe { list.push(block) };
+                debug_assert!(pushed);
+                sweep(thread, heap);
+            }
+        }
+    });
+}
+
+/// Sends all but the `keep` newest blocks of a list home. Returns the heap's free pools with memory.
+fn flush(heap: &SharedHeap, list: &List, class: SizeClass, keep: u32) -> u64 {
+    let (first, n) = list.split_off(keep);
+    // SAFETY: blocks from a list are free; they are verified on the way.
+    unsafe { heap.free_many(class, first, n) }
+}
+
+/// Sends home what a thread holds.
+pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
+    for class in SizeClass::all() {
+        let list = thread.lists.of(class);
+        if !list.is_empty() {
+            flush(heap, list, class, 0);
+        }
+    }
+}
+
+/// Now and then, halves a list that nobody used since the last time round.
+fn sweep(thread: &Thread, heap: &SharedHeap) {
+    let tick = thread.ticks.get().wrapping_add(1);
+    thread.ticks.set(tick);
+    if !tick.is_multiple_of(SWEEP_TICKS) {
+        return;
+    }
+    let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
+    let list = thread.lists.of(class);
+    if !list.is_empty() && list.rests() {
+        flush(heap, list, class, list.len() / 2);
+    }
+}
+
+/// A block of at least `size` bytes at a multiple of `align`, by any tier. Null when memory is out.
+#[inline(never)]
+pub(crate) fn alloc_general(size: usize, align: usize) -> *mut u8 {
+    match SizeClass::aligned(size, align) {
+        Some(class) => match thread::lists().of(class).pop() {
+            Some(block) => block.start().as_ptr(),
+            None => alloc(class),
+        },
+        None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
+    }
+}
+
+/// A block with a mapping of its own, whatever its size. Null when memory is out.
+pub(super) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
+    alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr())
+}
+
+#[cold]
+fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+    os::keep_errno(|| {
+        thread::caller()?;
+        let made = HUGE.alloc(size, align);
+        purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);
+        made
+    })
+}
+
+/// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
+#[inline(never)]
+pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
+    let (p, zeroed) = match SizeClass::aligned(size, align) {
+        Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_general(size, align), false),
+        Some(class) => {
+            let taken = os::keep_errno(|| thread::caller()?.heap().alloc_one(class));
+            taken.map_or((null_mut(), true), |(block, zeroed)| {
+                (block.start().as_ptr(), zeroed)
+            })
+        }
+        None => alloc_huge(size, align).map_or((null_mut(), true), |(p, z)| (p.as_ptr(), z)),
+    };
+    if !p.is_null() && !zeroed {
+        // SAFETY: a block of at least `size` bytes, just handed out.
+        unsafe { p.write_bytes(0, size) };
+    }
+    p
+}
+
+/// Frees a block that was allocated for `size` bytes at a multiple of `align`.
+///
+/// # Safety
+/// `p` came from [`alloc_general`] with these numbers, or is corruption to be reported.
+#[inline(never)]
+pub(crate) unsafe fn free_general(p: NonNull<u8>, size: usize, align: usize) {
+    match SizeClass::aligned(size, align) {
+        Some(class) => {
+            // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
+            unsafe {
+                if !thread::lists().of(class).push(Block::new(p)) {
+                    free(p, class);
+                }
+            }
+        }
+        // SAFETY: passed on.
+        None => unsafe { free_unknown(p) },
+    }
+}
+
+/// Frees what has no list: null's neighbours, huge blocks, foreign pointers, errors.
+///
+/// # Safety
+/// If a live block of ours begins at `p`, it is not used any more.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
+    os::keep_errno(|| {
+        // SAFETY: passed on.
+        if unsafe { HUGE.free(p) } {
+            if let Some(caller) = thread::caller() {
+                purge::poll(caller.heap(), 0);
+            }
+            return;
+        }
+        let class = class_of(MAP.label(p.addr().get()));
+        match (class, owner_around(p)) {
+            // A labelled pool after all: its list had no room.
+            // SAFETY: passed on.
+            (Some(class), _) => unsafe { free(p, class) },
+            (None, Owner::Nobody) => foreign(p),
+            (None, owner) => misuse(p, owner),
+        }
+    });
+}
+
+/// Who owns the address, looking back from inside a large block.
+fn owner_around(p: NonNull<u8>) -> Owner {
+    /// How far inside a huge block a wrong pointer is still recognised, in slots.
+    const BACK: usize = 64;
+    let addr = p.addr().get();
+    for back in 0..BACK {
+        let Some(slot) = addr.checked_sub(back * ARENA_BYTES) else {
+            break;
+        };
+        match MAP.owner(slot) {
+            Owner::Nobody => {}
+            Owner::Huge(descriptor) => {
+                let (base, len, _) = HUGE.describe(descriptor);
+                let inside = addr.wrapping_sub(base) < len;
+                return if inside {
+                    Owner::Huge(descriptor)
+                } else {
+                    Owner::Nobody
+                };
+            }
+            arena if back == 0 => return arena,
+            _ => break,
+        }
+    }
+    Owner::Nobody
+}
+
+/// Reports a pointer into our memory that is not a live block, and aborts.
+#[cold]
+fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
+    let addr = p.addr().get();
+    if !addr.is_multiple_of(ALIGNMENT) {
+        os::fatal(format_args!(
+            "free of {p:p}, which is not aligned to {ALIGNMENT} bytes"
+        ));
+    }
+    match owner {
+        Owner::Huge(descriptor) => {
+            let (base, bytes, live) = HUGE.describe(descriptor);
+            if base == addr && !live {
+                os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
+            }
+            os::fatal(format_args!(
+                "free of {p:p}, which points inside a block ({bytes} bytes)"
+            ))
+        }
+        Owner::PrivateArena => os::fatal(format_args!(
+            "free of {p:p}, which belongs to a heap of its own"
+        )),
+        _ => os::fatal(format_args!(
+            "free of {p:p}, which is not a block of this heap"
+        )),
+    }
+}
+
+/// A free of what is not ours, as the options say.
+#[cold]
+fn foreign(p: NonNull<u8>) {
+    super::stats::count_foreign(p);
+    match OPTIONS.foreign() {
+        options::Foreign::Leak => {}
+        options::Foreign::Forward if super::next_malloc::free(p) => {}
+        _ => os::fatal(format_args!("free of foreign pointer {p:p}")),
+    }
+}
+
+/// Bytes a block of ours holds; `None` for a pointer that is not one.
+pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
+    match class_of(MAP.label(p.addr().get())) {
+        Some(class) => Some(class.block_bytes()),
+        None => HUGE.usable_bytes(p),
+    }
+}
+
+/// Whether the address lies outside all our memory.
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "a question of C's realloc")
+)]
+pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
+    owner_around(p) == Owner::Nobody
+}
+
+/// Resizes a huge block without copying. `None` when it cannot be had; the block is as it was.
+///
+/// # Safety
+/// `p` is a live huge block.
+pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
+    // SAFETY: passed on.
+    os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
+}
+
+/// A second free of the same block is suspected: looks for the block among the free ones, and aborts
+/// if it is there. Otherwise the program happened to write our mark.
+///
+/// # Safety
+/// `p` lies in a pool of `class`.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn check_double_free(p: NonNull<u8>, class: SizeClass) {
+    // SAFETY: only compared.
+    let block = unsafe { Block::new(p) };
+    if thread::lists().of(class).contains(block) {
+        double_free(p, class);
+    }
+    // SAFETY: labelled by the caller's word, so its arena names a heap, which lives for ever.
+    let heap = unsafe { &*core::ptr::with_exposed_provenance::<SharedHeap>(home_of(block)) };
+    if heap.has_free(block, class) {
+        double_free(p, class);
+    }
+}
+
+/// Checks every block in this thread's lists, and aborts on the first that is none.
+pub(super) fn verify_lists() {
+    thread::if_live(|thread, _| {
+        for class in SizeClass::all() {
+            let list = thread.lists.of(class);
+            // SAFETY: blocks in a list are free and linked.
+            unsafe {
+                for_each_linked(list.first(), list.len(), |block| verify(&MAP, block, class));
+            }
+        }
+    });
+}
+
+/// Sends this thread's lists home and gives all free memory back to the system, now.
+pub(super) fn collect() -> u64 {
+    thread::if_live(|thread, heap| flush_all(thread, heap));
+    purge::everything()
+}
+
+/// Resizes a Rust block: in place while class or tier stay the same, else by moving it.
+///
+/// # Safety
+/// `p` is a live block of `layout`; `new_size` rounded up to the alignment is a valid size.
+#[inline(never)]
+pub(crate) unsafe fn resize(p: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    let (old, new) = (
+        SizeClass::aligned(size, align),
+        SizeClass::aligned(new_size, align),
+    );
+    if old == new {
+        let Some(_) = old else {
+            // SAFETY: a live huge block by the caller's word.
+            if let Some(p) = unsafe { resize_huge(p, new_size, align) } {
+                return p.as_ptr();
+            }
+            // SAFETY: as the caller promises.
+            return unsafe { move_block(p, size, new_size, align) };
+        };
+        return p.as_ptr();
+    }
+    // SAFETY: as the caller promises.
+    unsafe { move_block(p, size, new_size, align) }
+}
+
+/// # Safety
+/// As [`resize`].
+unsafe fn move_block(p: NonNull<u8>, size: usize, new_size: usize, align: usize) -> *mut u8 {
+    let new = alloc_general(new_size, align);
+    if !new.is_null() {
+        // SAFETY: both blocks hold the copied bytes and are disjoint; the old one is given up.
+        unsafe {
+            new.copy_from_nonoverlapping(p.as_ptr(), size.min(new_size));
+            free_general(p, size, align);
+        }
+    }
+    new
+}

@@ -1,0 +1,198 @@
+//! This thread's lists and heap.
+//!
+//! | state | lists | entered | left |
+//! |---|---|---|---|
+//! | new | empty, no room | the thread is born | its first call finds an empty list: `start` |
+//! | live | in use | `start` | its exit hook: `end` |
+//! | ended | empty, no room | `end` | never: destructors that run later go to the heap block by block |
+//!
+//! In an executable the lists lie in thread-local storage. In the preload library that would take more
+//! static TLS than a late `dlopen` can have, and the portable access would call `__tls_get_addr`, which
+//! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
+//! the lists lie in mapped memory.
+
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit};
+use crate::obmalloc::extents::HeapBacking;
+use crate::obmalloc::size_class::SizeClass;
+use crate::obmalloc::thread_lists::ThreadLists;
+use crate::os;
+use core::cell::Cell;
+
+/// What a thread has of its own.
+#[repr(C)]
+pub struct Thread {
+    pub(super) lists: ThreadLists,
+    heap: Cell<Option<&'static SharedHeap>>,
+    ended: Cell<bool>,
+    hooked: Cell<bool>,
+    /// Slow calls so far: paces what is done now and then.
+    pub(super) ticks: Cell<u32>,
+    /// Next free record, while this one is not in use.
+    #[cfg(feature = "preload")]
+    next: Cell<Option<&'static Thread>>,
+}
+
+impl Thread {
+    const EMPTY: Self = Self {
+        lists: ThreadLists::EMPTY,
+        heap: Cell::new(None),
+        ended: Cell::new(false),
+        hooked: Cell::new(false),
+        ticks: Cell::new(0),
+        #[cfg(feature = "preload")]
+        next: Cell::new(None),
+    };
+}
+
+/// Who makes a slow call.
+#[derive(Clone, Copy)]
+pub(super) enum Caller {
+    /// A thread with lists, and its heap.
+    Live(&'static Thread, &'static SharedHeap),
+    /// A thread whose exit hook has run: it has no lists any more.
+    Late(&'static SharedHeap),
+}
+
+impl Caller {
+    /// The heap it works with.
+    pub(super) fn heap(self) -> &'static SharedHeap {
+        match self {
+            Self::Live(_, heap) | Self::Late(heap) => heap,
+        }
+    }
+}
+
+/// This thread's lists.
+#[inline(always)]
+pub(crate) fn lists() -> &'static ThreadLists {
+    &place::current().lists
+}
+
+/// The calling thread, started if it was new. `None` when memory is out.
+pub(super) fn caller() -> Option<Caller> {
+    let thread = place::current();
+    match thread.heap.get() {
+        Some(heap) => {
+            if !thread.hooked.get() {
+                hook(thread);
+            }
+            Some(Caller::Live(thread, heap))
+        }
+        None if thread.ended.get() => ROSTER.get(0).map(Caller::Late),
+        None => start(),
+    }
+}
+
+#[cold]
+fn start() -> Option<Caller> {
+    OPTIONS.load();
+    let heap = ROSTER.join(OPTIONS.max_heaps(), new_heap)?;
+    let Some(thread) = place::claim() else {
+        ROSTER.leave(heap);
+        return None;
+    };
+    thread.heap.set(Some(heap));
+    hook(thread);
+    Some(Caller::Live(thread, heap))
+}
+
+fn new_heap() -> Option<&'static SharedHeap> {
+    let page = OPTIONS.page();
+    let len = size_of::<SharedHeap>().next_multiple_of(page);
+    let place = os::map(len, page)?.cast::<SharedHeap>();
+    EXTENTS.note_mapped(len);
+    let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    // SAFETY: mapped just now, large enough, page-aligned; a heap lives for ever.
+    unsafe {
+        place.write(SharedHeap::new(backing, &MAP));
+        Some(place.as_ref())
+    }
+}
+
+/// Arms the exit hook, once the process has one; the call may come back to us for memory.
+fn hook(thread: &Thread) {
+    let Some(key) = exit::thread_hook() else {
+        return;
+    };
+    thread.hooked.set(true);
+    key.arm(core::ptr::from_ref(thread).addr());
+}
+
+/// Gives back what the thread holds: its lists go home, its heap to the next thread.
+pub(super) fn end() {
+    let thread = place::current();
+    let Some(heap) = thread.heap.get() else {
+        return;
+    };
+    super::slow::flush_all(thread, heap);
+    for class in SizeClass::all() {
+        thread.lists.of(class).close();
+    }
+    thread.heap.set(None);
+    thread.ended.set(true);
+    place::release(thread);
+    ROSTER.leave(heap);
+}
+
+/// Calls `f` with this thread's lists, if it has any.
+pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
+    let thread = place::current();
+    if let Some(heap) = thread.heap.get() {
+        f(thread, heap);
+    }
+}
+
+/// In a child after fork: only this thread is left.
+///
+/// # Safety
+/// No other thread exists.
+pub(super) unsafe fn reset_after_fork() {
+    // SAFETY: passed on.
+    unsafe {
+        ROSTER.reset(place::current().heap.get());
+        place::reset();
+    }
+}
+
+/// The lock of the thread records, if they have one: for fork.
+pub(super) fn records_lock() -> Option<&'static os::Lock> {
+    place::lock()
+}
+
+#[cfg(not(feature = "preload"))]
+mod place {
+    use super::Thread;
+
+    std::thread_local! {
+        static THREAD: Thread = const { Thread::EMPTY };
+    }
+
+    /// This thread's record.
+    #[inline(always)]
+    pub fn current() -> &'static Thread {
+        // SAFETY: the record needs no destructor, so it is valid as long as code of this thread runs;
+        // nobody keeps the reference beyond the call.
+        THREAD.with(|thread| unsafe { &*core::ptr::from_ref(thread) })
+    }
+
+    /// The record to start with: the one in place.
+    pub fn claim() -> Option<&'static Thread> {
+        Some(current())
+    }
+
+    /// Nothing to give back: the record goes with the thread.
+    pub fn release(_: &'static Thread) {}
+
+    /// No lock: records are nobody else's.
+    pub fn lock() -> Option<&'static crate::os::Lock> {
+        None
+    }
+
+    /// # Safety
+    /// None here.
+    pub unsafe fn reset() {}
+}
+
+#[cfg(feature = "preload")]
+#[path = "thread_pointer.rs"]
+mod place;

@@ -1,0 +1,201 @@
+//! One pointer in thread-local storage, read through the initial-exec relocation.
+//!
+//! Stable Rust cannot choose a TLS model, so the variable is defined and read in assembly. Its initial
+//! value is the address of a shared record without lists and without room: a thread that never called
+//! us takes the branch that an empty list takes. After its end, a thread points at a second such record
+//! that says so.
+
+use super::Thread;
+use crate::os::{self, Lock};
+use crate::sync::SharedCell;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+/// A record that threads share because it is never written.
+#[repr(transparent)]
+struct Shared(Thread);
+
+// SAFETY: a record without room is only read: pops find no block, pushes no room, and the slow path
+// replaces it before it writes.
+unsafe impl Sync for Shared {}
+
+static NO_THREAD: Shared = Shared(Thread::EMPTY);
+
+/// What a thread points at after its end.
+static ENDED: Shared = Shared(Thread {
+    ended: Cell::new(true),
+    ..Thread::EMPTY
+});
+
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".pushsection .tdata.pymalloc_thread,\"awT\",@progbits",
+    ".balign 8",
+    ".globl PYMALLOC_THREAD",
+    ".hidden PYMALLOC_THREAD",
+    ".type PYMALLOC_THREAD,@object",
+    ".size PYMALLOC_THREAD,8",
+    "PYMALLOC_THREAD:",
+    ".quad {none}",
+    ".popsection",
+    none = sym NO_THREAD,
+);
+
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".pushsection .tdata.pymalloc_thread,\"awT\",%progbits",
+    ".balign 8",
+    ".globl PYMALLOC_THREAD",
+    ".hidden PYMALLOC_THREAD",
+    ".type PYMALLOC_THREAD,%object",
+    ".size PYMALLOC_THREAD,8",
+    "PYMALLOC_THREAD:",
+    ".xword {none}",
+    ".popsection",
+    none = sym NO_THREAD,
+);
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("the preload library is written for x86-64 and aarch64");
+
+/// This thread's record.
+#[inline(always)]
+pub fn current() -> &'static Thread {
+    let thread: *const Thread;
+    // SAFETY: reads the thread-local pointer, which always points to a record.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + PYMALLOC_THREAD@GOTTPOFF]",
+            "mov {0}, qword ptr fs:[{0}]",
+            out(reg) thread,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        let base: usize;
+        core::arch::asm!(
+            "adrp {0}, :gottprel:PYMALLOC_THREAD",
+            "ldr {0}, [{0}, :gottprel_lo12:PYMALLOC_THREAD]",
+            "mrs {1}, tpidr_el0",
+            "ldr {0}, [{0}, {1}]",
+            out(reg) thread,
+            out(reg) base,
+            options(nostack, preserves_flags, readonly, pure),
+        );
+        let _ = base;
+    }
+    // SAFETY: records live for ever.
+    unsafe { &*thread }
+}
+
+fn point_at(thread: &'static Thread) {
+    let thread = core::ptr::from_ref(thread);
+    // SAFETY: writes this thread's own pointer.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + PYMALLOC_THREAD@GOTTPOFF]",
+            "mov qword ptr fs:[{0}], {1}",
+            out(reg) _,
+            in(reg) thread,
+            options(nostack, preserves_flags),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        core::arch::asm!(
+            "adrp {0}, :gottprel:PYMALLOC_THREAD",
+            "ldr {0}, [{0}, :gottprel_lo12:PYMALLOC_THREAD]",
+            "mrs {1}, tpidr_el0",
+            "str {2}, [{0}, {1}]",
+            out(reg) _,
+            out(reg) _,
+            in(reg) thread,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+struct Records {
+    free: Option<&'static Thread>,
+    chunk: Option<NonNull<Thread>>,
+    left: usize,
+}
+
+// SAFETY: free records belong to nobody.
+unsafe impl Send for Records {}
+
+static LOCK: Lock = Lock::new();
+static RECORDS: SharedCell<Records> = SharedCell::new(Records {
+    free: None,
+    chunk: None,
+    left: 0,
+});
+
+/// Bytes mapped for records at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// The lock: for fork.
+pub fn lock() -> Option<&'static Lock> {
+    Some(&LOCK)
+}
+
+/// Frees the lock in a child after fork.
+///
+/// # Safety
+/// No other thread exists.
+pub unsafe fn reset() {
+    // SAFETY: passed on.
+    unsafe { LOCK.reset() }
+}
+
+/// A record for this thread, which points at it from now on.
+pub fn claim() -> Option<&'static Thread> {
+    let record = {
+        let _locked = LOCK.lock();
+        // SAFETY: the lock is held.
+        unsafe { RECORDS.with_mut(take) }?
+    };
+    point_at(record);
+    Some(record)
+}
+
+fn take(records: &mut Records) -> Option<&'static Thread> {
+    if let Some(record) = records.free {
+        records.free = record.next.get();
+        record.next.set(None);
+        record.ended.set(false);
+        record.hooked.set(false);
+        return Some(record);
+    }
+    if records.left == 0 {
+        records.chunk = Some(os::map(CHUNK, os::page_size())?.cast());
+        records.left = CHUNK / size_of::<Thread>();
+    }
+    let place = records.chunk?;
+    records.left -= 1;
+    // SAFETY: inside the chunk, unused so far.
+    unsafe {
+        records.chunk = Some(place.add(1));
+        place.write(Thread::EMPTY);
+        Some(place.as_ref())
+    }
+}
+
+/// Gives this thread's record to the next one. Destructors that run later find the shared record of
+/// ended threads.
+pub fn release(record: &'static Thread) {
+    point_at(&ENDED.0);
+    let _locked = LOCK.lock();
+    // SAFETY: the lock is held.
+    unsafe {
+        RECORDS.with_mut(|records| {
+            record.next.set(records.free);
+            records.free = Some(record);
+        });
+    }
+}

@@ -1,0 +1,287 @@
+//! malloc, free and what is made of them.
+//!
+//! A free block carries a mark in its second word, its address mixed with a secret: `free` of a block
+//! that carries its own mark is suspected to be the second one, and looked into. `malloc` clears the
+//! mark. Both are one store in a cache line that is at hand.
+
+use crate::global::{self, MAP, lists, next_malloc, slow};
+use crate::obmalloc::address_map::{Label, class_of};
+use crate::obmalloc::block::Block;
+use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
+use crate::os;
+use core::ffi::c_void;
+use core::ptr::{NonNull, null_mut};
+
+/// What a free block at `addr` carries in its second word. The secret is where the kernel loaded us.
+#[inline(always)]
+fn mark(addr: usize) -> usize {
+    !(addr ^ (&raw const MAP).addr())
+}
+
+#[inline(always)]
+fn second_word(p: NonNull<u8>) -> NonNull<usize> {
+    // SAFETY: every block has at least 16 bytes.
+    unsafe { p.cast::<usize>().add(1) }
+}
+
+/// A block on its way to the user: without its mark.
+#[inline(always)]
+fn hand_out(block: Block) -> *mut c_void {
+    // SAFETY: the block is ours until this function returns it.
+    unsafe { second_word(block.start()).write(0) };
+    block.start().as_ptr().cast()
+}
+
+/// Null with ENOMEM, or the block.
+#[inline]
+pub(super) fn or_enomem(p: *mut u8) -> *mut c_void {
+    if p.is_null() {
+        os::set_errno(libc::ENOMEM);
+    }
+    p.cast()
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+    if size > SMALL_MAX {
+        return malloc_large(size);
+    }
+    // Size 0 gives label 0, whose list is always empty.
+    match lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
+        Some(block) => hand_out(block),
+        None => malloc_slow(size),
+    }
+}
+
+fn malloc_large(size: usize) -> *mut c_void {
+    if size <= MEDIUM_MAX
+        && let Some(block) = lists().of(SizeClass::medium(size)).pop()
+    {
+        return hand_out(block);
+    }
+    malloc_slow(size)
+}
+
+#[cold]
+#[inline(never)]
+fn malloc_slow(size: usize) -> *mut c_void {
+    alloc(size, ALIGNMENT)
+}
+
+/// `size` bytes at a multiple of `align`, by whoever serves this process. Null with ENOMEM.
+pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
+    if global::passes_through() {
+        return next_malloc::alloc(size, align).cast();
+    }
+    let p = slow::alloc_general(size, align);
+    if let Some(block) = NonNull::new(p).filter(|_| size <= MEDIUM_MAX && align <= ALIGNMENT) {
+        // SAFETY: as `hand_out`.
+        unsafe { second_word(block).write(0) };
+    }
+    or_enomem(p)
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free(p: *mut c_void) {
+    let addr = p.addr();
+    let label = MAP.label(addr);
+    let list = lists().at(label);
+    // Label 0 (null, foreign, huge) has no room either.
+    if !list.has_room() {
+        return free_slow(p.cast());
+    }
+    // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
+    unsafe {
+        let p = NonNull::new_unchecked(p.cast::<u8>());
+        if second_word(p).read() == mark(addr) {
+            check(p, label);
+        }
+        second_word(p).write(mark(addr));
+        list.push(Block::new(p));
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn check(p: NonNull<u8>, label: Label) {
+    if let Some(class) = class_of(label) {
+        // SAFETY: labelled with `class`.
+        os::keep_errno(|| unsafe { slow::check_double_free(p, class) });
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn free_slow(p: *mut u8) {
+    let Some(p) = NonNull::new(p) else { return };
+    let label = MAP.label(p.addr().get());
+    match class_of(label) {
+        // SAFETY: the caller gives the block up; the mark is written to a free block.
+        Some(class) => unsafe {
+            if second_word(p).read() == mark(p.addr().get()) {
+                check(p, label);
+            }
+            second_word(p).write(mark(p.addr().get()));
+            slow::free(p, class);
+        },
+        // SAFETY: as above.
+        None => unsafe { slow::free_unknown(p) },
+    }
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    let Some(bytes) = count.checked_mul(size) else {
+        return or_enomem(null_mut());
+    };
+    if bytes <= SMALL_MAX
+        && let Some(block) = lists().at(bytes.div_ceil(ALIGNMENT) as Label).pop()
+    {
+        let p = hand_out(block);
+        // SAFETY: the block holds `bytes`.
+        unsafe { p.cast::<u8>().write_bytes(0, bytes) };
+        return p;
+    }
+    calloc_slow(bytes)
+}
+
+#[cold]
+#[inline(never)]
+fn calloc_slow(bytes: usize) -> *mut c_void {
+    if global::passes_through() {
+        return next_malloc::alloc_zeroed(bytes).cast();
+    }
+    // At least one word is cleared of a block with a mark.
+    or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
+    let Some(old) = NonNull::new(p.cast::<u8>()) else {
+        // SAFETY: no conditions.
+        return unsafe { malloc(size) };
+    };
+    // SAFETY: a live block by the caller's word.
+    unsafe {
+        let Some(class) = class_of(MAP.label(old.addr().get())) else {
+            return realloc_unlisted(old, size);
+        };
+        if size == 0 {
+            return realloc_to_nothing(old);
+        }
+        if resize_stays(size, class.block_bytes()) {
+            return p;
+        }
+        move_block(old, class.block_bytes(), size)
+    }
+}
+
+/// glibc frees and gives null; C23 leaves it open; an option decides.
+unsafe fn realloc_to_nothing(old: NonNull<u8>) -> *mut c_void {
+    // SAFETY: a live block by the caller's word.
+    unsafe {
+        if global::zero_realloc_allocates() {
+            return move_block(old, 0, 1);
+        }
+        free(old.as_ptr().cast());
+    }
+    null_mut()
+}
+
+/// Takes the new block before it frees the old one, as CPython does.
+unsafe fn move_block(old: NonNull<u8>, old_bytes: usize, size: usize) -> *mut c_void {
+    // SAFETY: both blocks hold the copied bytes and are disjoint; the old one is given up.
+    unsafe {
+        let new = malloc(size);
+        if !new.is_null() {
+            new.cast::<u8>()
+                .copy_from_nonoverlapping(old.as_ptr(), old_bytes.min(size));
+            free(old.as_ptr().cast());
+        }
+        new
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_void {
+    // SAFETY: a live block by the caller's word.
+    unsafe {
+        let Some(bytes) = slow::usable_unknown(old) else {
+            if slow::is_foreign(old) {
+                return next_malloc::realloc(old, size).cast();
+            }
+            // Not foreign and not a block: `free` knows how to say what is wrong.
+            slow::free_unknown(old);
+            return or_enomem(null_mut());
+        };
+        if size == 0 {
+            return realloc_to_nothing(old);
+        }
+        if size > MEDIUM_MAX
+            && let Some(p) = slow::resize_huge(old, size, ALIGNMENT)
+        {
+            return p.as_ptr().cast();
+        }
+        if size > isize::MAX as usize {
+            return or_enomem(null_mut());
+        }
+        move_block(old, bytes, size)
+    }
+}
+
+/// # Safety
+/// As `reallocarray(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(p: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: passed on.
+        Some(bytes) => unsafe { realloc(p, bytes) },
+        None => or_enomem(null_mut()),
+    }
+}
+
+/// Bytes of the block at `p` that may be used; 0 for null.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_usable_size(p: *const c_void) -> usize {
+    let Some(p) = NonNull::new(p.cast_mut().cast::<u8>()) else {
+        return 0;
+    };
+    match slow::usable_unknown(p) {
+        Some(bytes) => bytes,
+        // SAFETY: not ours, so the other allocator's by the caller's word.
+        None if slow::is_foreign(p) => unsafe { next_malloc::usable_size(p) },
+        None => 0,
+    }
+}
+
+/// C23. The size is a promise that costs more to check than it saves.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(p: *mut c_void, _size: usize) {
+    // SAFETY: passed on.
+    unsafe { free(p) }
+}
+
+/// C23.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(p: *mut c_void, _align: usize, _size: usize) {
+    // SAFETY: passed on.
+    unsafe { free(p) }
+}
