@@ -43,7 +43,7 @@ impl fmt::Display for DemoError {
             DemoError::NoSummary(absent) => {
                 write!(
                     out,
-                    "the demonstration under our malloc left no summary: {absent:?}"
+                    "the demonstration under our malloc left no summary: {absent}"
                 )
             }
         }
@@ -135,21 +135,16 @@ fn comparison(
     checksum: &str,
     last: Option<&Summary>,
 ) -> String {
-    let seconds = |time: f64| format!("{time:.3} s");
-    let memory = |count: f64| report::bytes(count as u64);
+    let mib = (1u64 << 20) as f64;
     let rows = [
-        row("wall time", system, ours, |s| s.wall.as_secs_f64(), seconds),
-        row("CPU time", system, ours, |s| s.cpu.as_secs_f64(), seconds),
-        row(
-            "peak RSS",
-            system,
-            ours,
-            |s| s.max_resident_bytes as f64,
-            memory,
-        ),
+        row("wall time, s", system, ours, |s| s.wall.as_secs_f64()),
+        row("CPU time, s", system, ours, |s| s.cpu.as_secs_f64()),
+        row("peak RSS, MiB", system, ours, |s| {
+            s.max_resident_bytes as f64 / mib
+        }),
     ];
     let head = format!(
-        "demonstration: {}\n{RUNS} runs each, alternating; median (lowest to highest); checksum {checksum} in all\n\n  {:<10} {:>33} {:>33} {:>6}\n",
+        "demonstration: {}\n{RUNS} runs each, alternating; median (lowest to highest); checksum {checksum} in all\n\n  {:<13} {:>26} {:>26} {:>6}\n",
         crate::workload::DESCRIPTION,
         "",
         "system malloc",
@@ -164,26 +159,17 @@ fn comparison(
 }
 
 /// One quantity under both.
-fn row(
-    name: &str,
-    system: &[Sample],
-    ours: &[Sample],
-    of: impl Fn(&Sample) -> f64,
-    show: impl Fn(f64) -> String,
-) -> String {
+fn row(name: &str, system: &[Sample], ours: &[Sample], of: impl Fn(&Sample) -> f64) -> String {
     let sorted = |samples: &[Sample]| {
         let mut values: Vec<f64> = samples.iter().map(&of).collect();
         values.sort_by(f64::total_cmp);
         values
     };
     let (system, ours) = (sorted(system), sorted(ours));
-    let text = |values: &[f64]| {
-        let (low, high) = (show(values[0]), show(values[RUNS - 1]));
-        format!("{} ({low} to {high})", show(values[RUNS / 2]))
-    };
+    let text = |v: &[f64]| format!("{:.2} ({:.2} to {:.2})", v[RUNS / 2], v[0], v[RUNS - 1]);
     let ratio = ours[RUNS / 2] / system[RUNS / 2];
     format!(
-        "  {name:<10} {:>33} {:>33} {ratio:>6.2}\n",
+        "  {name:<13} {:>26} {:>26} {ratio:>6.2}\n",
         text(&system),
         text(&ours)
     )

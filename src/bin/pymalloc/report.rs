@@ -138,8 +138,7 @@ fn classes(text: &mut String, summary: &Summary) {
 /// Why there is no summary, as far as the launcher can know.
 fn why(absent: &Absent, ended: Ended, own_malloc: bool) -> String {
     match (absent, ended) {
-        (Absent::Unreadable(error), _) => format!("it cannot be read: {error}"),
-        (Absent::Broken(error), _) => format!("it is damaged: {error}"),
+        (Absent::Unreadable(_) | Absent::Broken(_), _) => absent.to_string(),
         (_, _) if own_malloc => "the program has its own malloc, so ours passed every call on to it".into(),
         (_, Ended::Signal(signal)) => {
             format!("{} ended the program before it could write one", signal_name(signal))

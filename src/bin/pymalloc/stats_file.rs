@@ -5,6 +5,7 @@
 
 use crate::failure::Failure;
 use crate::summary::{ParseError, Summary};
+use std::fmt;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,17 @@ pub enum Absent {
     Broken(ParseError),
     /// It is that of this other process, a descendant of the program.
     OtherProcess(u32),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Absent::NotWritten => write!(out, "none was written"),
+            Absent::Unreadable(error) => write!(out, "it cannot be read: {error}"),
+            Absent::Broken(error) => write!(out, "it is damaged: {error}"),
+            Absent::OtherProcess(pid) => write!(out, "process {pid} wrote one instead"),
+        }
+    }
 }
 
 impl StatsFile {
