@@ -71,7 +71,7 @@ impl ClassLine {
 pub struct Summary {
     /// Process that wrote it.
     pub pid: u32,
-    /// Bytes of address space with memory behind them that the allocator holds now.
+    /// Bytes held from the system now; address space that is only reserved is not counted.
     pub mapped_bytes: u64,
     /// The most `mapped_bytes` has been.
     pub mapped_peak_bytes: u64,

@@ -87,6 +87,13 @@ fn without_a_summary_the_report_says_why() {
         assert_eq!(first, format!("pymalloc: {} {ended}", program.display()));
         assert_eq!(rest, format!("\n  no summary: {why}\n"));
     }
+    // A library that passes everything on may still write what little it saw.
+    let (_, rest) = report(run(true, &file("own_malloc"), &["exit"]));
+    assert_eq!(rest, format!("\n  note: {own}{TABLES}"));
+    let mut passing = run(true, &file("probe"), &["_exit", "5"]);
+    passing.env("PYMALLOC", "malloc");
+    let why = "PYMALLOC=malloc makes our malloc pass every call on to the next";
+    assert_eq!(report(passing).1, format!("\n  no summary: {why}\n"));
     let exec = format!("exec {} exit 6", file("static").display());
     let (first, rest) = report(run(true, Path::new("sh"), &["-c", &exec]));
     assert_eq!(first, "pymalloc: sh ended with status 6");

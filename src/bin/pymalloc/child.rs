@@ -1,7 +1,7 @@
 //! Runs a program as a child that nobody can tell from running it directly: its signals are the launcher's,
 //! and its end becomes the launcher's.
 
-use crate::system::{self, Ended, State, Usage};
+use crate::system::{self, Ended, Mask, State, Usage};
 use std::io;
 use std::process::{ChildStdout, Command};
 use std::time::{Duration, Instant};
@@ -33,14 +33,16 @@ pub enum WatchError {
 /// A key of the terminal signals every process of the foreground group, the child included, so such a
 /// signal is forwarded only to a child that left the group. A signal that a process sends to the whole
 /// group by kill(2) cannot be told from one sent to the launcher alone, and reaches the child twice.
-pub fn watch(command: &mut Command) -> Result<Outcome, WatchError> {
-    let mask = system::block_signals();
-    system::inherit_signals(command, Some(mask));
+///
+/// `mask` is that of [`system::block_signals`], called once before the first child: what arrives between
+/// two children then reaches the second.
+pub fn watch(command: &mut Command, mask: &Mask) -> Result<Outcome, WatchError> {
+    system::inherit_signals(command, Some(*mask));
     let start = Instant::now();
     let mut child = command.spawn().map_err(WatchError::Start)?;
     let pid = child.id();
     loop {
-        let signal = system::next_signal(&mask);
+        let signal = system::next_signal(mask);
         if signal.number != libc::SIGCHLD {
             let reached =
                 signal.from_kernel && is_terminals(signal.number) && system::shares_group(pid);

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::report;
 use crate::stats_file::{Absent, StatsFile};
 use crate::summary::Summary;
-use crate::system::{self, Ended};
+use crate::system::{self, Ended, Mask};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -60,13 +60,14 @@ struct Sample {
 /// Runs the workload under both and prints both.
 pub fn run(library: &Path) -> Result<i32, Failure> {
     let launcher = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let mask = system::block_signals();
     let stats = StatsFile::create()?;
     let (mut system, mut ours) = (Vec::new(), Vec::new());
     let mut checksum = None;
     let mut last = None;
     for _ in 0..RUNS {
         for library in [None, Some(library)] {
-            let (outcome, printed) = run_once(&launcher, library, &stats)?;
+            let (outcome, printed) = run_once(&launcher, library, &stats, &mask)?;
             let first = checksum.get_or_insert_with(|| printed.clone());
             if *first != printed {
                 return Err(DemoError::Checksums(first.clone(), printed).into());
@@ -100,6 +101,7 @@ fn run_once(
     launcher: &Path,
     library: Option<&Path>,
     stats: &StatsFile,
+    mask: &Mask,
 ) -> Result<(Outcome, String), Failure> {
     let mut command = Command::new(launcher);
     command.arg("demo-workload").stdout(Stdio::piped());
@@ -109,7 +111,7 @@ fn run_once(
             .env("PYMALLOC_STATS_FILE", stats.path()),
         None => command.env_remove("LD_PRELOAD"),
     };
-    let mut outcome = child::watch(&mut command).map_err(|error| match error {
+    let mut outcome = child::watch(&mut command, mask).map_err(|error| match error {
         WatchError::Start(error) => Failure::Start(launcher.to_owned(), error),
         WatchError::Wait(error) => Failure::Wait(error),
     })?;

@@ -36,7 +36,12 @@ pub fn program(
         ),
     );
     match summary {
-        Ok(summary) => text.push_str(&tables(summary)),
+        Ok(summary) => {
+            if own_malloc {
+                line(&mut text, format_args!("  note: {OWN_MALLOC}"));
+            }
+            text.push_str(&tables(summary));
+        }
         Err(absent) => line(
             &mut text,
             format_args!("  no summary: {}", why(absent, outcome.ended, own_malloc)),
@@ -135,11 +140,17 @@ fn classes(text: &mut String, summary: &Summary) {
     }
 }
 
+/// Said of an executable that exports a malloc.
+const OWN_MALLOC: &str = "the program has its own malloc, so ours passed every call on to it";
+
 /// Why there is no summary, as far as the launcher can know.
 fn why(absent: &Absent, ended: Ended, own_malloc: bool) -> String {
     match (absent, ended) {
         (Absent::Unreadable(_) | Absent::Broken(_), _) => absent.to_string(),
-        (_, _) if own_malloc => "the program has its own malloc, so ours passed every call on to it".into(),
+        (_, _) if own_malloc => OWN_MALLOC.into(),
+        (_, _) if std::env::var_os("PYMALLOC").is_some_and(|mode| mode == "malloc") => {
+            "PYMALLOC=malloc makes our malloc pass every call on to the next".into()
+        }
         (_, Ended::Signal(signal)) => {
             format!("{} ended the program before it could write one", signal_name(signal))
         }

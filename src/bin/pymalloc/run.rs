@@ -30,9 +30,10 @@ pub fn run(options: &Run) -> Result<i32, Failure> {
 
 /// Runs it as a child, then prints its summary, or why there is none, and ends as it ended.
 fn run_watched(program: &Program, target: &Target, command: &mut Command) -> Result<i32, Failure> {
+    let mask = system::block_signals();
     let stats = StatsFile::create()?;
     command.env("PYMALLOC_STATS_FILE", stats.path());
-    let outcome = child::watch(command).map_err(|error| match error {
+    let outcome = child::watch(command, &mask).map_err(|error| match error {
         WatchError::Start(error) => Failure::Start(target.file.clone(), error),
         WatchError::Wait(error) => Failure::Wait(error),
     })?;

@@ -41,6 +41,9 @@ const UNTOUCHED: [libc::c_int; 11] = [
 /// `si_code` of a signal the kernel itself raised, as for a key of the terminal (bits/siginfo-consts.h).
 const SI_KERNEL: libc::c_int = 0x80;
 
+/// An argument of prctl(2), which reads a whole `unsigned long` where C would pass an `int`.
+const ZERO: libc::c_ulong = 0;
+
 /// True when SIGPIPE was ignored before Rust's runtime ignored it, as systemd does for its services.
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -100,7 +103,7 @@ pub fn honours_setuid(file: &Path) -> bool {
         return true;
     };
     // SAFETY: PR_GET_NO_NEW_PRIVS only reads; its four arguments must be zero.
-    let gave_up = unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 };
+    let gave_up = unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, ZERO, ZERO, ZERO, ZERO) == 1 };
     let mut mount = MaybeUninit::<libc::statvfs>::zeroed();
     // SAFETY: `path` is a C string and `mount` a place for the answer; both outlive the call.
     let known = unsafe { libc::statvfs(path.as_ptr(), mount.as_mut_ptr()) == 0 };
@@ -298,7 +301,7 @@ pub fn die_of(signal: i32) -> ! {
     // SAFETY: sigemptyset initialises `only` before it is used; the other calls take numbers and pointers
     // that outlive them. The default disposition is no handler.
     unsafe {
-        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::prctl(libc::PR_SET_DUMPABLE, ZERO, ZERO, ZERO, ZERO);
         libc::signal(signal, libc::SIG_DFL);
         libc::sigemptyset(only.as_mut_ptr());
         libc::sigaddset(only.as_mut_ptr(), signal);

@@ -163,7 +163,7 @@ fn look_up(name: &OsStr) -> Result<PathBuf, (PathBuf, Problem)> {
         };
         let file = folder.join(name);
         match executable(&file) {
-            Ok(_) if !name.is_empty() => return Ok(file),
+            Ok(_) => return Ok(file),
             Err(Problem::NotExecutable) => refused = refused.or(Some(file)),
             _ => {}
         }
