@@ -19,9 +19,9 @@ mod stats;
 
 use fixture::{file, pymalloc, refuses, run, text};
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_exit_status_is_the_programs() {
@@ -48,16 +48,18 @@ fn a_death_by_signal_is_the_launchers_without_a_core() {
             libc::SIGABRT,
             libc::SIGPIPE,
         ] {
-            let ended = run(stats, &file("probe"), &["raise", &signal.to_string()])
+            let mut command = run(stats, &file("probe"), &["raise", &signal.to_string()]);
+            with_cores(&mut command);
+            let ended = command
                 .stderr(Stdio::null())
                 .current_dir(fixture::folder())
-                .status()
-                .unwrap();
+                .status();
+            let ended = ended.unwrap();
             assert_eq!(ended.signal(), Some(signal), "stats {stats}");
             assert!(!stats || !ended.core_dumped());
         }
         let script = "\"$@\"; echo $?";
-        let mut shell = std::process::Command::new("/bin/sh");
+        let mut shell = Command::new("/bin/sh");
         shell
             .args(["-c", script, "sh"])
             .env("PYMALLOC_LIB", file("library.so"));
@@ -68,6 +70,20 @@ fn a_death_by_signal_is_the_launchers_without_a_core() {
         shell.arg(file("probe")).args(["raise", "11"]);
         assert_eq!(text(&shell.output().unwrap().stdout), "139\n");
     }
+}
+
+/// Lets the command's processes dump cores, as far as this process may.
+fn with_cores(command: &mut Command) {
+    // SAFETY: getrlimit and setrlimit are system calls; `limit` is a place for the answer.
+    unsafe {
+        command.pre_exec(|| {
+            let mut limit = std::mem::zeroed();
+            libc::getrlimit(libc::RLIMIT_CORE, &mut limit);
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_CORE, &limit);
+            Ok(())
+        })
+    };
 }
 
 #[test]
