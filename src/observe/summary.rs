@@ -330,6 +330,7 @@ impl core::error::Error for ParseError {}
 
 /// What [`Summary::parse`] has read so far.
 struct Reader {
+    /// Counters and classes so far; the rest is zero.
     summary: Summary,
     /// Bit `i`: the counter at index `i` of [`Summary::counters`] came; bit `COUNTERS`: `pid` came.
     seen: u32,
@@ -338,6 +339,7 @@ struct Reader {
 }
 
 impl Reader {
+    /// Before the second line.
     fn new() -> Reader {
         Reader {
             summary: Summary::EMPTY,
@@ -361,6 +363,7 @@ impl Reader {
         }
     }
 
+    /// Takes a line of any key but `pid`.
     fn counter(&mut self, key: &str, value: &str, line: usize) -> Result<(), ParseError> {
         let mut places = self.summary.counters_mut();
         let index = places.iter().position(|(name, _)| *name == key);
@@ -371,6 +374,7 @@ impl Reader {
         self.see(index, key, line)
     }
 
+    /// Takes a `class` line, without that word.
     fn class(&mut self, values: &str, line: usize) -> Result<(), ParseError> {
         let (index, class) = class_line(values).ok_or(ParseError::Class { line })?;
         if index < self.next_class {
@@ -403,6 +407,7 @@ impl Reader {
     }
 }
 
+/// Checks I1.
 fn check_first(text: &str) -> Result<(), ParseError> {
     let (magic, version) = text.split_once(' ').unwrap_or((text, ""));
     if magic != MAGIC {

@@ -57,10 +57,18 @@ pub fn gcc(folder: &Path, name: &str, source: &str, options: &[&str]) {
 
 /// A new executable file of the folder.
 pub fn executable(name: &str, content: &[u8]) -> PathBuf {
-    let path = file(name);
-    std::fs::write(&path, content).unwrap();
+    let (content_file, path) = (file(&format!("{name}.content")), file(name));
+    std::fs::write(&content_file, content).unwrap();
+    copy(&content_file, &path);
     permit(&path, 0o755);
     path
+}
+
+/// Copies a file that will be executed. By a process of its own: a test of another thread that forked while
+/// this one had the file open for writing would make its execution fail (ETXTBSY).
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status();
+    assert!(copied.unwrap().success(), "cp {}", to.display());
 }
 
 /// A copy of the program `probe` with bytes of it changed.

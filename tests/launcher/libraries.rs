@@ -1,6 +1,6 @@
 //! Which library is preloaded, and what is no library to preload.
 
-use crate::fixture::{executable, file, folder, patched, permit, pymalloc, refuses, text};
+use crate::fixture::{copy, executable, file, folder, patched, permit, pymalloc, refuses, text};
 use crate::support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,7 +46,7 @@ fn the_launchers_own_folder_is_searched_and_deps_in_it() {
     let bin = folder().join("bin");
     std::fs::create_dir_all(bin.join("deps")).unwrap();
     let launcher = bin.join("pymalloc");
-    std::fs::copy(support::launcher(), &launcher).unwrap();
+    copy(&support::launcher(), &launcher);
     let run = || {
         let mut command = Command::new(&launcher);
         command

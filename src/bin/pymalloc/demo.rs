@@ -52,8 +52,11 @@ impl fmt::Display for DemoError {
 
 /// One run of the workload.
 struct Sample {
+    /// From start to end.
     wall: Duration,
+    /// User and system together, of all threads.
     cpu: Duration,
+    /// The most memory resident at once.
     max_resident_bytes: u64,
 }
 

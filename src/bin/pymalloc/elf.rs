@@ -23,19 +23,30 @@ const NATIVE_MACHINE: u16 = if cfg!(target_arch = "aarch64") {
     62
 };
 
+/// Bytes of the ELF header.
 const HEADER_BYTES: usize = 64;
+/// Bytes of one program header.
 const PROGRAM_HEADER_BYTES: usize = 56;
+/// Bytes of one section header.
 const SECTION_HEADER_BYTES: usize = 64;
+/// Bytes of one symbol.
 const SYMBOL_BYTES: usize = 24;
+/// Type: executable at a fixed address.
 const ET_EXEC: u16 = 2;
+/// Type: shared library, or executable that may lie anywhere.
 const ET_DYN: u16 = 3;
+/// Program header: path of the loader.
 const PT_INTERP: u32 = 3;
+/// Section: symbols the loader sees.
 const SHT_DYNSYM: u32 = 11;
 
 /// An open ELF file.
 pub struct Elf {
+    /// Open for reading.
     file: File,
+    /// Its length, the bound of every offset.
     file_bytes: u64,
+    /// The whole ELF header.
     header: [u8; HEADER_BYTES],
 }
 
@@ -178,6 +189,7 @@ pub fn native_machine() -> String {
     machine_name(NATIVE_MACHINE)
 }
 
+/// An offset or a length leads out of the file.
 fn damaged() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "damaged ELF file")
 }

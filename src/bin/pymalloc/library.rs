@@ -106,6 +106,7 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LibraryError> {
     }
 }
 
+/// The library in the launcher's folder, or in `deps/` there.
 fn beside_launcher() -> Result<PathBuf, LibraryError> {
     let launcher = std::env::current_exe().unwrap_or_default();
     let folder = launcher.parent().unwrap_or(Path::new("."));
@@ -114,6 +115,7 @@ fn beside_launcher() -> Result<PathBuf, LibraryError> {
     found.ok_or_else(|| LibraryError::NotFound(folder.to_owned()))
 }
 
+/// The absolute path, if [`check`] finds nothing and `LD_PRELOAD` can hold it.
 fn checked(path: &Path, source: &'static str) -> Result<PathBuf, LibraryError> {
     let unusable = |problem| LibraryError::Unusable {
         path: path.to_owned(),
@@ -134,6 +136,7 @@ fn checked(path: &Path, source: &'static str) -> Result<PathBuf, LibraryError> {
     Ok(path)
 }
 
+/// Reads the file as far as needed to know that the loader takes it and that it is ours.
 fn check(path: &Path) -> Result<(), LibraryProblem> {
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => LibraryProblem::Missing,

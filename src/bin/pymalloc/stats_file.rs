@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// A place for one summary; removed when dropped.
 pub struct StatsFile {
+    /// Made by us, with nothing else in it.
     folder: PathBuf,
+    /// In that folder; made by the library.
     file: PathBuf,
 }
 

@@ -52,6 +52,7 @@ static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static REMEMBER_SIGPIPE: extern "C" fn() = remember_sigpipe;
 
+/// Notes what SIGPIPE does.
 extern "C" fn remember_sigpipe() {
     // Relaxed: no other thread exists before `main`.
     SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
@@ -63,7 +64,9 @@ pub struct Ids {
     pub real_uid: u32,
     /// Their group.
     pub real_gid: u32,
+    /// Whom it acts for.
     effective_uid: u32,
+    /// Their group.
     effective_gid: u32,
 }
 
@@ -151,8 +154,11 @@ pub fn inherit_signals(command: &mut Command, mask: Option<Mask>) {
 /// What [`block_signals`] changed.
 #[derive(Clone, Copy)]
 pub struct Mask {
+    /// Blocked before.
     inherited: libc::sigset_t,
+    /// Blocked now, and waited for.
     waited: libc::sigset_t,
+    /// SIGCHLD was ignored before.
     ignored_children: bool,
 }
 
@@ -279,6 +285,7 @@ pub fn state_of(pid: u32) -> io::Result<State> {
     }
 }
 
+/// The part of rusage we show.
 fn usage_of(usage: &libc::rusage) -> Usage {
     // A time the kernel reports is never negative.
     let time = |t: libc::timeval| {
@@ -312,6 +319,7 @@ pub fn die_of(signal: i32) -> ! {
     std::process::exit(128 + signal)
 }
 
+/// True when the signal's disposition is to be ignored.
 fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action only reads into `action`, which is valid when all zero and outlives the call.

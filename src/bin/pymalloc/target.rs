@@ -43,23 +43,41 @@ pub struct TargetError {
     program: PathBuf,
     /// The interpreter that is at fault, when `program` is a script.
     interpreter: Option<PathBuf>,
+    /// What is wrong with whichever is at fault.
     problem: Problem,
 }
 
 /// What is wrong with an executable file.
 #[derive(Debug)]
 enum Problem {
+    /// A bare name that no folder of `PATH` holds.
     NotInPath,
+    /// A path that leads nowhere.
     Missing,
+    /// A folder.
     Directory,
+    /// No permission to execute, or no regular file.
     NotExecutable,
+    /// Neither an ELF executable nor text.
     NotAProgram,
+    /// Scripts of scripts beyond [`MAX_INTERPRETERS`].
     TooManyInterpreters,
+    /// The executable asks for this loader, which is not there.
     NoLoader(PathBuf),
+    /// The system refuses to show it.
     Unreachable(io::Error),
+    /// There is no loader to preload anything.
     Static,
+    /// Built for this machine, the library for ours.
     ForeignMachine(String),
-    ForeignLoader { its: PathBuf, ours: PathBuf },
+    /// Linked against another C library than ours.
+    ForeignLoader {
+        /// Its loader.
+        its: PathBuf,
+        /// The one our library needs.
+        ours: PathBuf,
+    },
+    /// The kernel would start it in secure mode, for this reason.
     Privileged(&'static str),
 }
 
@@ -214,9 +232,12 @@ fn image_of(file: &Path) -> Result<bool, (PathBuf, Problem)> {
 enum Examined {
     /// An ELF executable that passed every check, or one that may be run but not read.
     Image {
+        /// As [`Target::own_malloc`].
         own_malloc: bool,
     },
+    /// Text, for another program to run.
     Script {
+        /// That program.
         interpreter: Interpreter,
     },
 }
@@ -224,14 +245,18 @@ enum Examined {
 /// What runs a script.
 #[derive(Debug, PartialEq)]
 enum Interpreter {
+    /// The file at this path.
     File(PathBuf),
     /// `env`, which looks the name up in `PATH` and becomes it.
     Env {
+        /// `env` itself.
         env: PathBuf,
+        /// The name it is given.
         name: OsString,
     },
 }
 
+/// Tells ELF from text, and makes every check of an ELF image.
 fn examine(file: &Path, metadata: &Metadata) -> Result<Examined, Problem> {
     let elf = match Elf::open(file) {
         // Execute permission without read permission: nothing can be said, so nothing is refused.
@@ -332,6 +357,7 @@ fn interpreter_of(line: &[u8]) -> Option<Interpreter> {
     })
 }
 
+/// Bytes of a path as a path wants them.
 fn os_string(word: &[u8]) -> OsString {
     OsString::from_vec(word.to_vec())
 }

@@ -12,7 +12,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 /// For the report.
 pub const DESCRIPTION: &str = "4 threads; strings, maps, trees and vectors, short-lived between long-lived, some freed by another thread";
 
+/// A thread hands its parcels to the next, the last to the first.
 const THREADS: u64 = 4;
+/// About a second's work under glibc on two cores.
 const ROUNDS: u64 = 60;
 
 /// Strings that one thread made and another drops.
@@ -39,14 +41,20 @@ pub fn run() -> u64 {
 
 /// One thread's state.
 struct Worker {
+    /// State of the random numbers; never 0.
     random: u64,
+    /// The checksum so far.
     sum: u64,
+    /// From a word to what came with it.
     map: Map,
+    /// Ordered, of short strings.
     index: BTreeMap<u64, String>,
+    /// Those that live to the end.
     kept_trees: Vec<Tree>,
 }
 
 impl Worker {
+    /// Threads differ by their seed, which is not 0.
     fn new(seed: u64) -> Worker {
         Worker {
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15),
@@ -57,6 +65,7 @@ impl Worker {
         }
     }
 
+    /// All rounds; the checksum.
     fn work(mut self, to: &Sender<Parcel>, from: &Receiver<Parcel>) -> u64 {
         for round in 0..ROUNDS {
             let parcel = self.text();
@@ -93,6 +102,7 @@ impl Worker {
         parcel
     }
 
+    /// Adds every word; halves the map when it is large.
     fn change_map(&mut self, parcel: &Parcel) {
         for word in parcel {
             let value = self.next() as u32;
@@ -103,6 +113,7 @@ impl Worker {
         }
     }
 
+    /// Short strings under numbers, in order, that come and go.
     fn change_index(&mut self, round: u64) {
         for _ in 0..2_000 {
             let key = self.next() % 20_000;
@@ -116,6 +127,7 @@ impl Worker {
         self.add(self.index.len() as u64);
     }
 
+    /// Trees of three sizes; some are kept.
     fn trees(&mut self, round: u64) {
         for depth in [4, 8, 13] {
             let tree = Tree::new(depth, self.next());
@@ -137,6 +149,7 @@ impl Worker {
         }
     }
 
+    /// Takes a value into the checksum, whose order then matters.
     fn add(&mut self, value: u64) {
         self.sum = self.sum.rotate_left(5).wrapping_add(value);
     }
@@ -152,7 +165,9 @@ impl Worker {
 
 /// A binary tree, one block for each node.
 struct Tree {
+    /// The node's own.
     value: u64,
+    /// None in a leaf.
     children: Option<[Box<Tree>; 2]>,
 }
 
@@ -166,6 +181,7 @@ impl Tree {
         }
     }
 
+    /// Of all values.
     fn sum(&self) -> u64 {
         let children = self.children.iter().flatten();
         children
