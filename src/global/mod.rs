@@ -20,6 +20,7 @@ mod purge;
 mod rust;
 pub(crate) mod slow;
 mod stats;
+mod summary;
 mod thread;
 
 pub use private_heap::Heap;

@@ -1,5 +1,6 @@
 //! Figures of this process's allocator, and what is reported at exit.
 
+use super::summary::{CLASSES, ClassLine, Summary};
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, purge};
 use crate::obmalloc::address_map::AddressMap;
 use crate::obmalloc::engine::Counters;
@@ -140,6 +141,42 @@ impl Stats {
     }
 }
 
+impl Stats {
+    fn summary(&self) -> Summary {
+        let mut classes = [ClassLine::EMPTY; CLASSES];
+        for (to, from) in classes.iter_mut().zip(&self.classes) {
+            *to = ClassLine {
+                block_bytes: from.block_bytes as u32,
+                pools: from.pools,
+                in_use: from.in_use,
+                available: from.available,
+            };
+        }
+        Summary {
+            pid: os::pid(),
+            mapped_bytes: self.mapped_bytes,
+            mapped_peak_bytes: self.mapped_bytes_high,
+            block_bytes: self.block_bytes,
+            block_peak_bytes: self.block_bytes_high,
+            arenas_now: self.arenas,
+            arenas_peak: self.arenas_high,
+            arenas_total: self.arenas_total,
+            arenas_reclaimed: self.arenas_total - self.arenas,
+            huge_now: self.huge_blocks,
+            huge_bytes: self.huge_bytes,
+            huge_peak_bytes: self.huge_bytes_high,
+            huge_total: self.huge_total,
+            threads_now: self.threads,
+            threads_peak: self.threads_high,
+            threads_total: self.threads_total,
+            heaps: self.heaps,
+            purged_bytes: self.purged_bytes,
+            foreign_frees: self.foreign_frees,
+            classes,
+        }
+    }
+}
+
 /// Writes what the environment asked for.
 pub(super) fn report_at_exit() {
     if os::is_privileged() {
@@ -147,6 +184,13 @@ pub(super) fn report_at_exit() {
     }
     if os::environment(c"PYMALLOCSTATS").is_some_and(|value| !value.to_bytes().is_empty()) {
         print_report();
+    }
+    if let Some(path) = os::environment(c"PYMALLOC_STATS_FILE") {
+        let mut text = os::Text::<16384>::new();
+        let _ = Stats::now().summary().write(&mut text);
+        if !os::write_file(path, text.as_bytes()) {
+            os::say(format_args!("PYMALLOC_STATS_FILE: cannot write the summary"));
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use super::dirty::Dirty;
 use super::geometry::Geometry;
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
-use super::size_class::{POOL_BYTES, SizeClass};
+use super::size_class::SizeClass;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -208,7 +208,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         // SAFETY: our arenas; a pool taken is empty.
         unsafe {
             let mut pool = self.usable.take_pool::<G>()?;
-            let mut arena = pool.as_ref().arena();
+            let arena = pool.as_ref().arena();
             let bit = runs::bits(G::index(pool), 1);
             let zeroed = arena.as_ref().zero & bit != 0;
             self.dirty.occupy(arena, bit);

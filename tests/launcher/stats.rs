@@ -203,7 +203,6 @@ fn a_demonstration_that_proves_nothing_fails() {
 }
 
 #[test]
-#[ignore = "until the library of this tree exports malloc and writes summaries"]
 fn the_demonstration_runs_under_the_library_itself() {
     let shown = demonstration(support::preload_library());
     assert!(shown.contains("\n  class block bytes "), "{shown}");

@@ -28,7 +28,7 @@ mod stats_file;
     dead_code,
     reason = "the launcher reads summaries; the library, which includes this file too, writes them"
 )]
-#[path = "../../observe/summary.rs"]
+#[path = "../../global/summary.rs"]
 mod summary;
 mod system;
 mod target;
