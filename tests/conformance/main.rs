@@ -13,6 +13,7 @@ mod support;
 
 mod driver;
 mod mutations;
+mod random;
 mod reader;
 
 use std::io::Write as _;

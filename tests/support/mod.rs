@@ -14,3 +14,6 @@ pub mod model;
 
 /// Compares an allocator with a recording.
 pub mod replay;
+
+/// Compares two allocators on random programs.
+pub mod random;
