@@ -167,12 +167,8 @@ impl<'a> Checker<'a> {
         if key.0 == NULL_KEY {
             return self.problem("a call that returned null".to_owned());
         }
-        if let Some((ordinal, _)) = key.place()
-            && !self
-                .mapped
-                .get(ordinal as usize)
-                .is_some_and(|&mapped| mapped)
-        {
+        let is_mapped = |ordinal: u32| self.mapped.get(ordinal as usize) == Some(&true);
+        if let Some((ordinal, _)) = key.place().filter(|&(ordinal, _)| !is_mapped(ordinal)) {
             return self.problem(format!(
                 "a block at {key}, but arena {ordinal} is not mapped"
             ));
