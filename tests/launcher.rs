@@ -4,6 +4,7 @@
 //! Most tests use a stand-in library (`tests/launcher/library.c`), whose summary has known numbers, so that
 //! they test the launcher only.
 
+#[path = "support/preload.rs"]
 mod support;
 
 #[path = "launcher/fixture.rs"]

@@ -189,7 +189,9 @@ pub(super) fn report_at_exit() {
         let mut text = os::Text::<16384>::new();
         let _ = Stats::now().summary().write(&mut text);
         if !os::write_file(path, text.as_bytes()) {
-            os::say(format_args!("PYMALLOC_STATS_FILE: cannot write the summary"));
+            os::say(format_args!(
+                "PYMALLOC_STATS_FILE: cannot write the summary"
+            ));
         }
     }
 }

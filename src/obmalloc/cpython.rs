@@ -117,6 +117,11 @@ impl<A: Arenas, R: Raw> Obmalloc<A, R> {
         &mut self.engine.backing_mut().arenas
     }
 
+    /// The arena allocator it was made with.
+    pub fn arenas_ref(&self) -> &A {
+        &self.engine.backing().arenas
+    }
+
     /// The class of the pool `p` lies in, if it lies in one.
     pub fn class_of(&self, p: NonNull<u8>) -> Option<SizeClass> {
         let owners = &self.engine.backing().owners;
