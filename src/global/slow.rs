@@ -1,5 +1,8 @@
 //! What the fast paths leave: an empty list, a full one, a block that is not for lists.
 //!
+//! The entries are `extern "C"`, which cannot unwind: callers need no landing pads and call them in tail
+//! position.
+//!
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
 use super::thread::{self, Caller, Thread};
@@ -21,7 +24,7 @@ const ZERO_FROM_HEAP: usize = 4096;
 /// A block of `class` when its list is empty. Null when memory is out.
 #[cold]
 #[inline(never)]
-pub(crate) fn alloc(class: SizeClass) -> *mut u8 {
+pub(crate) extern "C" fn alloc(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
         Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
@@ -58,7 +61,7 @@ fn refill_length(list: &List, class: SizeClass) -> u32 {
 /// `p` is a live block of `class`, or corruption to be reported.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
+pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
     os::keep_errno(|| {
         // SAFETY: the caller gives the block up.
         let block = unsafe { Block::new(p) };
@@ -73,7 +76,7 @@ pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
                 let list = thread.lists.of(class);
                 list.lengthen(class);
                 if list.is_full() {
-                    let dirty = flush(heap, list, class, list.bound() / 2);
+                    let dirty = flush(heap, list, class);
                     purge::poll(heap, dirty);
                 }
                 // SAFETY: free and of this class.
@@ -85,9 +88,12 @@ pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
     });
 }
 
-/// Sends all but the `keep` newest blocks of a list home. Returns the heap's free pools with memory.
-fn flush(heap: &SharedHeap, list: &List, class: SizeClass, keep: u32) -> u64 {
-    let (first, n) = list.split_off(keep);
+/// Sends the blocks of a list home. Returns the heap's free pools with memory.
+///
+/// All of them: a list that keeps its newest half must first walk it to find the other one. What keeps
+/// a thread at the boundary from coming back at once is that a refill fills only half.
+fn flush(heap: &SharedHeap, list: &List, class: SizeClass) -> u64 {
+    let (first, n) = list.take_all();
     // SAFETY: blocks from a list are free; they are verified on the way.
     unsafe { heap.free_many(class, first, n) }
 }
@@ -97,12 +103,12 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
         let list = thread.lists.of(class);
         if !list.is_empty() {
-            flush(heap, list, class, 0);
+            flush(heap, list, class);
         }
     }
 }
 
-/// Now and then, halves a list that nobody used since the last time round.
+/// Now and then, empties a list that nobody refilled or flushed since the last time round.
 fn sweep(thread: &Thread, heap: &SharedHeap) {
     let tick = thread.ticks.get().wrapping_add(1);
     thread.ticks.set(tick);
@@ -112,13 +118,13 @@ fn sweep(thread: &Thread, heap: &SharedHeap) {
     let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
     let list = thread.lists.of(class);
     if !list.is_empty() && list.rests() {
-        flush(heap, list, class, list.len() / 2);
+        flush(heap, list, class);
     }
 }
 
 /// A block of at least `size` bytes at a multiple of `align`, by any tier. Null when memory is out.
 #[inline(never)]
-pub(crate) fn alloc_general(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
@@ -145,7 +151,7 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
 
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
 #[inline(never)]
-pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
     let (p, zeroed) = match SizeClass::aligned(size, align) {
         Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_general(size, align), false),
         Some(class) => {
@@ -168,7 +174,7 @@ pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
 /// # Safety
 /// `p` came from [`alloc_general`] with these numbers, or is corruption to be reported.
 #[inline(never)]
-pub(crate) unsafe fn free_general(p: NonNull<u8>, size: usize, align: usize) {
+pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align: usize) {
     match SizeClass::aligned(size, align) {
         Some(class) => {
             // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
@@ -345,7 +351,7 @@ pub(super) fn collect() -> u64 {
 /// # Safety
 /// `p` is a live block of `layout`; `new_size` rounded up to the alignment is a valid size.
 #[inline(never)]
-pub(crate) unsafe fn resize(p: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
+pub(crate) unsafe extern "C" fn resize(p: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     let (old, new) = (
         SizeClass::aligned(size, align),

@@ -112,21 +112,28 @@ impl AddressMap {
     }
 
     /// The label at `addr`: nonzero for a 16-aligned address in a pool whose blocks may enter a list.
-    #[inline]
-    pub fn label(&self, addr: usize) -> Label {
+    /// `None` where nothing of ours can be.
+    #[inline(always)]
+    pub fn lookup(&self, addr: usize) -> Option<Label> {
         let rotated = addr.rotate_right(ALIGN_BITS);
-        if rotated >= 1 << (ADDRESS_BITS - ALIGN_BITS) {
-            return 0;
-        }
+        // One test for three errors: a misaligned address has its low bits on top now, a kernel address
+        // its high ones, and both lie beyond the root.
         // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
-        let leaf = self.root[rotated >> (LEAF_BITS - ALIGN_BITS)].load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(rotated >> (LEAF_BITS - ALIGN_BITS))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
-        let Some(leaf) = (unsafe { leaf.as_ref() }) else {
-            return 0;
-        };
+        let leaf = unsafe { leaf.as_ref() }?;
         let pool = (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS;
         // Relaxed: I2.
-        leaf.labels[pool].load(Ordering::Relaxed)
+        Some(leaf.labels[pool].load(Ordering::Relaxed))
+    }
+
+    /// As [`Self::lookup`], with 0 for `None`.
+    #[inline]
+    pub fn label(&self, addr: usize) -> Label {
+        self.lookup(addr).unwrap_or(0)
     }
 
     fn leaf(&self, addr: usize) -> Option<&Leaf> {

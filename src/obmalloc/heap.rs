@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
+use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use super::thread_lists::List;
 use crate::os;
@@ -99,26 +100,57 @@ impl Heap {
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
-        let dirty_pools = self.gate.enter(|state| {
-            // SAFETY: linked and free by the caller's word.
-            unsafe {
-                for_each_linked(first, n, |block| {
-                    verify(state.map, block, class);
-                    let home = home_of(block);
-                    if home == self.home() {
-                        state.engine.free(block, class);
-                    } else {
-                        collect(&mut pending, home, block);
-                    }
-                });
-            }
-            state.engine.dirty().pools()
-        });
+        // SAFETY: linked and free by the caller's word.
+        let dirty_pools = self
+            .gate
+            .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
             unsafe { deliver(home, chain) };
         }
         dirty_pools
+    }
+
+    /// Puts this heap's blocks back, and collects the others by heap.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    unsafe fn sort_out(
+        &self,
+        state: &mut HeapState,
+        class: SizeClass,
+        first: Option<Block>,
+        n: u32,
+        pending: &mut [(usize, Chain); PENDING],
+    ) -> u64 {
+        let mut n_own = 0;
+        // The slot looked at last and its pool: neighbours often lie in one.
+        let mut slot = usize::MAX;
+        let mut pool = NonNull::<Pool>::dangling();
+        // SAFETY: linked and free by the caller's word; verified before anything is believed.
+        unsafe {
+            for_each_linked(first, n, |block| {
+                if block.addr() / POOL_BYTES != slot {
+                    verify_pool(state.map, block, class);
+                    let home = home_of(block);
+                    if home != self.home() {
+                        verify_block(Production::pool_of(block.start(), class), block, class);
+                        return collect(pending, home, block);
+                    }
+                    pool = Production::pool_of(block.start(), class);
+                    slot = block.addr() / POOL_BYTES;
+                }
+                verify_block(pool, block, class);
+                n_own += 1;
+                state.engine.put(pool, block, class);
+                if pool.as_ref().live() == 0 {
+                    // The pool is gone: its label and perhaps its arena with it.
+                    slot = usize::MAX;
+                }
+            });
+        }
+        state.engine.count_freed(class, n_own);
+        state.engine.dirty().pools()
     }
 
     /// Takes up to `want` blocks of `class` into an empty list.
@@ -165,7 +197,7 @@ unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: B
     };
     pending[place].0 = home;
     // SAFETY: free by the caller's word.
-    unsafe { pending[place].1.push_back(block) };
+    unsafe { pending[place].1.append(Chain::one(block)) };
 }
 
 /// # Safety
@@ -203,23 +235,39 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
 ///
 /// # Safety
 /// None beyond reading the map and, if the map says so, the block's pool.
-#[inline]
 pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.label(block.addr()) != label_of(class) {
+    verify_pool(map, block, class);
+    // SAFETY: labelled, so in a pool of `class`.
+    unsafe { verify_block(Production::pool_of(block.start(), class), block, class) };
+}
+
+/// Checks that `block` lies in a pool of `class`.
+#[inline(always)]
+fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
+    if map.lookup(block.addr()) != Some(label_of(class)) {
         not_a_block(block);
     }
-    // SAFETY: labelled, so in a pool of `class`.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.live() == 0 {
-        double_free(block.start(), class);
-    }
-    let lead = if class.is_small() {
-        0
-    } else {
-        run_offset(block, class)
-    };
-    if !starts_a_block(block.addr() % POOL_BYTES + lead, class) {
-        interior(block.start(), class);
+}
+
+/// Checks that `block` begins where a block begins, and that its pool has a block out.
+///
+/// # Safety
+/// `pool` is the block's, and serves `class`.
+#[inline(always)]
+unsafe fn verify_block(pool: NonNull<Pool>, block: Block, class: SizeClass) {
+    // SAFETY: a pool by the caller's word.
+    unsafe {
+        if pool.as_ref().live() == 0 {
+            double_free(block.start(), class);
+        }
+        let offset = if class.is_small() {
+            block.addr() % POOL_BYTES
+        } else {
+            block.addr() - Production::memory(pool).addr().get()
+        };
+        if !starts_a_block(offset, class) {
+            interior(block.start(), class);
+        }
     }
 }
 
@@ -235,16 +283,6 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass) {
     let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
     if pool.class() != Some(class) || pool.live() == 0 {
         not_a_block(block);
-    }
-}
-
-/// Bytes from the start of a run to the slot `block` lies in.
-fn run_offset(block: Block, class: SizeClass) -> usize {
-    // SAFETY: labelled, so in a pool of `class`.
-    unsafe {
-        let pool = Production::pool_of(block.start(), class);
-        let start = Production::memory(pool).addr().get();
-        (block.addr() & !(POOL_BYTES - 1)) - start
     }
 }
 

@@ -45,17 +45,21 @@ pub(super) fn or_enomem(p: *mut u8) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-    if size > SMALL_MAX {
-        return malloc_large(size);
+    if size <= SMALL_MAX {
+        // Size 0 gives label 0, whose list is always empty.
+        if let Some(block) = lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
+            return hand_out(block);
+        }
+        return malloc_slow(size);
     }
-    // Size 0 gives label 0, whose list is always empty.
-    match lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
-        Some(block) => hand_out(block),
-        None => malloc_slow(size),
-    }
+    malloc_large(size)
 }
 
-fn malloc_large(size: usize) -> *mut c_void {
+// The continuations are `extern "C"`, which cannot unwind: so they are called in tail position, and the
+// functions above need no frame.
+
+#[inline(never)]
+extern "C" fn malloc_large(size: usize) -> *mut c_void {
     if size <= MEDIUM_MAX
         && let Some(block) = lists().of(SizeClass::medium(size)).pop()
     {
@@ -66,7 +70,7 @@ fn malloc_large(size: usize) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-fn malloc_slow(size: usize) -> *mut c_void {
+extern "C" fn malloc_slow(size: usize) -> *mut c_void {
     alloc(size, ALIGNMENT)
 }
 
@@ -87,49 +91,61 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn free(p: *mut c_void) {
-    let addr = p.addr();
-    let label = MAP.label(addr);
+    // Null, foreign and misaligned pointers.
+    let Some(label) = MAP.lookup(p.addr()) else {
+        return free_slow(p);
+    };
+    // SAFETY: the map knows the address, so it is not null.
+    let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
     let list = lists().at(label);
-    // Label 0 (null, foreign, huge) has no room either.
+    // Label 0 (huge, private, free) has no room either.
     if !list.has_room() {
-        return free_slow(p.cast());
+        return free_slow(p);
     }
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
-        let p = NonNull::new_unchecked(p.cast::<u8>());
-        if second_word(p).read() == mark(addr) {
-            check(p, label);
+        if second_word(start).read() == mark(p.addr()) {
+            return free_suspect(p);
         }
-        second_word(p).write(mark(addr));
-        list.push(Block::new(p));
+        second_word(start).write(mark(p.addr()));
+        list.push_into_room(Block::new(start));
+    }
+}
+
+/// A block that carries its own mark: freed before, or the program wrote the mark by chance.
+#[cold]
+#[inline(never)]
+extern "C" fn free_suspect(p: *mut c_void) {
+    let Some(start) = NonNull::new(p.cast::<u8>()) else {
+        return;
+    };
+    if let Some(class) = class_of(MAP.label(p.addr())) {
+        // SAFETY: labelled with `class`; what is not free is the program's to give up.
+        unsafe {
+            os::keep_errno(|| slow::check_double_free(start, class));
+            second_word(start).write(0);
+            free(p);
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn check(p: NonNull<u8>, label: Label) {
-    if let Some(class) = class_of(label) {
-        // SAFETY: labelled with `class`.
-        os::keep_errno(|| unsafe { slow::check_double_free(p, class) });
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn free_slow(p: *mut u8) {
-    let Some(p) = NonNull::new(p) else { return };
-    let label = MAP.label(p.addr().get());
-    match class_of(label) {
-        // SAFETY: the caller gives the block up; the mark is written to a free block.
-        Some(class) => unsafe {
-            if second_word(p).read() == mark(p.addr().get()) {
-                check(p, label);
-            }
-            second_word(p).write(mark(p.addr().get()));
-            slow::free(p, class);
-        },
-        // SAFETY: as above.
-        None => unsafe { slow::free_unknown(p) },
+extern "C" fn free_slow(p: *mut c_void) {
+    let Some(start) = NonNull::new(p.cast::<u8>()) else {
+        return;
+    };
+    let Some(class) = class_of(MAP.label(p.addr())) else {
+        // SAFETY: the caller gives the block up.
+        return unsafe { slow::free_unknown(start) };
+    };
+    // SAFETY: labelled; the mark is written to a block that is free from here on.
+    unsafe {
+        if second_word(start).read() == mark(p.addr()) {
+            os::keep_errno(|| slow::check_double_free(start, class));
+        }
+        second_word(start).write(mark(p.addr()));
+        slow::free(start, class);
     }
 }
 
@@ -153,7 +169,7 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-fn calloc_slow(bytes: usize) -> *mut c_void {
+extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc_zeroed(bytes).cast();
     }
@@ -212,7 +228,7 @@ unsafe fn move_block(old: NonNull<u8>, old_bytes: usize, size: usize) -> *mut c_
 
 #[cold]
 #[inline(never)]
-unsafe fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_void {
+unsafe extern "C" fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
         let Some(bytes) = slow::usable_unknown(old) else {
