@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
+use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use super::thread_lists::List;
 use crate::os;
@@ -54,7 +55,7 @@ impl HeapState {
 impl Receive for HeapState {
     unsafe fn receive(&mut self, block: Block) {
         let Some(class) = class_of(self.map.label(block.addr())) else {
-            not_a_block(block)
+            not_a_block(block.start())
         };
         // SAFETY: verified by the deliverer; the block is this heap's by the caller's word.
         unsafe { self.engine.free(block, class) }
@@ -92,8 +93,8 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from. Returns the
-    /// number of this heap's free pools that hold memory.
+    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
+    /// link is `None`. Returns the number of this heap's free pools that hold memory.
     ///
     /// # Safety
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
@@ -101,7 +102,7 @@ impl Heap {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
         let dirty_pools = self.gate.enter(|state| {
             // SAFETY: linked and free by the caller's word.
-            unsafe {
+            let whole = unsafe {
                 for_each_linked(first, n, |block| {
                     verify(state.map, block, class);
                     let home = home_of(block);
@@ -110,7 +111,10 @@ impl Heap {
                     } else {
                         collect(&mut pending, home, block);
                     }
-                });
+                })
+            };
+            if !whole {
+                broken(first, class);
             }
             state.engine.dirty().pools()
         });
@@ -206,11 +210,18 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
 #[inline]
 pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
     if map.label(block.addr()) != label_of(class) {
-        not_a_block(block);
+        not_a_block(block.start());
     }
     // SAFETY: labelled, so in a pool of `class`.
     let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.live() == 0 {
+    verify_in_pool(pool, block, class);
+}
+
+/// Checks that `block` is one of the blocks of `class` that `pool` has handed out. A block freed before
+/// is known by being the one freed last, or by there being none out.
+#[inline(always)]
+fn verify_in_pool(pool: &Pool, block: Block, class: SizeClass) {
+    if pool.live() == 0 || pool.is_on_top(block) {
         double_free(block.start(), class);
     }
     let lead = if class.is_small() {
@@ -218,24 +229,31 @@ pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
     } else {
         run_offset(block, class)
     };
-    if !starts_a_block(block.addr() % POOL_BYTES + lead, class) {
-        interior(block.start(), class);
+    match block_index(block.addr() % POOL_BYTES + lead, class) {
+        Some(index) if index < pool.carved() => {}
+        Some(_) => not_a_block(block.start()),
+        None => interior(block.start(), class),
     }
 }
 
-/// As [`verify`], for a block of a first-class heap.
+/// As [`verify`], for a block of the first-class heap whose arenas name `home`.
 ///
 /// # Safety
-/// None beyond reading the map and, if the map says so, the block's pool.
-pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass) {
+/// None beyond reading the map and, if the map says so, the block's arena.
+pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: usize) {
     if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
-        not_a_block(block);
+        not_a_block(block.start());
+    }
+    // SAFETY: in an arena.
+    if unsafe { home_of(block) } != home {
+        not_a_block(block.start());
     }
     // SAFETY: in an arena, and not in its header slot.
     let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.class() != Some(class) || pool.live() == 0 {
-        not_a_block(block);
+    if pool.class() != Some(class) {
+        not_a_block(block.start());
     }
+    verify_in_pool(pool, block, class);
 }
 
 /// Bytes from the start of a run to the slot `block` lies in.
@@ -259,20 +277,20 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
     table
 };
 
-/// Whether a block of `class` begins `offset` bytes into its pool. Exact: the error of the reciprocal
-/// is below `offset * block bytes / 2^40 < 1 / block bytes`.
+/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
+/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
 #[inline]
-pub fn starts_a_block(offset: usize, class: SizeClass) -> bool {
+pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
     let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    k as usize * class.block_bytes() == offset
+    (k as usize * class.block_bytes() == offset).then_some(k as u32)
 }
 
+/// Reports a pointer that names no live block of the heap it was given to, and aborts.
 #[cold]
 #[inline(never)]
-fn not_a_block(block: Block) -> ! {
+pub fn not_a_block(p: NonNull<u8>) -> ! {
     os::fatal(format_args!(
-        "free of {:p}, which is not a block of this heap",
-        block.start()
+        "free of {p:p}, which is not a block of this heap"
     ))
 }
 
@@ -283,6 +301,18 @@ pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "double free of {p:p} (size class {} bytes)",
         class.block_bytes()
+    ))
+}
+
+/// Reports a list whose links do not add up, and aborts: a block freed twice makes it a loop, and a
+/// program that writes to a block it has freed makes it anything.
+#[cold]
+#[inline(never)]
+pub fn broken(first: Option<Block>, class: SizeClass) -> ! {
+    let bytes = class.block_bytes();
+    let addr = first.map_or(0, Block::addr);
+    os::fatal(format_args!(
+        "double free, or write to a free block, in the list from {addr:#x} on (size class {bytes} bytes)"
     ))
 }
 
@@ -305,10 +335,10 @@ mod tests {
         for index in 0..SizeClass::COUNT {
             let class = SizeClass::new(index);
             for offset in (0..class.span() * POOL_BYTES).step_by(16) {
-                let exact = offset.is_multiple_of(class.block_bytes());
+                let begins = offset.is_multiple_of(class.block_bytes());
                 assert_eq!(
-                    starts_a_block(offset, class),
-                    exact,
+                    block_index(offset, class),
+                    begins.then_some((offset / class.block_bytes()) as u32),
                     "{offset} in {class:?}"
                 );
             }
