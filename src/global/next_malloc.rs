@@ -46,14 +46,22 @@ impl Symbol {
     }
 }
 
+/// Whether a function is one that this library exports: calling it would come back here. Filled by the
+/// shim's constructor, before the executable's own symbols are looked at.
+static IS_OURS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// Says how to recognise what this library exports.
 #[cfg(feature = "preload")]
-fn is_ours(function: NonNull<c_void>) -> bool {
-    crate::shim::is_export(function)
+pub(crate) fn set_is_ours(test: fn(NonNull<c_void>) -> bool) {
+    // Relaxed: as `Symbol::get`; one thread exists so far.
+    IS_OURS.store(test as *mut c_void, Ordering::Relaxed);
 }
 
-#[cfg(not(feature = "preload"))]
-fn is_ours(_: NonNull<c_void>) -> bool {
-    false
+fn is_ours(function: NonNull<c_void>) -> bool {
+    let test = IS_OURS.load(Ordering::Relaxed);
+    // SAFETY: `set_is_ours` stored a function of this type, or nobody did and it is null.
+    let test: Option<fn(NonNull<c_void>) -> bool> = unsafe { core::mem::transmute(test) };
+    test.is_some_and(|test| test(function))
 }
 
 static FREE: Symbol = Symbol::new(c"free");

@@ -9,7 +9,7 @@ use super::thread::{self, Caller, Thread};
 use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{double_free, home_of, verify};
+use crate::obmalloc::heap::{broken, double_free, home_of, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
 use crate::obmalloc::thread_lists::List;
 use crate::os;
@@ -70,6 +70,7 @@ pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
             None => foreign(p),
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe {
+                block.set_link(None);
                 heap.free_many(class, Some(block), 1);
             },
             Some(Caller::Live(thread, heap)) => {
@@ -103,6 +104,9 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
         let list = thread.lists.of(class);
         if !list.is_empty() {
+            if let Some(block) = list.twice() {
+                double_free(block.start(), class);
+            }
             flush(heap, list, class);
         }
     }
@@ -206,9 +210,8 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
         }
         let class = class_of(MAP.label(p.addr().get()));
         match (class, owner_around(p)) {
-            // A labelled pool after all: its list had no room.
-            // SAFETY: passed on.
-            (Some(class), _) => unsafe { free(p, class) },
+            // A block that has a list: its layout said that it was a huge one.
+            (Some(_), _) => not_a_block(p),
             (None, Owner::Nobody) => foreign(p),
             (None, owner) => misuse(p, owner),
         }
@@ -332,9 +335,15 @@ pub(super) fn verify_lists() {
     thread::if_live(|thread, _| {
         for class in SizeClass::all() {
             let list = thread.lists.of(class);
+            if let Some(block) = list.twice() {
+                double_free(block.start(), class);
+            }
             // SAFETY: blocks in a list are free and linked.
-            unsafe {
-                for_each_linked(list.first(), list.len(), |block| verify(&MAP, block, class));
+            let whole = unsafe {
+                for_each_linked(list.first(), list.len(), |block| verify(&MAP, block, class))
+            };
+            if !whole {
+                broken(list.first(), class);
             }
         }
     });
@@ -362,6 +371,12 @@ pub(crate) unsafe extern "C" fn resize(p: NonNull<u8>, layout: Layout, new_size:
             // SAFETY: a live huge block by the caller's word.
             if let Some(p) = unsafe { resize_huge(p, new_size, align) } {
                 return p.as_ptr();
+            }
+            if HUGE.usable_bytes(p).is_none() {
+                // Not a live block: `free` knows how to say what is wrong. Copying from it might fault.
+                // SAFETY: as the caller promises.
+                unsafe { free_unknown(p) };
+                return null_mut();
             }
             // SAFETY: as the caller promises.
             return unsafe { move_block(p, size, new_size, align) };

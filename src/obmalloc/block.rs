@@ -124,17 +124,19 @@ impl Chain {
     }
 }
 
-/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block.
+/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block. False when
+/// the links do not end with the `n`th block, as they do in every list that nobody broke.
 ///
 /// # Safety
 /// `n - 1` links from `first` on lead to free blocks.
 #[inline]
-pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) {
+pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) -> bool {
     let mut next = first;
     for _ in 0..n {
-        let Some(block) = next else { return };
+        let Some(block) = next else { return false };
         // SAFETY: linked by the caller's word; read before `f` overwrites it.
         next = unsafe { block.link() };
         f(block);
     }
+    next.is_none()
 }

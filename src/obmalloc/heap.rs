@@ -55,7 +55,7 @@ impl HeapState {
 impl Receive for HeapState {
     unsafe fn receive(&mut self, block: Block) {
         let Some(class) = class_of(self.map.label(block.addr())) else {
-            not_a_block(block)
+            not_a_block(block.start())
         };
         // SAFETY: verified by the deliverer; the block is this heap's by the caller's word.
         unsafe { self.engine.free(block, class) }
@@ -93,8 +93,8 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from. Returns the
-    /// number of this heap's free pools that hold memory.
+    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
+    /// link is `None`. Returns the number of this heap's free pools that hold memory.
     ///
     /// # Safety
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
@@ -128,7 +128,7 @@ impl Heap {
         let mut slot = usize::MAX;
         let mut pool = NonNull::<Pool>::dangling();
         // SAFETY: linked and free by the caller's word; verified before anything is believed.
-        unsafe {
+        let whole = unsafe {
             for_each_linked(first, n, |block| {
                 if block.addr() / POOL_BYTES != slot {
                     verify_pool(state.map, block, class);
@@ -147,7 +147,10 @@ impl Heap {
                     // The pool is gone: its label and perhaps its arena with it.
                     slot = usize::MAX;
                 }
-            });
+            })
+        };
+        if !whole {
+            broken(first, class);
         }
         state.engine.count_freed(class, n_own);
         state.engine.dirty().pools()
@@ -245,44 +248,54 @@ pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
 #[inline(always)]
 fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     if map.lookup(block.addr()) != Some(label_of(class)) {
-        not_a_block(block);
+        not_a_block(block.start());
     }
 }
 
-/// Checks that `block` begins where a block begins, and that its pool has a block out.
+/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by
+/// being the one freed last, or by there being none out.
 ///
 /// # Safety
 /// `pool` is the block's, and serves `class`.
 #[inline(always)]
-unsafe fn verify_block(pool: NonNull<Pool>, block: Block, class: SizeClass) {
+unsafe fn verify_block(this: NonNull<Pool>, block: Block, class: SizeClass) {
     // SAFETY: a pool by the caller's word.
-    unsafe {
-        if pool.as_ref().live() == 0 {
-            double_free(block.start(), class);
-        }
-        let offset = if class.is_small() {
-            block.addr() % POOL_BYTES
-        } else {
-            block.addr() - Production::memory(pool).addr().get()
-        };
-        if !starts_a_block(offset, class) {
-            interior(block.start(), class);
-        }
+    let pool = unsafe { this.as_ref() };
+    if pool.live() == 0 || pool.is_on_top(block) {
+        double_free(block.start(), class);
+    }
+    let offset = if class.is_small() {
+        block.addr() % POOL_BYTES
+    } else {
+        // SAFETY: as above.
+        block.addr() - unsafe { Production::memory(this) }.addr().get()
+    };
+    match block_index(offset, class) {
+        Some(index) if index < pool.carved() => {}
+        Some(_) => not_a_block(block.start()),
+        None => interior(block.start(), class),
     }
 }
 
-/// As [`verify`], for a block of a first-class heap.
+/// As [`verify`], for a block of the first-class heap whose arenas name `home`.
 ///
 /// # Safety
-/// None beyond reading the map and, if the map says so, the block's pool.
-pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass) {
+/// None beyond reading the map and, if the map says so, the block's arena.
+pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: usize) {
     if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
-        not_a_block(block);
+        not_a_block(block.start());
+    }
+    // SAFETY: in an arena.
+    if unsafe { home_of(block) } != home {
+        not_a_block(block.start());
     }
     // SAFETY: in an arena, and not in its header slot.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.class() != Some(class) || pool.live() == 0 {
-        not_a_block(block);
+    unsafe {
+        let pool = Production::pool_of(block.start(), class);
+        if pool.as_ref().class() != Some(class) {
+            not_a_block(block.start());
+        }
+        verify_block(pool, block, class);
     }
 }
 
@@ -297,20 +310,20 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
     table
 };
 
-/// Whether a block of `class` begins `offset` bytes into its pool. Exact: the error of the reciprocal
-/// is below `offset * block bytes / 2^40 < 1 / block bytes`.
+/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
+/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
 #[inline]
-pub fn starts_a_block(offset: usize, class: SizeClass) -> bool {
+pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
     let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    k as usize * class.block_bytes() == offset
+    (k as usize * class.block_bytes() == offset).then_some(k as u32)
 }
 
+/// Reports a pointer that names no live block of the heap it was given to, and aborts.
 #[cold]
 #[inline(never)]
-fn not_a_block(block: Block) -> ! {
+pub fn not_a_block(p: NonNull<u8>) -> ! {
     os::fatal(format_args!(
-        "free of {:p}, which is not a block of this heap",
-        block.start()
+        "free of {p:p}, which is not a block of this heap"
     ))
 }
 
@@ -321,6 +334,18 @@ pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "double free of {p:p} (size class {} bytes)",
         class.block_bytes()
+    ))
+}
+
+/// Reports a list whose links do not add up, and aborts: a block freed twice makes it a loop, and a
+/// program that writes to a block it has freed makes it anything.
+#[cold]
+#[inline(never)]
+pub fn broken(first: Option<Block>, class: SizeClass) -> ! {
+    let bytes = class.block_bytes();
+    let addr = first.map_or(0, Block::addr);
+    os::fatal(format_args!(
+        "double free, or write to a free block, in the list from {addr:#x} on (size class {bytes} bytes)"
     ))
 }
 
@@ -343,10 +368,10 @@ mod tests {
         for index in 0..SizeClass::COUNT {
             let class = SizeClass::new(index);
             for offset in (0..class.span() * POOL_BYTES).step_by(16) {
-                let exact = offset.is_multiple_of(class.block_bytes());
+                let begins = offset.is_multiple_of(class.block_bytes());
                 assert_eq!(
-                    starts_a_block(offset, class),
-                    exact,
+                    block_index(offset, class),
+                    begins.then_some((offset / class.block_bytes()) as u32),
                     "{offset} in {class:?}"
                 );
             }

@@ -324,17 +324,21 @@ impl Huge {
             return Some(p);
         }
         let target = os::reserve(new_len, align.max(ARENA_BYTES))?;
+        let name = Owner::Huge(this.addr().get());
+        // The name goes before the memory, as in `give_back`: the kernel may give the addresses to another
+        // thread at once, whose name we would wipe out.
+        self.slot(p).set_owner(Owner::Nobody);
         // SAFETY: `target` was reserved just now; `p` is a whole mapping.
         unsafe {
             if !self.extents.cover(target, 1) || !os::relocate(p, old_len, new_len, target) {
+                self.slot(p).set_owner(name);
                 os::unmap(target, new_len);
                 return None;
             }
         }
-        self.slot(p).set_owner(Owner::Nobody);
         descriptor.base = target;
         descriptor.len = new_len;
-        self.slot(target).set_owner(Owner::Huge(this.addr().get()));
+        self.slot(target).set_owner(name);
         self.count_resize(old_len, new_len);
         Some(target)
     }

@@ -123,6 +123,18 @@ impl Pool {
         self.live
     }
 
+    /// Blocks ever handed out since the pool was formatted: the ones a pointer can name.
+    #[inline]
+    pub fn carved(&self) -> u32 {
+        self.carved
+    }
+
+    /// Whether `block` is the one freed last.
+    #[inline]
+    pub fn is_on_top(&self, block: Block) -> bool {
+        self.free == Some(block)
+    }
+
     /// Blocks the pool has room for.
     #[inline]
     pub fn capacity(&self) -> u32 {

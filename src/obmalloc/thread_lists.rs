@@ -133,6 +133,38 @@ impl List {
         false
     }
 
+    /// A block that was pushed while it was in the list already, if there is one: such a list is a loop,
+    /// so its last block has a link.
+    pub fn twice(&self) -> Option<Block> {
+        let mut next = self.head.get();
+        for _ in 0..self.len() {
+            // SAFETY: blocks in a list are free and linked.
+            next = unsafe { next?.link() };
+        }
+        self.entry_of_loop(next?)
+    }
+
+    /// The block of a loop that the list's head leads to; one of the loop is `inside`.
+    #[cold]
+    fn entry_of_loop(&self, inside: Block) -> Option<Block> {
+        // SAFETY: blocks in a list are free and linked.
+        let next = |block: Block| unsafe { block.link() };
+        let mut start = self.head.get()?;
+        loop {
+            let mut other = inside;
+            loop {
+                if other == start {
+                    return Some(start);
+                }
+                other = next(other)?;
+                if other == inside {
+                    break;
+                }
+            }
+            start = next(start)?;
+        }
+    }
+
     /// Lets the list grow: its bound doubles, within the limits for `class`.
     pub fn lengthen(&self, class: SizeClass) {
         let most = ((MAX_BYTES / class.block_bytes()) as u32).clamp(1, MAX_BLOCKS);

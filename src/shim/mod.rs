@@ -51,6 +51,7 @@ pub extern "C" fn pymalloc_is_in_charge() -> i32 {
 /// a malloc of its own, registers the hooks.
 extern "C" fn constructor() {
     global::load_options();
+    global::next_malloc::set_is_ours(is_export);
     if !os::default_symbol(c"malloc").is_some_and(is_export) {
         global::pass_to_executable();
     }
