@@ -3,8 +3,8 @@
 # and to "$RP_LOG" what may differ (shown only when the case fails). It runs in an empty directory of its own,
 # which is also HOME and TMPDIR, at the same path both times. Any command that fails ends it.
 #
-# Set by run.sh: RP_DIR (this folder), RP_SIZE (quick, full), RP_LOG, RP_SIDE (without, with), RP_LIB_NAME,
-# RP_PYTHON (a python3.11), RP_WITNESS and RP_MARKER (for witness.c).
+# Set by run.sh: RP_DIR (this folder), RP_SIZE (quick, full), RP_LOG, RP_SIDE (without, with), RP_LIBRARY (the file),
+# RP_PYTHON (a python3.11); RP_WITNESS, RP_MARKER and RP_LIB_NAME (for witness.c).
 set -eu -o pipefail
 trap 'echo "case: line $LINENO failed with $?" >&2' ERR
 ulimit -c 0
@@ -28,7 +28,7 @@ sum() {
 # in_charge PID: the running server PID has the library mapped with it, and has not without it.
 in_charge() {
     local mapped=no
-    if grep -qF "/$RP_LIB_NAME" "/proc/$1/maps"; then mapped=yes; fi
+    if grep -qF "$RP_LIBRARY" "/proc/$1/maps"; then mapped=yes; fi
     case "$RP_SIDE:$mapped" in
     with:yes | without:no) ;;
     *) die "process $(cat "/proc/$1/comm") ran $RP_SIDE the library, but mapped: $mapped" ;;

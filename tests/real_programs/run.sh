@@ -149,7 +149,7 @@ gcc -O1 -fno-builtin -fplt -DPROVE -o "$run/lib/prove" "$here/witness.c" -ldl ||
 
 common=(
     PATH="$PATH" LANG=C.UTF-8 LC_ALL=C.UTF-8 TZ=UTC SHELL=/bin/bash TERM=dumb PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
-    SOURCE_DATE_EPOCH=1700000000 RP_DIR="$here" RP_SIZE="$size" RP_MARKER="$marker" RP_LIB_NAME="$(basename "$library")"
+    SOURCE_DATE_EPOCH=1700000000 RP_DIR="$here" RP_SIZE="$size" RP_MARKER="$marker" RP_LIBRARY="$library" RP_LIB_NAME="$(basename "$library")"
 )
 for name in CARGO_HOME RUSTUP_HOME; do # for a cargo that is found without a sysroot
     [ -z "${!name-}" ] || common+=("$name=${!name}")
@@ -213,17 +213,17 @@ run_side() {
     rm -rf "$work"
 }
 
-# wrong_witness CASE: what the processes of the case say against it; empty when all is well. A program in
-# `own-malloc` brings its own malloc, which the library must leave alone.
+# wrong_witness CASE: what the processes of the case say against it; empty when all is well. Each word of
+# `proves` is a regular expression that the name of some executed program must match; so is each of
+# `own-malloc`, and these programs bring a malloc of their own, which the library must leave alone.
 wrong_witness() {
     local name=$1 program own seen=$run/$1/with/witness
-    own=" $(header "$name" own-malloc | tr '\n' ' ') "
+    own=$(header "$name" own-malloc)
     for program in bash $(header "$name" proves) $own; do
-        grep -q "^$program " "$seen" || echo "$program was never seen under the library"
+        grep -qE "^($program) " "$seen" || echo "$program was never seen under the library"
     done
     LC_ALL=C sort "$seen" | uniq -c | while read -r count program verdict; do
-        case $own in *" $program "*) continue ;; esac
-        [ "$verdict" = in-charge ] || echo "$program ran $count times with $verdict"
+        [ "$verdict" = in-charge ] || [[ $program =~ ^(${own// /|})$ ]] || echo "$program ran $count times with $verdict"
     done
     [ ! -s "$run/$name/without/witness" ] || echo "the library was loaded in the run without it"
 }
