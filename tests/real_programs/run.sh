@@ -25,7 +25,7 @@ Nothing is skipped: a case whose program is missing fails and says what to insta
 
 PYMALLOC_MARKER=SYMBOL   take another library for the test of the tests (mallctl for jemalloc)
 PYMALLOC_…               other variables of this prefix reach the programs, on the side with the library
-RP_TIMEOUT_FACTOR=N      all time limits times N
+RP_TIMEOUT_FACTOR=N      all time limits times N; RP_TIMEOUT=S sets them all
 TEXT
 }
 
@@ -193,7 +193,7 @@ run_side() {
     limit=$(header "$name" timeout)
     limit=${limit:-120}
     [ "$size" = quick ] || limit=$((limit * 5))
-    limit=$((limit * ${RP_TIMEOUT_FACTOR:-1}))
+    limit=${RP_TIMEOUT:-$((limit * ${RP_TIMEOUT_FACTOR:-1}))}
     case " $(header "$name" needs) " in *" python3.11-tests="*) interpreter=$python_tests ;; esac
     [ "$side" = without ] || preload=(--set "LD_PRELOAD=$library:$run/lib/witness.so" ${options[@]+"${options[@]}"})
 

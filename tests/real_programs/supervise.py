@@ -62,13 +62,18 @@ def kill_descendants():
     for _ in range(50):  # new ones may appear while we kill
         living = descendants()
         if not living:
-            return
+            break
         for pid in living:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
         time.sleep(0.02)
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:  # nobody else may reap what is ours
+            pass
+    except ChildProcessError:
+        pass
 
 
 def print_stacks(log):

@@ -5,7 +5,7 @@
 # proves: .*gcc-[0-9]* cc1 .*as .*ld.bfd
 . "$RP_DIR/case.sh"
 
-"$RP_PYTHON" "$RP_DIR/inputs/generate_c.py" "$(pick 120 2500)" >large.c
+"$RP_PYTHON" "$RP_DIR/inputs/generate_c.py" "$(pick 120 1200)" >large.c
 wc -l <large.c
 gcc -O2 -g -Wall -Wextra -S large.c -o large.s
 gcc -O1 -c -pipe large.c -o large.o

@@ -4,12 +4,13 @@
 # proves: gdb program
 . "$RP_DIR/case.sh"
 
+# Names of its own: gdb also finds functions of the library.
 cat >program.c <<'C'
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 struct node { int value; char name[20]; struct node *next; };
-static struct node *push(struct node *head, int value)
+static struct node *rp_push(struct node *head, int value)
 {
     struct node *node = malloc(sizeof *node);
     node->value = value;
@@ -17,13 +18,13 @@ static struct node *push(struct node *head, int value)
     node->next = head;
     return node;
 }
-static int deep(struct node *head, int left) { return left ? deep(head, left - 1) + 1 : head->value; }
+static int rp_deep(struct node *head, int left) { return left ? rp_deep(head, left - 1) + 1 : head->value; }
 int main(void)
 {
     struct node *head = NULL;
     for (int n = 0; n < 5; n++)
-        head = push(head, n * n);
-    int result = deep(head, 30);
+        head = rp_push(head, n * n);
+    int result = rp_deep(head, 30);
     while (head) { struct node *next = head->next; free(head); head = next; }
     printf("result %d\n", result);
     return 3;
@@ -39,8 +40,8 @@ set startup-with-shell off
 set debuginfod enabled off
 info line main
 ptype struct node
-break push if value == 9
-break deep if left == 0
+break rp_push if value == 9
+break rp_deep if left == 0
 run
 backtrace
 finish
@@ -53,6 +54,6 @@ python print(len([block for block in gdb.selected_frame().function().symtab.line
 delete
 continue
 print $_exitcode
-info functions node|push
+info functions rp_
 GDB
 gdb -nx -q --batch -iex "set debuginfod enabled off" -x script ./program 2>&1 | sed 's/(process [0-9]*)/(process N)/'

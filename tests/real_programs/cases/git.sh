@@ -20,7 +20,7 @@ commit() {
 git init -q origin
 cd origin
 mkdir d0 d1 d2 d3 d4
-commits=$(pick 16 200)
+commits=$(pick 16 100)
 for ((n = 1; n <= commits; n++)); do
     awk -v n="$n" 'BEGIN { srand(n); for (f = 0; f < 30; f++) {
         name = "d" (f % 5) "/file" int(rand() * 400) ".txt"

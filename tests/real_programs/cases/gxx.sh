@@ -9,7 +9,7 @@ source=$RP_DIR/inputs/cxx_work.cpp
 g++ -std=c++20 -O1 -g -pthread -c "$source" -o cxx_work.o
 g++ -pthread cxx_work.o -o cxx_work
 sum cxx_work.o cxx_work
-./cxx_work "$(pick 1 20)"
+./cxx_work "$(pick 1 10)"
 # With operator new in the executable itself; malloc still comes from the library.
 g++ -pthread -static-libstdc++ -static-libgcc cxx_work.o -o cxx_work_static
 ./cxx_work_static 1

@@ -5,4 +5,4 @@
 # timeout: 120
 . "$RP_DIR/case.sh"
 
-python_modes python_json.py "$(pick 60 600)"
+python_modes python_json.py "$(pick 30 200)"

@@ -5,4 +5,4 @@
 # timeout: 120
 . "$RP_DIR/case.sh"
 
-python_modes python_pickle.py "$(pick 30 300)"
+python_modes python_pickle.py "$(pick 30 200)"

@@ -5,4 +5,4 @@
 # timeout: 120
 . "$RP_DIR/case.sh"
 
-python_modes python_sqlite3.py "$(pick 4000 60000)"
+python_modes python_sqlite3.py "$(pick 4000 30000)"

@@ -5,4 +5,4 @@
 # timeout: 180
 . "$RP_DIR/case.sh"
 
-python_modes python_threading.py "$(pick 6 60)"
+python_modes python_threading.py "$(pick 6 40)"

@@ -4,7 +4,7 @@
 # proves: xz
 . "$RP_DIR/case.sh"
 
-"$RP_PYTHON" "$RP_DIR/inputs/generate_data.py" "$(pick 6 60)" >data
+"$RP_PYTHON" "$RP_DIR/inputs/generate_data.py" "$(pick 4 40)" >data
 sum data
 for level in 0 2 6; do
     echo "== level $level"

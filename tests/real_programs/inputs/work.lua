@@ -43,5 +43,9 @@ for _, mode in ipairs { "incremental", "generational" } do
   for _ in pairs(weak) do left = left + 1 end
   print(mode, sum, #names, names[1], #text, #turned, times, yielded, left)
 end
+local long = {}
+for n = 1, 3000 do long[n] = ("X"):rep(n % 70) end
+local _, found = table.concat(long, "."):gsub("X", "X")
+print("long", found)
 print(pcall(string.rep, "x", 1 << 40))
 print(#string.pack("s4z", ("p"):rep(70000), "end"))
