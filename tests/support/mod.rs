@@ -22,6 +22,8 @@ pub fn preload_library() -> PathBuf {
                 .args([
                     "build",
                     "--release",
+                    "--package",
+                    "pymalloc",
                     "--features",
                     "preload",
                     "--target-dir",
