@@ -11,12 +11,12 @@ void add_case(struct test_case *test_case) {
 
 static void run(struct test_case *test_case) {
     test_case->run();
-    dprintf(1, "ok %s\n", test_case->name);
+    say(1, "ok %s\n", test_case->name);
 }
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--list") == 0) {
-        for (struct test_case *one = first; one; one = one->next) dprintf(1, "%s\n", one->name);
+        for (struct test_case *one = first; one; one = one->next) say(1, "%s\n", one->name);
         return 0;
     }
     prove_who_is_in_charge();

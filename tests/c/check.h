@@ -48,14 +48,27 @@ static inline int preloaded(void) { return arm_is("preload") || arm_is("pass"); 
 /* Our library also serves the calls: the promises that go beyond glibc's hold. */
 static inline int ours(void) { return arm_is("preload"); }
 
-__attribute__((noreturn, format(printf, 3, 4), unused)) static void fail(const char *file, int line,
-                                                                         const char *format, ...) {
-    dprintf(2, "FAILED %s:%d: ", file, line);
+/* dprintf allocates its buffer; these may be called where malloc must not be. */
+static inline void say_list(int file, const char *format, va_list arguments) {
+    char text[1024];
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    if (length > (int)sizeof text - 1) length = (int)sizeof text - 1;
+    if (write(file, text, (size_t)length) < 0) _exit(2);
+}
+__attribute__((format(printf, 2, 3), unused)) static void say(int file, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vdprintf(2, format, arguments);
+    say_list(file, format, arguments);
     va_end(arguments);
-    dprintf(2, "\n");
+}
+__attribute__((noreturn, format(printf, 3, 4), unused)) static void fail(const char *file, int line,
+                                                                         const char *format, ...) {
+    say(2, "FAILED %s:%d: ", file, line);
+    va_list arguments;
+    va_start(arguments, format);
+    say_list(2, format, arguments);
+    va_end(arguments);
+    say(2, "\n");
     _exit(1);
 }
 #define CHECK(condition, ...)                                  \

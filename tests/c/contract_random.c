@@ -63,7 +63,7 @@ static void play(struct player *player) {
 static uint64_t seed(void) {
     const char *text = getenv("CONTRACT_SEED");
     uint64_t value = text ? strtoull(text, NULL, 0) : 20240607;
-    dprintf(1, "seed %lu (CONTRACT_SEED)\n", (unsigned long)value);
+    say(1, "seed %lu (CONTRACT_SEED)\n", (unsigned long)value);
     return value;
 }
 static size_t operations(void) {
