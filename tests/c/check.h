@@ -142,25 +142,29 @@ static inline void check_aligned(const void *block, size_t align, size_t size, c
 
 /* A herd of blocks of all sizes that must stay untouched while something else is tried. */
 #define HERD 96
+#define SMALL_HERD 91 /* without the blocks above 200 KB */
 struct herd {
     unsigned char *blocks[HERD];
+    size_t size;
     uint64_t tag;
 };
 static inline size_t herd_size(size_t i) {
     return i < 64 ? i * 9 : i < 90 ? (i - 63) * 1237 : (size_t)(i - 89) * 200001;
 }
-static inline void herd_make(struct herd *herd, uint64_t tag) {
+static inline void herd_make_of(struct herd *herd, size_t size, uint64_t tag) {
+    herd->size = size;
     herd->tag = tag;
-    for (size_t i = 0; i < HERD; i++) {
+    for (size_t i = 0; i < size; i++) {
         herd->blocks[i] = (unsigned char *)malloc(herd_size(i));
         CHECK(herd->blocks[i], "malloc(%zu) for the herd: %m", herd_size(i));
         check_aligned(herd->blocks[i], 16, herd_size(i), "malloc");
         fill(herd->blocks[i], herd_size(i), tag + i);
     }
 }
+static inline void herd_make(struct herd *herd, uint64_t tag) { herd_make_of(herd, HERD, tag); }
 static inline void herd_free(struct herd *herd, const char *after) {
-    for (size_t i = 0; i < HERD; i++) verify(herd->blocks[i], herd_size(i), herd->tag + i, after);
-    for (size_t i = 0; i < HERD; i++) {
+    for (size_t i = 0; i < herd->size; i++) verify(herd->blocks[i], herd_size(i), herd->tag + i, after);
+    for (size_t i = 0; i < herd->size; i++) {
         verify(herd->blocks[i], herd_size(i), herd->tag + i, after);
         free(herd->blocks[i]);
     }

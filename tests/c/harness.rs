@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Long enough for a busy machine; every program here needs seconds at most.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Which malloc serves the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
