@@ -9,6 +9,7 @@ use harness::{Arm, LIMIT, Run, build, build_shared, command, library, run};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Runs one case of the program made of `source` on glibc and on our library, and returns the latter.
 fn on_both(program: &str, source: &str, case: &str, times: usize) {
@@ -17,6 +18,9 @@ fn on_both(program: &str, source: &str, case: &str, times: usize) {
         for _ in 0..times {
             let mut command = command(arm, &program);
             command.arg(case);
+            if arm == Arm::Glibc && std::env::var_os("PYMALLOC_FORKS").is_none() {
+                command.env("PYMALLOC_FORKS", "40"); // the control shows that the test is sound
+            }
             succeeds(
                 run(command, LIMIT),
                 &format!("{case} on {arm:?}"),
@@ -217,18 +221,20 @@ fn memory_of_ended_threads_comes_back() {
 
 /// A folder with 40 copies of plug.c's library: the loader takes each for a library of its own.
 fn plugs() -> PathBuf {
-    let plug = build_shared("plug.so", &["plug.c"], &[]);
-    let folder = plug.with_file_name(format!("plugs.{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for the plugs");
-    for i in 0..40 {
-        let copy = folder.join(format!("plug{i}.so"));
-        if !copy.exists() {
-            let part = folder.join(format!("plug{i}.{:?}", std::thread::current().id()));
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let plug = build_shared("plug.so", &["plug.c"], &[]);
+        let folder = plug.with_file_name("plugs");
+        fs::create_dir_all(&folder).expect("a folder for the plugs");
+        for i in 0..40 {
+            let part = folder.join(format!("{i}.{}", std::process::id()));
             fs::copy(&plug, &part).expect("a plug can be copied");
-            fs::rename(part, copy).expect("a plug can be renamed");
+            let whole = folder.join(format!("plug{i}.so"));
+            fs::rename(part, whole).expect("a plug can be renamed");
         }
-    }
-    folder
+        folder
+    });
+    made.clone()
 }
 
 fn life_dl() -> PathBuf {
