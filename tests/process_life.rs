@@ -68,7 +68,7 @@ fn any_export_may_be_the_first_call_before_relocation_ends() {
     for arm in [Arm::Glibc, Arm::Preload] {
         for name in exported() {
             let mut command = command(arm, &first_call());
-            command.env("FIRST_CALL", name);
+            command.env("FIRST_RESOLVED", name);
             run(command, LIMIT).succeeded(&format!("{name} in an ifunc on {arm:?}"));
         }
     }
@@ -93,8 +93,8 @@ fn any_export_may_be_the_first_call_of_a_constructor() {
 
 #[test]
 fn the_loader_may_bind_everything_at_once() {
-    let mut command = command(Arm::Preload, &first_call());
-    command.env("LD_BIND_NOW", "1").env("FIRST_CALL", "calloc");
+    let mut command = command(Arm::Preload, &build("last_call", &["last_call.cpp"], &[]));
+    command.env("LD_BIND_NOW", "1");
     run(command, LIMIT).succeeded("LD_BIND_NOW");
 }
 
@@ -313,6 +313,11 @@ fn signals_may_interrupt_allocation() {
 fn a_handler_that_interrupts_malloc_may_fork() {
     signal_case("a_handler_forks_in_a_process_of_one_thread");
     signal_case("a_handler_forks_among_threads");
+}
+
+#[test]
+fn handlers_of_several_threads_may_fork_at_once() {
+    signal_case("handlers_fork_in_several_threads_at_once");
 }
 
 #[test]

@@ -19,7 +19,7 @@ static atomic_int stop_churning;
 static atomic_size_t turns;
 
 static inline size_t churn_size(uint64_t r) {
-    return r % 100 < 80 ? r % 513 : r % 100 < 98 ? r % 9000 : r % 400000;
+    return r % 100 < 80 ? r % 513 : r % 1000 < 995 ? r % 5000 : r % 200000;
 }
 static inline struct parcel *parcel_make(uint64_t *state) {
     size_t size = churn_size(next_random(state));

@@ -112,7 +112,8 @@ CASE(mallinfo_follows_what_is_in_use) {
     struct mallinfo2 during = info();
     struct mallinfo old = mallinfo();
     size_t grown = during.uordblks + during.hblkhd - before.uordblks - before.hblkhd;
-    CHECK(grown >= 20000 * 256 + 12 * MIB && grown < 40 * MIB, "17 MB in use raise uordblks + hblkhd by %zu", grown);
+    /* less what a list of free blocks held before, which may count as in use */
+    CHECK(grown >= 20000 * 256 + 12 * MIB - 256 * KIB && grown < 40 * MIB, "17 MB in use raise uordblks + hblkhd by %zu", grown);
     CHECK(during.arena + during.hblkhd >= during.uordblks, "arena %zu + hblkhd %zu < uordblks %zu", during.arena, during.hblkhd, during.uordblks);
     ptrdiff_t apart = (ptrdiff_t)old.uordblks + old.hblkhd - (ptrdiff_t)(during.uordblks + during.hblkhd);
     CHECK(apart > -100000 && apart < 100000, "mallinfo and mallinfo2 differ by %zd", apart);

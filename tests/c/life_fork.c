@@ -9,7 +9,7 @@ extern char **environ;
 /* What a child does: every class, the parent's blocks, a child of its own. */
 __attribute__((noreturn)) static void live_as_a_child(struct herd *of_parent, int generations, uint64_t tag) {
     struct herd mine;
-    herd_make_of(&mine, tag % 8 ? SMALL_HERD : HERD, tag);
+    herd_make_of(&mine, tag % 16 ? 70 : HERD, tag);
     free_all_shared("fork: a block of the parent's threads");
     if (generations > 0) {
         pid_t child = fork();

@@ -61,11 +61,16 @@ CASE(a_handler_forks_in_a_process_of_one_thread) {
 }
 
 /* Beyond glibc, whose fork would wait for the arena lock its own thread holds. */
-CASE(a_handler_forks_among_threads) {
+static void handlers_fork_among_threads(int everywhere) {
     if (!ours()) return;
     pthread_t threads[4];
+    sigset_t alarms;
+    sigemptyset(&alarms), sigaddset(&alarms, SIGALRM);
+    bare_fork = (pid_t(*)(void))dlsym(RTLD_DEFAULT, "_Fork");
     handle(SIGALRM, fork_in_handler);
+    if (!everywhere) pthread_sigmask(SIG_BLOCK, &alarms, NULL);
     start_churn(threads, 4);
+    pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
     alarm_every(4000);
     uint64_t state = 8;
     while (atomic_load(&signals_seen) < 100) churn_once(&state);
@@ -73,6 +78,9 @@ CASE(a_handler_forks_among_threads) {
     end_churn(threads, 4);
     workout(3, "handlers that fork among threads");
 }
+CASE(a_handler_forks_among_threads) { handlers_fork_among_threads(0); }
+/* Several at once: one fork holds what another, that interrupted a lock's holder, would wait for. */
+CASE(handlers_fork_in_several_threads_at_once) { handlers_fork_among_threads(1); }
 
 /* free, malloc and realloc are no cancellation points: a thread dies where it asks to, never inside. */
 static atomic_int died_inside;
