@@ -5,6 +5,7 @@ use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report, workers};
 use pymalloc_bench::catalogue::{self, ALLOCATORS, Allocator, OURS, OURS_AGAIN, Workload};
 use pymalloc_bench::ops;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -186,8 +187,11 @@ fn measure(
     result
 }
 
-/// One line on stderr, rewritten.
+/// One line on stderr, rewritten; nothing when stderr is a file.
 pub fn progress(started: Instant, round: u32, rounds: u32, i: usize, n: usize, name: &str) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
     eprint!(
         "\r{:4} s  round {}/{rounds}  {:2}/{n} {name:24}",
         started.elapsed().as_secs(),

@@ -115,7 +115,8 @@ pub fn version(allocator: &Allocator) -> String {
 /// The version of a package in the text of a `Cargo.lock`.
 fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
-    rest.split('"').next()
+    // Build metadata after a `+` is a commit.
+    rest.split(['"', '+']).next()
 }
 
 #[cfg(test)]

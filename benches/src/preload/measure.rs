@@ -35,11 +35,14 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Ok((_, status)) => {
-            // The program's own words stand before this line; the runner shows the last one.
-            eprintln!("{}: {status}", program.to_string_lossy());
-            ExitCode::FAILURE
-        }
+        Ok((_, status)) => match status.code() {
+            // The program has said on stderr what is wrong, and the runner shows its last line.
+            Some(code) => ExitCode::from(code.clamp(1, 255) as u8),
+            None => {
+                eprintln!("{}: {status}", program.to_string_lossy());
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             eprintln!("{}: {error}", program.to_string_lossy());
             ExitCode::FAILURE

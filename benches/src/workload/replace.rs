@@ -10,7 +10,7 @@ use crate::worker::rng::Rng;
 use crate::worker::scratch::Scratch;
 
 /// Mean of [`Rng::request`], bytes.
-const MEAN: usize = 153;
+const MEAN: usize = 166;
 
 pub fn run<const MIB: usize>(m: &mut Meter) -> Result<(), String> {
     let mut slots = Scratch::<*mut u8>::new((MIB << 20) / MEAN);
