@@ -3,7 +3,7 @@
 
 use crate::cli::PreloadArgs;
 use crate::session::workspace;
-use pymalloc_bench::catalogue::OURS;
+use pymalloc_bench::catalogue::{OURS, OURS_AGAIN};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,6 +96,13 @@ pub fn find(
         }
     }
     found.extend(given);
+    if let Some(ours) = found.iter().find(|l| l.name == OURS) {
+        let again = Library {
+            name: OURS_AGAIN.into(),
+            path: ours.path.clone(),
+        };
+        found.push(again);
+    }
     for (i, library) in found.iter().enumerate() {
         if found[..i].iter().any(|other| other.name == library.name) {
             return Err(format!("--so {}: the name is given twice", library.name));

@@ -22,8 +22,8 @@ impl Figure {
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
-            Figure::Cpu => "CPU time per operation",
-            Figure::Wall => "Wall time per operation",
+            Figure::Cpu => "CPU time",
+            Figure::Wall => "Wall time",
             Figure::Peak => "Peak resident set",
             Figure::Faults => "Minor page faults",
         }

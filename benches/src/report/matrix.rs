@@ -142,24 +142,24 @@ fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
         .into();
     };
     match figure {
-        Figure::Cpu | Figure::Wall => format!(
-            "{} ±{:.0}%{}",
-            figure.write(s.median),
-            100.0 * s.spread,
-            s.mark()
-        ),
+        Figure::Cpu | Figure::Wall => {
+            figure.write(s.median) + &spread(&s, &format!("{:.0}%", 100.0 * s.spread))
+        }
         Figure::Peak | Figure::Faults => figure.write(s.median),
+    }
+}
+
+/// What follows a median: its spread and its mark. A single sample has no spread.
+fn spread(summary: &Summary, text: &str) -> String {
+    match summary.n_samples {
+        1 => summary.mark().into(),
+        _ => format!(" ±{text}{}", summary.mark()),
     }
 }
 
 fn ratio_cell(ratio: Option<Summary>) -> String {
     let Some(r) = ratio else { return String::new() };
-    let text = format!(
-        "{} ±{:.2}{}",
-        digits(r.median),
-        r.spread * r.median,
-        r.mark()
-    );
+    let text = digits(r.median) + &spread(&r, &format!("{:.2}", r.spread * r.median));
     if r.median > LOSS {
         format!("**{text}**")
     } else {
@@ -251,6 +251,13 @@ mod tests {
             n_samples: 3,
         };
         assert_eq!(ratio_cell(Some(loss)), "**1.20 ±0.00**");
+        assert_eq!(
+            ratio_cell(Some(Summary {
+                n_samples: 1,
+                ..loss
+            })),
+            "**1.20?**"
+        );
     }
 
     #[test]
