@@ -148,6 +148,11 @@ fn a_process_may_exit_while_others_allocate() {
     thread_case("main_ends_before_its_threads", 3);
 }
 
+#[test]
+fn a_process_ends_with_the_last_of_its_own_threads() {
+    thread_case("the_last_thread_ends_the_process", 1);
+}
+
 // ---- fork, exec
 
 #[test]

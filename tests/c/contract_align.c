@@ -99,7 +99,7 @@ static void aligned_by_every_call(struct ring *ring, size_t size, size_t align) 
 CASE(every_size_at_every_alignment) {
     static struct ring ring;
     for (size_t align = 1; align <= 4 * MIB; align *= 2) {
-        for (size_t size = 0; size <= 4096; size += align < 4096 ? 13 : 119) aligned_by_every_call(&ring, size, align);
+        for (size_t size = 0; size <= 4096; size += align < 4096 ? 13 : 251) aligned_by_every_call(&ring, size, align);
         for (size_t size = 4096; size <= 8 * MIB; size *= 2)
             for (size_t k = 0; k < 3; k++) aligned_by_every_call(&ring, size + k - 1, align);
     }

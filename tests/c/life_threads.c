@@ -177,3 +177,22 @@ CASE(main_ends_before_its_threads) {
     free(malloc(100));
     pthread_exit(NULL);
 }
+
+/* A thread of the library's own must not keep a process alive whose threads have all ended. */
+static void *make_work_for_a_purge(void *unused) {
+    static void *blocks[20000];
+    struct timespec while_pages_wait = {0, 50000000};
+    for (int round = 0; round < 6; round++) {
+        for (size_t i = 0; i < LENGTH(blocks); i++) memset(blocks[i] = malloc(2000), 1, 2000);
+        for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
+        nanosleep(&while_pages_wait, NULL);
+    }
+    say(1, "ok the_last_thread_ends_the_process\n");
+    return unused;
+}
+
+CASE(the_last_thread_ends_the_process) {
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, make_work_for_a_purge, NULL) == 0, "pthread_create");
+    pthread_exit(NULL);
+}
