@@ -9,7 +9,7 @@ use super::thread::{self, Caller, Thread};
 use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, home_of, not_a_block, verify};
+use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
 use crate::obmalloc::thread_lists::List;
 use crate::os;
@@ -228,7 +228,7 @@ fn owner_around(p: NonNull<u8>) -> Owner {
             break;
         };
         match MAP.owner(slot) {
-            Owner::Nobody => {}
+            Owner::Nobody | Owner::Gone => {}
             Owner::Huge(descriptor) => {
                 let (base, len, _) = HUGE.describe(descriptor);
                 let inside = addr.wrapping_sub(base) < len;
@@ -267,15 +267,23 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
         Owner::PrivateArena => os::fatal(format_args!(
             "free of {p:p}, which belongs to a heap of its own"
         )),
-        _ => os::fatal(format_args!(
-            "free of {p:p}, which is not a block of this heap"
-        )),
+        Owner::Arena => {
+            if let Some(class) = freed_class(p) {
+                double_free(p, class);
+            }
+            not_a_block(p)
+        }
+        _ => not_a_block(p),
     }
 }
 
 /// A free of what is not ours, as the options say.
 #[cold]
 fn foreign(p: NonNull<u8>) {
+    // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
+    if MAP.owner(p.addr().get()) == Owner::Gone && !os::is_mapped(p) {
+        os::fatal(format_args!("double free of {p:p} (a block that was unmapped)"));
+    }
     super::stats::count_foreign(p);
     match OPTIONS.foreign() {
         options::Foreign::Leak => {}
@@ -308,26 +316,6 @@ pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
 pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
     // SAFETY: passed on.
     os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
-}
-
-/// A second free of the same block is suspected: looks for the block among the free ones, and aborts
-/// if it is there. Otherwise the program happened to write our mark.
-///
-/// # Safety
-/// `p` lies in a pool of `class`.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn check_double_free(p: NonNull<u8>, class: SizeClass) {
-    // SAFETY: only compared.
-    let block = unsafe { Block::new(p) };
-    if thread::lists().of(class).contains(block) {
-        double_free(p, class);
-    }
-    // SAFETY: labelled by the caller's word, so its arena names a heap, which lives for ever.
-    let heap = unsafe { &*core::ptr::with_exposed_provenance::<SharedHeap>(home_of(block)) };
-    if heap.has_free(block, class) {
-        double_free(p, class);
-    }
 }
 
 /// Checks every block in this thread's lists, and aborts on the first that is none.

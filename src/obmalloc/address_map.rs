@@ -63,6 +63,8 @@ pub enum Owner {
     Arena,
     /// An arena of a first-class heap, whose blocks enter no thread's list.
     PrivateArena,
+    /// A huge block began here and was unmapped; anybody's now.
+    Gone,
     /// A huge block begins here; its descriptor's address.
     Huge(usize),
 }
@@ -79,6 +81,7 @@ pub struct Slot {
 const NOBODY: usize = 0;
 const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
+const GONE: usize = 3;
 
 /// 4 GiB of address space.
 pub struct Leaf {
@@ -206,6 +209,7 @@ impl Slot {
             NOBODY => Owner::Nobody,
             ARENA => Owner::Arena,
             PRIVATE_ARENA => Owner::PrivateArena,
+            GONE => Owner::Gone,
             descriptor => Owner::Huge(descriptor),
         }
     }
@@ -221,6 +225,7 @@ impl Slot {
             Owner::Nobody => NOBODY,
             Owner::Arena => ARENA,
             Owner::PrivateArena => PRIVATE_ARENA,
+            Owner::Gone => GONE,
             Owner::Huge(descriptor) => descriptor,
         }
     }

@@ -168,14 +168,6 @@ impl Heap {
         unsafe { list.fill(chain) };
     }
 
-    /// Whether `block` waits free in its pool: a walk, for reports only.
-    pub fn has_free(&self, block: Block, class: SizeClass) -> bool {
-        // SAFETY: under the lock the pool's chain is consistent.
-        self.gate.enter(|_| {
-            unsafe { Production::pool_of(block.start(), class).as_ref() }.has_free(block)
-        })
-    }
-
     /// Takes one block, past the thread's list. True with it when it reads as zero.
     pub fn alloc_one(&self, class: SizeClass) -> Option<(Block, bool)> {
         self.gate.enter(|state| state.engine.alloc(class))
@@ -296,6 +288,25 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: 
             not_a_block(block.start());
         }
         verify_block(pool, block, class);
+    }
+}
+
+/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
+/// Racy, for reports only.
+pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
+    if p.addr().get() % ARENA_BYTES < POOL_BYTES {
+        return None;
+    }
+    // Any class: the header of the slot itself, whatever run it was part of.
+    let smallest = SizeClass::new(0);
+    // SAFETY: in an arena, and not in its header slot.
+    unsafe {
+        let slot = Production::pool_of(p, smallest).as_ref();
+        let pool = Production::pool_of(p, smallest).sub(slot.lead());
+        let class = pool.as_ref().class()?;
+        let offset = p.addr().get() - Production::memory(pool).addr().get();
+        let index = block_index(offset, class)?;
+        (index < pool.as_ref().carved()).then_some(class)
     }
 }
 

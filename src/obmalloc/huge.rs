@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | live | `len` bytes | names it | the user's |
 //! | stored | kept, with its memory, for the next block of about this size | names it | in the store |
-//! | gone | unmapped | nobody's | on the free list |
+//! | gone | unmapped | says so | on the free list |
 //!
 //! Invariants:
 //! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
@@ -280,7 +280,8 @@ impl Huge {
                 base, len, carved, ..
             } = descriptor.as_ref();
             // The name goes before the memory: the kernel may give the address to others at once.
-            self.slot(base).set_owner(Owner::Nobody);
+            self.slot(base)
+                .set_owner(if carved { Owner::Nobody } else { Owner::Gone });
             if carved {
                 let zeroed = os::purge(base, len);
                 for offset in (0..len).step_by(ARENA_BYTES) {

@@ -226,20 +226,6 @@ impl Pool {
         // SAFETY: inside the pool by the caller's word.
         unsafe { Block::new(G::memory(this).add(offset)) }
     }
-
-    /// Whether `block` is in the free chain: a walk, for reports only.
-    pub fn has_free(&self, block: Block) -> bool {
-        let mut next = self.free;
-        for _ in 0..self.carved - self.live {
-            match next {
-                Some(free) if free == block => return true,
-                // SAFETY: chained blocks are free (I2).
-                Some(free) => next = unsafe { free.link() },
-                None => return false,
-            }
-        }
-        false
-    }
 }
 
 /// The non-full, non-empty pools of one class, most recently unfilled first (CPython: `usedpools`).

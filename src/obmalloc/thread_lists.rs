@@ -119,20 +119,6 @@ impl List {
         u32::from(self.bound.get())
     }
 
-    /// Whether `block` is in the list: a walk, for reports only.
-    pub fn contains(&self, block: Block) -> bool {
-        let mut next = self.head.get();
-        for _ in 0..self.len() {
-            match next {
-                Some(found) if found == block => return true,
-                // SAFETY: blocks in a list are free and linked.
-                Some(found) => next = unsafe { found.link() },
-                None => return false,
-            }
-        }
-        false
-    }
-
     /// A block that was pushed while it was in the list already, if there is one: such a list is a loop,
     /// so its last block has a link.
     pub fn twice(&self) -> Option<Block> {

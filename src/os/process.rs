@@ -52,19 +52,6 @@ pub fn now_ms() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
-/// Eight bytes the kernel gave this process at random when it started.
-pub fn random() -> u64 {
-    // SAFETY: AT_RANDOM is the address of 16 bytes on the stack, or 0.
-    unsafe {
-        let bytes = libc::getauxval(libc::AT_RANDOM);
-        if bytes == 0 {
-            return now_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(pid());
-        }
-        // The second half: the C library uses the first for its stack guard.
-        core::ptr::with_exposed_provenance::<u64>(bytes as usize + 8).read_unaligned()
-    }
-}
-
 /// Whether the program runs with more rights than its user: then the environment is not to be trusted.
 pub fn is_privileged() -> bool {
     // SAFETY: reads the kernel's table.
@@ -154,14 +141,4 @@ pub fn write_error(text: &[u8]) {
         }
         rest = &rest[n as usize..];
     }
-}
-
-/// Sleeps.
-pub fn sleep_ms(ms: u64) {
-    let time = libc::timespec {
-        tv_sec: (ms / 1000) as libc::time_t,
-        tv_nsec: ((ms % 1000) * 1_000_000) as libc::c_long,
-    };
-    // SAFETY: `time` is valid; an early return is harmless.
-    unsafe { libc::nanosleep(&time, core::ptr::null_mut()) };
 }

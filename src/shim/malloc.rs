@@ -1,12 +1,13 @@
 //! malloc, free and what is made of them.
 //!
-//! A free block carries a mark in its second word, its address mixed with a secret: `free` of a block
-//! that carries its own mark is suspected to be the second one, and looked into. `malloc` clears the
-//! mark. Both are one store in a cache line that is at hand.
+//! A free block carries a mark in its second word, its address mixed with a secret. Whatever hands a block
+//! out clears the mark, so a block that carries it at `free` is freed for the second time, by whichever
+//! thread. Both are one store in a cache line that is at hand.
 
 use crate::global::{self, MAP, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
 use crate::obmalloc::block::Block;
+use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
 use core::ffi::c_void;
@@ -80,7 +81,7 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
         return next_malloc::alloc(size, align).cast();
     }
     let p = slow::alloc_general(size, align);
-    if let Some(block) = NonNull::new(p).filter(|_| size <= MEDIUM_MAX && align <= ALIGNMENT) {
+    if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
         unsafe { second_word(block).write(0) };
     }
@@ -105,27 +106,18 @@ pub unsafe extern "C" fn free(p: *mut c_void) {
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
         if second_word(start).read() == mark(p.addr()) {
-            return free_suspect(p);
+            return freed_twice(p);
         }
         second_word(start).write(mark(p.addr()));
         list.push_into_room(Block::new(start));
     }
 }
 
-/// A block that carries its own mark: freed before, or the program wrote the mark by chance.
 #[cold]
 #[inline(never)]
-extern "C" fn free_suspect(p: *mut c_void) {
-    let Some(start) = NonNull::new(p.cast::<u8>()) else {
-        return;
-    };
-    if let Some(class) = class_of(MAP.label(p.addr())) {
-        // SAFETY: labelled with `class`; what is not free is the program's to give up.
-        unsafe {
-            os::keep_errno(|| slow::check_double_free(start, class));
-            second_word(start).write(0);
-            free(p);
-        }
+extern "C" fn freed_twice(p: *mut c_void) {
+    if let (Some(start), Some(class)) = (NonNull::new(p.cast()), class_of(MAP.label(p.addr()))) {
+        double_free(start, class);
     }
 }
 
@@ -142,7 +134,7 @@ extern "C" fn free_slow(p: *mut c_void) {
     // SAFETY: labelled; the mark is written to a block that is free from here on.
     unsafe {
         if second_word(start).read() == mark(p.addr()) {
-            os::keep_errno(|| slow::check_double_free(start, class));
+            double_free(start, class);
         }
         second_word(start).write(mark(p.addr()));
         slow::free(start, class);
