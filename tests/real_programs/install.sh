@@ -35,4 +35,4 @@ if [ ! -e "$policy" ]; then
     "${as_root[@]+"${as_root[@]}"}" chmod +x "$policy"
     trap '"${as_root[@]+"${as_root[@]}"}" rm -f "$policy"' EXIT
 fi
-"${as_root[@]+"${as_root[@]}"}" apt-get install -y --no-install-recommends "${packages[@]}"
+"${as_root[@]+"${as_root[@]}"}" apt-get install -y --no-upgrade --no-install-recommends "${packages[@]}"
