@@ -63,6 +63,9 @@ fn main() -> ExitCode {
     if args.nth(1).is_some_and(|a| a == preload::measure::COMMAND) {
         return preload::measure::main(args);
     }
+    // `… | head` ends this program like any other, instead of a panic in `println!`.
+    // SAFETY: the default action needs no handler, and no thread has been started.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     match cli::dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

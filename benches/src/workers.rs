@@ -1,7 +1,7 @@
 //! Builds the worker binaries, one per allocator, with fat LTO.
 
 use crate::session::workspace;
-use pymalloc_bench::catalogue::Allocator;
+use pymalloc_bench::catalogue::{ALLOCATORS, Allocator};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -38,23 +38,39 @@ pub fn build(allocators: &[&Allocator]) -> Result<HashMap<&'static str, PathBuf>
         "building workers with fat LTO: {} (the first time takes minutes)",
         names.join(", ")
     );
-    let mut command = Command::new(cargo);
-    command
-        .current_dir(workspace())
-        .args(["build", "--profile", "fat", "-p", "pymalloc-bench"]);
-    command.args([
-        "--message-format",
-        "json-render-diagnostics",
-        "--features",
-        &names.join(","),
-    ]);
-    for name in &names {
-        command.arg("--bin").arg(format!("worker-{name}"));
+    let build = |features: &str| {
+        let mut command = Command::new(&cargo);
+        command.current_dir(workspace()).args([
+            "build",
+            "--profile",
+            "fat",
+            "-p",
+            "pymalloc-bench",
+        ]);
+        command.args([
+            "--message-format",
+            "json-render-diagnostics",
+            "--features",
+            features,
+        ]);
+        for name in &names {
+            command.arg("--bin").arg(format!("worker-{name}"));
+        }
+        command
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|e| format!("cargo: {e}"))
+    };
+    // The same features whatever was chosen: with others cargo would link every worker anew.
+    let possible: Vec<&str> = ALLOCATORS
+        .iter()
+        .filter(|a| obstacle(a).is_none())
+        .map(|a| a.name)
+        .collect();
+    let mut output = build(&possible.join(","))?;
+    if !output.status.success() && possible.len() > names.len() {
+        output = build(&names.join(","))?;
     }
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|e| format!("cargo: {e}"))?;
     if !output.status.success() {
         return Err("the workers do not build; `--alloc` leaves out the ones that fail".into());
     }

@@ -143,7 +143,8 @@ fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
     };
     match figure {
         Figure::Cpu | Figure::Wall => {
-            figure.write(s.median) + &spread(&s, &format!("{:.0}%", 100.0 * s.spread))
+            let spread = spread(&s, &format!("{:.0}%", 100.0 * s.spread));
+            format!("{}{spread}", figure.write(s.median))
         }
         Figure::Peak | Figure::Faults => figure.write(s.median),
     }
@@ -159,7 +160,8 @@ fn spread(summary: &Summary, text: &str) -> String {
 
 fn ratio_cell(ratio: Option<Summary>) -> String {
     let Some(r) = ratio else { return String::new() };
-    let text = digits(r.median) + &spread(&r, &format!("{:.2}", r.spread * r.median));
+    let spread = spread(&r, &format!("{:.2}", r.spread * r.median));
+    let text = format!("{}{spread}", digits(r.median));
     if r.median > LOSS {
         format!("**{text}**")
     } else {

@@ -12,7 +12,7 @@ impl Rng {
 
     /// The next 64 bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -22,13 +22,13 @@ impl Rng {
     /// A number below `bound`.
     #[inline]
     pub fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32).wrapping_mul(bound as u64) >> 32) as usize
+        ((self.bits() >> 32).wrapping_mul(bound as u64) >> 32) as usize
     }
 
     /// A request as programs make them: mostly small, now and then up to 2 KiB. Bytes, at least 8.
     #[inline]
     pub fn request(&mut self) -> usize {
-        let bits = self.next();
+        let bits = self.bits();
         let size = match bits & 15 {
             0..=9 => 8 + (bits >> 32) % 57,
             10..=13 => 64 + (bits >> 32) % 193,

@@ -10,7 +10,7 @@ const LIVE: usize = 2_000;
 
 /// Sizes from half to four times the alignment, small alignments more often.
 fn request(rng: &mut Rng) -> Layout {
-    let bits = rng.next();
+    let bits = rng.bits();
     let align = 32 << ((bits & 0xFF).trailing_zeros().min(8));
     let size = align / 2 + (bits >> 32) as usize % (align * 7 / 2);
     Layout::from_size_align(size, align).expect("sizes of workloads are small")

@@ -18,7 +18,7 @@ pub fn run(m: &mut Meter) -> Result<(), String> {
     m.time(2 * updates, || {
         for i in 0..updates {
             let key = rng.below(2 * ENTRIES) as u64;
-            if key % 3 == 0 {
+            if key.is_multiple_of(3) {
                 hashed.remove(&key);
                 ordered.remove(&key);
             } else {
