@@ -21,14 +21,20 @@
 //!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
 
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
 /// Address bits of user space on x86-64 and aarch64 (the kernel gives more only to who asks for it).
 const ADDRESS_BITS: u32 = 47;
-const LEAF_BITS: u32 = 32;
-const ROOT: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+/// A leaf covers 4 GiB; in a model one arena, and the root has room for eight: each entry is one of
+/// loom's atomics and costs every execution.
+const LEAF_BITS: u32 = if cfg!(loom) { 20 } else { 32 };
+const ROOT: usize = if cfg!(loom) {
+    8
+} else {
+    1 << (ADDRESS_BITS - LEAF_BITS)
+};
 const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
 /// Low bits that are 0 in an aligned block's address.
@@ -80,7 +86,18 @@ const NOBODY: usize = 0;
 const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
 
-/// 4 GiB of address space.
+/// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
+/// model's root wraps around.
+#[inline(always)]
+const fn root_index(high: usize) -> usize {
+    if cfg!(loom) && high < 1 << (ADDRESS_BITS - LEAF_BITS) {
+        high % ROOT
+    } else {
+        high
+    }
+}
+
+/// What is known of `1 << LEAF_BITS` bytes of address space.
 pub struct Leaf {
     labels: [AtomicU8; LEAF_POOLS],
     slots: [Slot; LEAF_SLOTS],
@@ -103,11 +120,15 @@ impl AddressMap {
     /// Bytes of a leaf.
     pub const LEAF_BYTES: usize = size_of::<Leaf>();
 
-    /// A map that owns nothing.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self {
-            root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+    const_unless_loom! {
+        /// A map that owns nothing.
+        pub fn new() -> Self {
+            Self {
+                #[cfg(not(loom))]
+                root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+                #[cfg(loom)]
+                root: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+            }
         }
     }
 
@@ -119,7 +140,8 @@ impl AddressMap {
             return 0;
         }
         // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
-        let leaf = self.root[rotated >> (LEAF_BITS - ALIGN_BITS)].load(Ordering::Acquire);
+        let leaf =
+            self.root[root_index(rotated >> (LEAF_BITS - ALIGN_BITS))].load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         let Some(leaf) = (unsafe { leaf.as_ref() }) else {
             return 0;
@@ -130,7 +152,10 @@ impl AddressMap {
     }
 
     fn leaf(&self, addr: usize) -> Option<&Leaf> {
-        let leaf = self.root.get(addr >> LEAF_BITS)?.load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(root_index(addr >> LEAF_BITS))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         unsafe { leaf.as_ref() }
     }
@@ -156,16 +181,17 @@ impl AddressMap {
         let first = start.addr().get() >> LEAF_BITS;
         let last = (start.addr().get() + len - 1) >> LEAF_BITS;
         for index in first..=last {
-            let Some(entry) = self.root.get(index) else {
+            let Some(entry) = self.root.get(root_index(index)) else {
                 return false;
             };
             if !entry.load(Ordering::Acquire).is_null() {
                 continue;
             }
             let Some(leaf) = memory() else { return false };
+            let leaf = Leaf::made_of(leaf);
             // Release: publishes the leaf's zeros. Only the holder of the extents' lock covers, so
             // nobody else stored meanwhile.
-            entry.store(leaf.cast().as_ptr(), Ordering::Release);
+            entry.store(leaf.as_ptr(), Ordering::Release);
         }
         true
     }
@@ -188,6 +214,28 @@ impl AddressMap {
             .iter()
             .filter(|leaf| !leaf.load(Ordering::Relaxed).is_null())
             .count()
+    }
+}
+
+impl Leaf {
+    /// Zeroed memory is a leaf that owns nothing. Loom's atomics are not made of zeros: a model writes
+    /// them.
+    fn made_of(memory: NonNull<u8>) -> NonNull<Self> {
+        let leaf = memory.cast::<Self>();
+        #[cfg(loom)]
+        // SAFETY: fresh memory of `LEAF_BYTES` that nobody else knows.
+        unsafe {
+            leaf.write(Self {
+                labels: core::array::from_fn(|_| AtomicU8::new(0)),
+                slots: core::array::from_fn(|_| Slot {
+                    owner: AtomicUsize::new(NOBODY),
+                    next: AtomicUsize::new(0),
+                    prev: AtomicUsize::new(0),
+                    note: AtomicUsize::new(0),
+                }),
+            });
+        }
+        leaf
     }
 }
 

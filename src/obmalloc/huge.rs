@@ -23,7 +23,7 @@ use super::address_map::{Owner, Slot};
 use super::extents::Extents;
 use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, SharedCell};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
 const STORE_SLOTS: usize = 16;
@@ -83,28 +83,29 @@ pub struct Huge {
 }
 
 impl Huge {
-    /// No blocks.
-    #[cfg(not(loom))]
-    pub const fn new(extents: &'static Extents) -> Self {
-        let state = State {
-            free: None,
-            chunk: None,
-            chunk_left: 0,
-            store: [None; STORE_SLOTS],
-            counts: HugeCounts {
-                blocks: 0,
-                bytes: 0,
-                bytes_high: 0,
-                total: 0,
-                stored_bytes: 0,
-            },
-            epoch: 0,
-        };
-        Self {
-            extents,
-            lock: Lock::new(),
-            state: SharedCell::new(state),
-            stored_pools: AtomicUsize::new(0),
+    const_unless_loom! {
+        /// No blocks.
+        pub fn new(extents: &'static Extents) -> Self {
+            let state = State {
+                free: None,
+                chunk: None,
+                chunk_left: 0,
+                store: [None; STORE_SLOTS],
+                counts: HugeCounts {
+                    blocks: 0,
+                    bytes: 0,
+                    bytes_high: 0,
+                    total: 0,
+                    stored_bytes: 0,
+                },
+                epoch: 0,
+            };
+            Self {
+                extents,
+                lock: Lock::new(),
+                state: SharedCell::new(state),
+                stored_pools: AtomicUsize::new(0),
+            }
         }
     }
 
