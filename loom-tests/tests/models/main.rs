@@ -9,5 +9,6 @@ mod map_is_published_whole;
 mod no_chain_is_stranded;
 mod no_heap_is_shared_while_one_is_idle;
 mod no_slot_is_in_two_hands;
+mod one_free_wins;
 mod options_are_read_once;
 mod released_arenas_are_nobodys;
