@@ -140,3 +140,19 @@ fn who_enters_finds_what_was_delivered() {
         other.join().unwrap();
     });
 }
+
+/// Fork takes a heap's lock past the gate and frees it in the parent; meanwhile a chain arrives.
+#[test]
+fn fork_leaves_no_chain_behind() {
+    explore("inbox: a deliverer and a fork", None, || {
+        let (items, home) = (Items::new(), home());
+        let (shared, gate) = (items.get(), home.get());
+        let other = thread::spawn(|| deliver(gate, shared.used(0, 2)));
+        std::mem::forget(gate.lock().lock());
+        // SAFETY: taken by this thread just now.
+        unsafe { gate.lock().unlock() };
+        gate.settle();
+        other.join().unwrap();
+        assert_eq!(arrived(&home), [1; ITEMS]);
+    });
+}
