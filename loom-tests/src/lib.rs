@@ -1,8 +1,9 @@
-//! The shipped `sync`, `obmalloc` and `global/options.rs`, built for loom.
+//! The shipped `sync`, `obmalloc` and two files of `global`, built for loom.
 //!
 //! ```text
 //! ../../src/sync      atomics, cells and the lock: loom's by `cfg(loom)`, which build.rs sets
 //! ../../src/obmalloc  the allocator, every file as it ships
+//! ../../src/global    options.rs and registration.rs; the rest is statics and the C library
 //! os/                 a machine of eight arenas with a strict kernel, instead of Linux
 //! model.rs            runs a model and says how many executions it took
 //! ../tests/models     the promises, one file each
@@ -31,5 +32,8 @@ pub mod obmalloc;
 
 #[path = "../../src/global/options.rs"]
 pub mod options;
+
+#[path = "../../src/global/registration.rs"]
+pub mod registration;
 
 pub mod model;

@@ -17,6 +17,7 @@ pub(crate) mod next_malloc;
 mod options;
 mod private_heap;
 mod purge;
+mod registration;
 mod rust;
 pub(crate) mod slow;
 mod stats;

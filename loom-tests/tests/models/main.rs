@@ -4,6 +4,7 @@
 //! took. `../../mutants.sh` shows that each model can fail.
 
 mod blocks_come_home;
+mod hooks_are_registered_once;
 mod lock_excludes_and_wakes;
 mod map_is_published_whole;
 mod no_chain_is_stranded;
