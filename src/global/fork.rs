@@ -51,6 +51,10 @@ unsafe extern "C" fn parent() {
             // SAFETY: taken in `before` by this thread, which used nothing since.
             unsafe { lock.unlock() }
         });
+        // Chains may have arrived meanwhile, and whoever delivered them left them to the lock's holder.
+        for heap in ROSTER.heaps() {
+            heap.gate().settle();
+        }
     }
 }
 

@@ -22,7 +22,7 @@
 //! programs ignore all of it.
 
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
 use core::ffi::CStr;
 
 /// What to do with a pointer that is not ours.
@@ -84,21 +84,23 @@ const DEFAULT_FOREIGN: Foreign = if cfg!(feature = "preload") {
 };
 
 impl Store {
-    /// The defaults.
-    pub const fn new() -> Self {
-        Self {
-            lock: Lock::new(),
-            ready: AtomicBool::new(false),
-            foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
-            purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
-            purge_delay: AtomicU32::new(250),
-            thp: AtomicU8::new(ThpChoice::Default as u8),
-            zero_realloc_allocates: AtomicBool::new(false),
-            verbose: AtomicBool::new(false),
-            pass_through: AtomicBool::new(false),
-            executable_malloc: AtomicBool::new(false),
-            max_heaps: AtomicU32::new(1),
-            page: AtomicU32::new(4096),
+    const_unless_loom! {
+        /// The defaults.
+        pub fn new() -> Self {
+            Self {
+                lock: Lock::new(),
+                ready: AtomicBool::new(false),
+                foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
+                purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
+                purge_delay: AtomicU32::new(250),
+                thp: AtomicU8::new(ThpChoice::Default as u8),
+                zero_realloc_allocates: AtomicBool::new(false),
+                verbose: AtomicBool::new(false),
+                pass_through: AtomicBool::new(false),
+                executable_malloc: AtomicBool::new(false),
+                max_heaps: AtomicU32::new(1),
+                page: AtomicU32::new(4096),
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use super::thread::{self, Caller, Thread};
 use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
-use crate::obmalloc::address_map::{Owner, class_of};
+use crate::obmalloc::address_map::{Owner, Slot, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
 use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
@@ -281,8 +281,9 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
 #[cold]
 fn foreign(p: NonNull<u8>) {
     // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    if MAP.owner(p.addr().get()) == Owner::Gone && !os::is_mapped(p) {
-        os::fatal(format_args!("double free of {p:p} (a block that was unmapped)"));
+    let gone = MAP.slot(p.addr().get()).and_then(Slot::gone_bytes);
+    if let Some(bytes) = gone.filter(|_| !os::is_mapped(p)) {
+        os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
     }
     super::stats::count_foreign(p);
     match OPTIONS.foreign() {

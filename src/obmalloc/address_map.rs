@@ -21,14 +21,20 @@
 //!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
 
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
 /// Address bits of user space on x86-64 and aarch64 (the kernel gives more only to who asks for it).
 const ADDRESS_BITS: u32 = 47;
-const LEAF_BITS: u32 = 32;
-const ROOT: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+/// A leaf covers 4 GiB; in a model one arena, and the root has room for eight: each entry is one of
+/// loom's atomics and costs every execution.
+const LEAF_BITS: u32 = if cfg!(loom) { 20 } else { 32 };
+const ROOT: usize = if cfg!(loom) {
+    8
+} else {
+    1 << (ADDRESS_BITS - LEAF_BITS)
+};
 const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
 /// Low bits that are 0 in an aligned block's address.
@@ -83,7 +89,18 @@ const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
 const GONE: usize = 3;
 
-/// 4 GiB of address space.
+/// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
+/// model's root wraps around.
+#[inline(always)]
+const fn root_index(high: usize) -> usize {
+    if cfg!(loom) && high < 1 << (ADDRESS_BITS - LEAF_BITS) {
+        high % ROOT
+    } else {
+        high
+    }
+}
+
+/// What is known of `1 << LEAF_BITS` bytes of address space.
 pub struct Leaf {
     labels: [AtomicU8; LEAF_POOLS],
     slots: [Slot; LEAF_SLOTS],
@@ -106,11 +123,15 @@ impl AddressMap {
     /// Bytes of a leaf.
     pub const LEAF_BYTES: usize = size_of::<Leaf>();
 
-    /// A map that owns nothing.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self {
-            root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+    const_unless_loom! {
+        /// A map that owns nothing.
+        pub fn new() -> Self {
+            Self {
+                #[cfg(not(loom))]
+                root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+                #[cfg(loom)]
+                root: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+            }
         }
     }
 
@@ -124,7 +145,7 @@ impl AddressMap {
         // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
         let leaf = self
             .root
-            .get(rotated >> (LEAF_BITS - ALIGN_BITS))?
+            .get(root_index(rotated >> (LEAF_BITS - ALIGN_BITS)))?
             .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         let leaf = unsafe { leaf.as_ref() }?;
@@ -140,7 +161,10 @@ impl AddressMap {
     }
 
     fn leaf(&self, addr: usize) -> Option<&Leaf> {
-        let leaf = self.root.get(addr >> LEAF_BITS)?.load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(root_index(addr >> LEAF_BITS))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         unsafe { leaf.as_ref() }
     }
@@ -166,16 +190,17 @@ impl AddressMap {
         let first = start.addr().get() >> LEAF_BITS;
         let last = (start.addr().get() + len - 1) >> LEAF_BITS;
         for index in first..=last {
-            let Some(entry) = self.root.get(index) else {
+            let Some(entry) = self.root.get(root_index(index)) else {
                 return false;
             };
             if !entry.load(Ordering::Acquire).is_null() {
                 continue;
             }
             let Some(leaf) = memory() else { return false };
+            let leaf = Leaf::made_of(leaf);
             // Release: publishes the leaf's zeros. Only the holder of the extents' lock covers, so
             // nobody else stored meanwhile.
-            entry.store(leaf.cast().as_ptr(), Ordering::Release);
+            entry.store(leaf.as_ptr(), Ordering::Release);
         }
         true
     }
@@ -201,6 +226,28 @@ impl AddressMap {
     }
 }
 
+impl Leaf {
+    /// Zeroed memory is a leaf that owns nothing. Loom's atomics are not made of zeros: a model writes
+    /// them.
+    fn made_of(memory: NonNull<u8>) -> NonNull<Self> {
+        let leaf = memory.cast::<Self>();
+        #[cfg(loom)]
+        // SAFETY: fresh memory of `LEAF_BYTES` that nobody else knows.
+        unsafe {
+            leaf.write(Self {
+                labels: core::array::from_fn(|_| AtomicU8::new(0)),
+                slots: core::array::from_fn(|_| Slot {
+                    owner: AtomicUsize::new(NOBODY),
+                    next: AtomicUsize::new(0),
+                    prev: AtomicUsize::new(0),
+                    note: AtomicUsize::new(0),
+                }),
+            });
+        }
+        leaf
+    }
+}
+
 impl Slot {
     /// Who owns it.
     pub fn owner(&self) -> Owner {
@@ -212,6 +259,18 @@ impl Slot {
             GONE => Owner::Gone,
             descriptor => Owner::Huge(descriptor),
         }
+    }
+
+    /// Notes that a huge block of `len` bytes began here and is unmapped now.
+    pub(super) fn set_gone(&self, len: usize) {
+        // Relaxed: a figure for a report. The slots of extents, which keep notes too, hold no huge block.
+        self.note.store(len, Ordering::Relaxed);
+        self.set_owner(Owner::Gone);
+    }
+
+    /// Bytes of the huge block that began here, if one did and is unmapped.
+    pub fn gone_bytes(&self) -> Option<usize> {
+        (self.owner() == Owner::Gone).then(|| self.note.load(Ordering::Relaxed))
     }
 
     /// Names its owner.

@@ -26,12 +26,12 @@ use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell};
+use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
-/// First reservation, and the largest one, in bytes.
-const FIRST_EXTENT: usize = 64 * ARENA_BYTES;
-const LARGEST_EXTENT: usize = 4096 * ARENA_BYTES;
+/// First reservation, and the largest one, in bytes. A model's address space is eight arenas long.
+const FIRST_EXTENT: usize = if cfg!(loom) { 2 } else { 64 } * ARENA_BYTES;
+const LARGEST_EXTENT: usize = if cfg!(loom) { 2 } else { 4096 } * ARENA_BYTES;
 
 /// The process's arena slots.
 pub struct Extents {
@@ -76,25 +76,26 @@ pub struct ExtentCounts {
 }
 
 impl Extents {
-    /// No extents; arenas will be entered in `map`.
-    #[cfg(not(loom))]
-    pub const fn new(map: &'static AddressMap) -> Self {
-        let state = State {
-            bump: 0,
-            end: 0,
-            next_extent: FIRST_EXTENT,
-            dirty_first: 0,
-            dirty_last: 0,
-            clean: 0,
-        };
-        Self {
-            map,
-            lock: Lock::new(),
-            state: SharedCell::new(state),
-            mapped: AtomicUsize::new(0),
-            mapped_high: AtomicUsize::new(0),
-            dirty_pools: AtomicUsize::new(0),
-            huge_pages: AtomicU8::new(THP_DEFAULT),
+    const_unless_loom! {
+        /// No extents; arenas will be entered in `map`.
+        pub fn new(map: &'static AddressMap) -> Self {
+            let state = State {
+                bump: 0,
+                end: 0,
+                next_extent: FIRST_EXTENT,
+                dirty_first: 0,
+                dirty_last: 0,
+                clean: 0,
+            };
+            Self {
+                map,
+                lock: Lock::new(),
+                state: SharedCell::new(state),
+                mapped: AtomicUsize::new(0),
+                mapped_high: AtomicUsize::new(0),
+                dirty_pools: AtomicUsize::new(0),
+                huge_pages: AtomicU8::new(THP_DEFAULT),
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use super::thread_lists::List;
 use crate::os;
+use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
@@ -71,13 +72,15 @@ pub struct Heap {
 const PENDING: usize = 4;
 
 impl Heap {
-    /// A heap without memory.
-    pub const fn new(backing: HeapBacking, map: &'static AddressMap) -> Self {
-        Self {
-            gate: Gate::new(HeapState {
-                engine: Engine::new(backing),
-                map,
-            }),
+    const_unless_loom! {
+        /// A heap without memory.
+        pub fn new(backing: HeapBacking, map: &'static AddressMap) -> Self {
+            Self {
+                gate: Gate::new(HeapState {
+                    engine: Engine::new(backing),
+                    map,
+                }),
+            }
         }
     }
 

@@ -102,6 +102,45 @@ pub fn default_symbol(name: &CStr) -> Option<core::ptr::NonNull<c_void>> {
     core::ptr::NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
 
+/// Whether an object defines a symbol at `function`. A program that takes the address of a function of
+/// another object may have an entry of its own for it, which only leads there, and which the loader then
+/// gives out as the function's address: that is no definition.
+#[cfg(target_env = "gnu")]
+pub fn is_definition(function: core::ptr::NonNull<c_void>) -> bool {
+    /// `Elf64_Sym`.
+    #[repr(C)]
+    struct Symbol {
+        name: u32,
+        info: u8,
+        other: u8,
+        section: u16,
+        value: u64,
+        size: u64,
+    }
+    const RTLD_DL_SYMENT: i32 = 1;
+    unsafe extern "C" {
+        fn dladdr1(
+            addr: *const c_void,
+            info: *mut libc::Dl_info,
+            extra: *mut *const Symbol,
+            flags: i32,
+        ) -> i32;
+    }
+    // SAFETY: plain C structures that the call fills; the symbol found lives as long as its object.
+    unsafe {
+        let mut info = core::mem::zeroed::<libc::Dl_info>();
+        let mut symbol = core::ptr::null();
+        let found = dladdr1(function.as_ptr(), &mut info, &mut symbol, RTLD_DL_SYMENT);
+        found != 0 && symbol.as_ref().is_some_and(|symbol| symbol.section != 0)
+    }
+}
+
+/// As far as can be known here.
+#[cfg(not(target_env = "gnu"))]
+pub fn is_definition(_: core::ptr::NonNull<c_void>) -> bool {
+    true
+}
+
 /// Replaces the file `path` by `text`. False when it cannot be written whole.
 pub fn write_file(path: &CStr, text: &[u8]) -> bool {
     // SAFETY: plain system calls on a descriptor of our own.
