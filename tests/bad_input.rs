@@ -425,9 +425,8 @@ fn the_options_beside_a_bad_one_hold() {
 #[test]
 fn an_unknown_mode_is_named_with_those_accepted() {
     for mode in ["x", "PYMALLOC", "pymalloc ", "debug"] {
-        let line = format!(
-            "pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, malloc)"
-        );
+        let line =
+            format!("pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, malloc)");
         says(&[("PYMALLOC", mode)], &[&line]);
     }
 }

@@ -21,6 +21,7 @@ mod registration;
 mod rust;
 pub(crate) mod slow;
 mod stats;
+#[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
 

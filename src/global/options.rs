@@ -120,9 +120,6 @@ impl Store {
         if !os::is_privileged() {
             self.read_environment();
         }
-        if let Some(wanted) = self.huge_pages() {
-            super::EXTENTS.set_huge_pages(wanted);
-        }
         self.ready.store(true, Ordering::Release);
     }
 

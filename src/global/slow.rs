@@ -13,7 +13,6 @@ use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verif
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
 use crate::obmalloc::thread_lists::List;
 use crate::os;
-use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 /// Slow calls between two looks at the lists that lie idle.
@@ -347,10 +346,14 @@ pub(super) fn collect() -> u64 {
 /// Resizes a Rust block: in place while class or tier stay the same, else by moving it.
 ///
 /// # Safety
-/// `p` is a live block of `layout`; `new_size` rounded up to the alignment is a valid size.
+/// `p` is a live block of `size` bytes at a multiple of `align`; `new_size` rounded up to the alignment is a valid size.
 #[inline(never)]
-pub(crate) unsafe extern "C" fn resize(p: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
+pub(crate) unsafe extern "C" fn resize(
+    p: NonNull<u8>,
+    size: usize,
+    align: usize,
+    new_size: usize,
+) -> *mut u8 {
     let (old, new) = (
         SizeClass::aligned(size, align),
         SizeClass::aligned(new_size, align),

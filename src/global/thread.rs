@@ -101,6 +101,9 @@ fn start() -> Option<Caller> {
 }
 
 fn new_heap() -> Option<&'static SharedHeap> {
+    if let Some(wanted) = OPTIONS.huge_pages() {
+        EXTENTS.set_huge_pages(wanted);
+    }
     let page = OPTIONS.page();
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();

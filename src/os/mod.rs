@@ -16,10 +16,13 @@ mod process;
 mod text;
 mod threads;
 
-pub use pages::{advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve, unmap};
+pub use pages::{
+    advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve,
+    unmap,
+};
 pub use process::{
-    at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno, next_symbol,
-    now_ms, on_fork, pid, set_errno, write_error, write_file,
+    at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno,
+    next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
 };
 pub use text::{Text, fatal, say};
 pub use threads::{ExitHook, Futex, name_thread, spawn};

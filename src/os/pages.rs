@@ -110,7 +110,11 @@ pub fn is_mapped(p: NonNull<u8>) -> bool {
 /// # Safety
 /// The range is mapped.
 pub unsafe fn advise_huge_pages(start: NonNull<u8>, len: usize, wanted: bool) {
-    let advice = if wanted { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+    let advice = if wanted {
+        libc::MADV_HUGEPAGE
+    } else {
+        libc::MADV_NOHUGEPAGE
+    };
     // SAFETY: advice only; a kernel without huge pages answers EINVAL.
     unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
 }

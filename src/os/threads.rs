@@ -146,7 +146,9 @@ pub fn spawn(_: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: the ABI keeps the thread pointer at offset 0 of its block.
-    unsafe { core::arch::asm!("mov {0}, fs:[0]", out(reg) pointer, options(nostack, pure, readonly)) };
+    unsafe {
+        core::arch::asm!("mov {0}, fs:[0]", out(reg) pointer, options(nostack, pure, readonly))
+    };
     pointer
 }
 
@@ -154,7 +156,9 @@ fn thread_pointer() -> usize {
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads the thread pointer.
-    unsafe { core::arch::asm!("mrs {0}, tpidr_el0", out(reg) pointer, options(nostack, pure, nomem)) };
+    unsafe {
+        core::arch::asm!("mrs {0}, tpidr_el0", out(reg) pointer, options(nostack, pure, nomem))
+    };
     pointer
 }
 

@@ -153,7 +153,9 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag),
+            Some(next) => {
+                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
+            }
             None => p,
         }
     }
@@ -176,7 +178,9 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag),
+            Some(next) => {
+                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
+            }
             None => p,
         }
     }

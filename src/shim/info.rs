@@ -42,7 +42,12 @@ pub struct MallInfo2 {
 
 /// The other allocator's function of this name, when everything is passed to it.
 fn other<F: Copy>(name: &'static CStr) -> Option<F> {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>(), "a function pointer") };
+    const {
+        assert!(
+            size_of::<F>() == size_of::<*mut c_void>(),
+            "a function pointer"
+        )
+    };
     if !global::passes_through() {
         return None;
     }

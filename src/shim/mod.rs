@@ -43,8 +43,7 @@ pub(crate) fn is_export(function: NonNull<c_void>) -> bool {
 /// Whether the program's own calls of `malloc` come here. A program with an entry of its own that only
 /// leads to another object's `malloc` counts as calling that one.
 fn is_called() -> bool {
-    os::default_symbol(c"malloc")
-        .is_some_and(|found| is_export(found) || !os::is_definition(found))
+    os::default_symbol(c"malloc").is_some_and(|found| is_export(found) || !os::is_definition(found))
 }
 
 /// 1 when this library serves the process's malloc: a test's proof that the preload took hold.
