@@ -209,7 +209,7 @@ const TWICE_FREED: &[Case] = &[
         put(p, HUGE);
         put(p, HUGE);
     }),
-    case("a huge block whose mapping is gone", FOREIGN, || {
+    case("a huge block whose mapping is gone", TWICE, || {
         let p = get(GIANT);
         put(p, GIANT);
         put(p, GIANT);

@@ -68,10 +68,7 @@ pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
             // Without a heap there are no blocks: not ours.
             None => foreign(p),
             // SAFETY: verified by the heap.
-            Some(Caller::Late(heap)) => unsafe {
-                block.set_link(None);
-                heap.free_many(class, Some(block), 1);
-            },
+            Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
                 list.lengthen(class);

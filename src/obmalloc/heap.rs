@@ -114,6 +114,18 @@ impl Heap {
         dirty_pools
     }
 
+    /// Frees one block, wherever it came from.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
+        // SAFETY: the caller's.
+        unsafe {
+            block.set_link(None);
+            self.free_many(class, Some(block), 1);
+        }
+    }
+
     /// Puts this heap's blocks back, and collects the others by heap.
     ///
     /// # Safety
@@ -243,7 +255,7 @@ pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
 #[inline(always)]
 fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     if map.lookup(block.addr()) != Some(label_of(class)) {
-        not_a_block(block.start());
+        wrong_pool(map, block, class);
     }
 }
 
@@ -330,6 +342,16 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
 pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
     let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
     (k as usize * class.block_bytes() == offset).then_some(k as u32)
+}
+
+/// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
+#[cold]
+#[inline(never)]
+fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
+    if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
+        double_free(block.start(), class);
+    }
+    not_a_block(block.start())
 }
 
 /// Reports a pointer that names no live block of the heap it was given to, and aborts.
