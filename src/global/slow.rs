@@ -7,7 +7,7 @@
 
 use super::thread::{self, Caller, Thread};
 use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
-use crate::obmalloc::address_map::{Owner, Slot, class_of};
+use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
 use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
@@ -224,7 +224,7 @@ fn owner_around(p: NonNull<u8>) -> Owner {
             break;
         };
         match MAP.owner(slot) {
-            Owner::Nobody | Owner::Gone => {}
+            Owner::Nobody | Owner::Gone(_) => {}
             Owner::Huge(descriptor) => {
                 let (base, len, _) = HUGE.describe(descriptor);
                 let inside = addr.wrapping_sub(base) < len;
@@ -260,6 +260,9 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
                 "free of {p:p}, which points inside a block ({bytes} bytes)"
             ))
         }
+        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
+            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
+        }
         Owner::PrivateArena => os::fatal(format_args!(
             "free of {p:p}, which belongs to a heap of its own"
         )),
@@ -277,8 +280,9 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
 #[cold]
 fn foreign(p: NonNull<u8>) {
     // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    let gone = MAP.slot(p.addr().get()).and_then(Slot::gone_bytes);
-    if let Some(bytes) = gone.filter(|_| !os::is_mapped(p)) {
+    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
+        && !os::is_mapped(p)
+    {
         os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
     }
     super::stats::count_foreign(p);

@@ -159,6 +159,12 @@ impl Extents {
         })
     }
 
+    /// A slot's memory, for a block that fills most of one. True with it when it reads as zero.
+    pub fn obtain_slot(&self) -> Option<(NonNull<u8>, bool)> {
+        let SlotMemory { base, zeroed } = self.obtain()?;
+        Some((base, zeroed))
+    }
+
     /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
     fn obtain(&self) -> Option<SlotMemory> {
         let _locked = self.lock.lock();
@@ -247,7 +253,7 @@ impl Extents {
     }
 
     /// Takes a dirty slot back: `n_pools` of it hold memory.
-    fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
+    pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
         let _locked = self.lock.lock();
         let slot = self.slot(addr);
         // SAFETY: the lock is held.
