@@ -6,7 +6,7 @@
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
 use super::thread::{self, Caller, Thread};
-use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
 use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
@@ -19,6 +19,9 @@ use core::ptr::{NonNull, null_mut};
 const SWEEP_TICKS: u32 = 64;
 /// Blocks below this size are cleared rather than asked for zeroed: clearing costs less than the lock.
 const ZERO_FROM_HEAP: usize = 4096;
+/// Size from which a refused request is not tried again, in bytes: what 47 bits of addresses hold
+/// makes room for one such block at most.
+const MOST_RETRIED: usize = 1 << 44;
 
 /// A block of `class` when its list is empty. Null when memory is out.
 #[cold]
@@ -143,7 +146,12 @@ pub(super) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
 fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
     os::keep_errno(|| {
         thread::caller()?;
-        let made = HUGE.alloc(size, align);
+        let made = HUGE.alloc(size, align).or_else(|| {
+            // Out of address space, unless nobody has that much.
+            (size < MOST_RETRIED && EXTENTS.retreat())
+                .then(|| HUGE.alloc(size, align))
+                .flatten()
+        });
         purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);
         made
     })
