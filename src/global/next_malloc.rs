@@ -6,7 +6,8 @@
 //! | a foreign pointer; `PYMALLOC=malloc` | the next after this library in link order |
 //! | the executable has its own `malloc` | what the executable itself finds; where that is ours, the next |
 //!
-//! Looking a symbol up may call back for memory, which we then serve ourselves; no lock is held.
+//! Looking a symbol up may call back for memory, which we then serve ourselves. It also takes the loader's
+//! lock, so the preload library does it in its constructor, not inside some later `free`.
 
 use super::OPTIONS;
 use crate::os;
@@ -39,21 +40,29 @@ impl Symbol {
             .then(|| os::default_symbol(self.name))
             .flatten();
         let found = own
-            .filter(|f| !is_ours(*f))
+            .filter(|f| !is_ours(*f) && os::is_definition(*f))
             .or_else(|| os::next_symbol(self.name))?;
         self.found.store(found.as_ptr(), Ordering::Relaxed);
         Some(found)
     }
 }
 
+/// Whether a function is one that this library exports: calling it would come back here. Filled by the
+/// shim's constructor, before the executable's own symbols are looked at.
+static IS_OURS: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+
+/// Says how to recognise what this library exports.
 #[cfg(feature = "preload")]
-fn is_ours(function: NonNull<c_void>) -> bool {
-    crate::shim::is_export(function)
+pub(crate) fn set_is_ours(test: fn(NonNull<c_void>) -> bool) {
+    // Relaxed: as `Symbol::get`; one thread exists so far.
+    IS_OURS.store(test as *mut c_void, Ordering::Relaxed);
 }
 
-#[cfg(not(feature = "preload"))]
-fn is_ours(_: NonNull<c_void>) -> bool {
-    false
+fn is_ours(function: NonNull<c_void>) -> bool {
+    let test = IS_OURS.load(Ordering::Relaxed);
+    // SAFETY: `set_is_ours` stored a function of this type, or nobody did and it is null.
+    let test: Option<fn(NonNull<c_void>) -> bool> = unsafe { core::mem::transmute(test) };
+    test.is_some_and(|test| test(function))
 }
 
 static FREE: Symbol = Symbol::new(c"free");
@@ -73,7 +82,7 @@ pub(crate) fn free(p: NonNull<u8>) -> bool {
 }
 
 #[cfg(feature = "preload")]
-pub(crate) use whole::{alloc, alloc_zeroed, realloc, usable_size};
+pub(crate) use whole::{alloc, alloc_zeroed, lookup, realloc, resolve, usable_size};
 
 /// What the preload library forwards besides `free`.
 #[cfg(feature = "preload")]
@@ -86,6 +95,18 @@ mod whole {
     static ALIGNED: Symbol = Symbol::new(c"memalign");
     static REALLOC: Symbol = Symbol::new(c"realloc");
     static USABLE: Symbol = Symbol::new(c"malloc_usable_size");
+
+    /// Looks everything up.
+    pub(crate) fn resolve() {
+        for symbol in [&super::FREE, &MALLOC, &CALLOC, &ALIGNED, &REALLOC, &USABLE] {
+            symbol.get();
+        }
+    }
+
+    /// Another function of the other allocator, looked up at each call.
+    pub(crate) fn lookup(name: &'static core::ffi::CStr) -> Option<NonNull<c_void>> {
+        Symbol::new(name).get()
+    }
 
     /// `size` bytes at a multiple of `align` from the other allocator.
     pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {

@@ -13,6 +13,7 @@
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
+//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
 //!
@@ -48,6 +49,18 @@ pub enum PurgeThread {
     Off,
 }
 
+/// What to tell the system about huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum ThpChoice {
+    /// Nothing.
+    Default,
+    /// None of ours.
+    Never,
+    /// All it can find.
+    Always,
+}
+
 /// The options in force. Written once under `lock`; read by anybody after `ready`.
 pub struct Store {
     lock: Lock,
@@ -55,6 +68,7 @@ pub struct Store {
     foreign: AtomicU8,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
+    thp: AtomicU8,
     zero_realloc_allocates: AtomicBool,
     verbose: AtomicBool,
     pass_through: AtomicBool,
@@ -79,6 +93,7 @@ impl Store {
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
+                thp: AtomicU8::new(ThpChoice::Default as u8),
                 zero_realloc_allocates: AtomicBool::new(false),
                 verbose: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
@@ -161,6 +176,16 @@ impl Store {
                     .then_some(())
                     .ok_or("auto, on, off")
             }
+            (b"thp", _) => {
+                let choices = [
+                    (&b"default"[..], ThpChoice::Default as u8),
+                    (b"never", ThpChoice::Never as u8),
+                    (b"always", ThpChoice::Always as u8),
+                ];
+                choose(&self.thp, &choices, value)
+                    .then_some(())
+                    .ok_or("default, never, always")
+            }
             (b"purge_delay", _) => match number(value) {
                 Some(ms) => {
                     self.purge_delay.store(ms, Ordering::Relaxed);
@@ -180,7 +205,7 @@ impl Store {
             }
             (b"verbose", _) => Err("0, 1"),
             _ => {
-                let keys = "foreign, purge_delay, purge_thread, verbose, zero_realloc";
+                let keys = "foreign, purge_delay, purge_thread, thp, verbose, zero_realloc";
                 let key = Shown(key);
                 return os::say(format_args!(
                     "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
@@ -211,6 +236,14 @@ impl Store {
             0 => PurgeThread::Auto,
             1 => PurgeThread::On,
             _ => PurgeThread::Off,
+        }
+    }
+
+    /// Whether to ask for huge pages, ask for none, or not to ask.
+    pub fn huge_pages(&self) -> Option<bool> {
+        match self.thp.load(Ordering::Relaxed) {
+            0 => None,
+            choice => Some(choice == ThpChoice::Always as u8),
         }
     }
 

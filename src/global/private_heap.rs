@@ -5,9 +5,10 @@ use crate::obmalloc::block::Block;
 use crate::obmalloc::engine::Engine;
 use crate::obmalloc::extents::HeapBacking;
 use crate::obmalloc::geometry::Production;
-use crate::obmalloc::heap::verify_in;
+use crate::obmalloc::heap::{not_a_block, verify_in};
 use crate::obmalloc::size_class::SizeClass;
 use crate::os;
+use crate::sync::{AtomicUsize, Ordering};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -36,12 +37,18 @@ use core::ptr::NonNull;
 pub struct Heap {
     engine: UnsafeCell<Engine<Production, HeapBacking>>,
     huge: UnsafeCell<Option<NonNull<HugeLink>>>,
+    /// Its number, which its arenas and huge blocks name: a block of another heap is recognised.
+    home: usize,
 }
+
+/// Number of the next heap; 0 is nobody's.
+static NEXT_HOME: AtomicUsize = AtomicUsize::new(1);
 
 /// A huge block of a heap carries its link in front of the user's bytes.
 struct HugeLink {
     next: Option<NonNull<HugeLink>>,
     prev: Option<NonNull<HugeLink>>,
+    home: usize,
 }
 
 // SAFETY: the heap owns its arenas; it is not `Sync`, so one thread uses it at a time.
@@ -57,10 +64,13 @@ impl Heap {
     /// A heap without memory; it gets some when first asked.
     pub fn new() -> Self {
         super::OPTIONS.load();
-        let engine = Engine::new(HeapBacking::new(&EXTENTS, 0, false));
+        // Relaxed: only uniqueness matters.
+        let home = NEXT_HOME.fetch_add(1, Ordering::Relaxed);
+        let engine = Engine::new(HeapBacking::new(&EXTENTS, home, false));
         Self {
             engine: UnsafeCell::new(engine),
             huge: UnsafeCell::new(None),
+            home,
         }
     }
 
@@ -103,7 +113,7 @@ impl Heap {
             // SAFETY: 1 and 2.
             Some(class) => os::keep_errno(|| unsafe {
                 let block = Block::new(p);
-                verify_in(&MAP, block, class);
+                verify_in(&MAP, block, class, self.home);
                 self.engine().free(block, class);
             }),
             // SAFETY: 1 and 2.
@@ -131,6 +141,7 @@ impl Heap {
             link.write(HugeLink {
                 next: *first,
                 prev: None,
+                home: self.home,
             });
             if let Some(mut next) = *first {
                 next.as_mut().prev = Some(link);
@@ -146,8 +157,15 @@ impl Heap {
         };
         // SAFETY: by the caller's word a live huge block, with its link in front.
         unsafe {
-            let start = p.sub(offset);
-            let &HugeLink { next, prev } = start.cast::<HugeLink>().as_ref();
+            let start = NonNull::new_unchecked(p.as_ptr().wrapping_sub(offset));
+            // The link is read only where a live huge block begins.
+            let live = super::HUGE.usable_bytes(start).is_some();
+            if !live || start.cast::<HugeLink>().as_ref().home != self.home {
+                not_a_block(p);
+            }
+            let &HugeLink { next, prev, .. } = start.cast::<HugeLink>().as_ref();
+            // The global allocator's user may own the memory next, and must not be taken for us.
+            start.cast::<HugeLink>().as_mut().home = 0;
             match prev {
                 Some(mut prev) => prev.as_mut().next = next,
                 None => *self.huge.get() = next,

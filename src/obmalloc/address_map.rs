@@ -69,6 +69,8 @@ pub enum Owner {
     Arena,
     /// An arena of a first-class heap, whose blocks enter no thread's list.
     PrivateArena,
+    /// A huge block began here and was unmapped; anybody's now.
+    Gone,
     /// A huge block begins here; its descriptor's address.
     Huge(usize),
 }
@@ -85,6 +87,7 @@ pub struct Slot {
 const NOBODY: usize = 0;
 const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
+const GONE: usize = 3;
 
 /// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
 /// model's root wraps around.
@@ -133,22 +136,28 @@ impl AddressMap {
     }
 
     /// The label at `addr`: nonzero for a 16-aligned address in a pool whose blocks may enter a list.
-    #[inline]
-    pub fn label(&self, addr: usize) -> Label {
+    /// `None` where nothing of ours can be.
+    #[inline(always)]
+    pub fn lookup(&self, addr: usize) -> Option<Label> {
         let rotated = addr.rotate_right(ALIGN_BITS);
-        if rotated >= 1 << (ADDRESS_BITS - ALIGN_BITS) {
-            return 0;
-        }
+        // One test for three errors: a misaligned address has its low bits on top now, a kernel address
+        // its high ones, and both lie beyond the root.
         // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
-        let leaf =
-            self.root[root_index(rotated >> (LEAF_BITS - ALIGN_BITS))].load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(root_index(rotated >> (LEAF_BITS - ALIGN_BITS)))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
-        let Some(leaf) = (unsafe { leaf.as_ref() }) else {
-            return 0;
-        };
+        let leaf = unsafe { leaf.as_ref() }?;
         let pool = (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS;
         // Relaxed: I2.
-        leaf.labels[pool].load(Ordering::Relaxed)
+        Some(leaf.labels[pool].load(Ordering::Relaxed))
+    }
+
+    /// As [`Self::lookup`], with 0 for `None`.
+    #[inline]
+    pub fn label(&self, addr: usize) -> Label {
+        self.lookup(addr).unwrap_or(0)
     }
 
     fn leaf(&self, addr: usize) -> Option<&Leaf> {
@@ -247,8 +256,21 @@ impl Slot {
             NOBODY => Owner::Nobody,
             ARENA => Owner::Arena,
             PRIVATE_ARENA => Owner::PrivateArena,
+            GONE => Owner::Gone,
             descriptor => Owner::Huge(descriptor),
         }
+    }
+
+    /// Notes that a huge block of `len` bytes began here and is unmapped now.
+    pub(super) fn set_gone(&self, len: usize) {
+        // Relaxed: a figure for a report. The slots of extents, which keep notes too, hold no huge block.
+        self.note.store(len, Ordering::Relaxed);
+        self.set_owner(Owner::Gone);
+    }
+
+    /// Bytes of the huge block that began here, if one did and is unmapped.
+    pub fn gone_bytes(&self) -> Option<usize> {
+        (self.owner() == Owner::Gone).then(|| self.note.load(Ordering::Relaxed))
     }
 
     /// Names its owner.
@@ -262,6 +284,7 @@ impl Slot {
             Owner::Nobody => NOBODY,
             Owner::Arena => ARENA,
             Owner::PrivateArena => PRIVATE_ARENA,
+            Owner::Gone => GONE,
             Owner::Huge(descriptor) => descriptor,
         }
     }

@@ -93,35 +93,50 @@ impl Chain {
         self.ends
     }
 
-    /// Appends `block`.
+    /// A single block.
+    #[inline]
+    pub fn one(block: Block) -> Self {
+        Self {
+            ends: Some((block, block)),
+            len: 1,
+        }
+    }
+
+    /// Appends the blocks of `other`.
     ///
     /// # Safety
-    /// `block` is free and in no other chain.
+    /// The blocks of both chains are free and in no other chain.
     #[inline]
-    pub unsafe fn push_back(&mut self, block: Block) {
-        self.ends = Some(match self.ends {
-            None => (block, block),
-            Some((first, last)) => {
+    pub unsafe fn append(&mut self, other: Self) {
+        let Some((first, last)) = other.ends else {
+            return;
+        };
+        let start = match self.ends {
+            None => first,
+            Some((start, end)) => {
                 // SAFETY: blocks of a chain are free.
-                unsafe { last.set_link(Some(block)) };
-                (first, block)
+                unsafe { end.set_link(Some(first)) };
+                start
             }
-        });
-        self.len += 1;
+        };
+        self.ends = Some((start, last));
+        self.len += other.len;
     }
 }
 
-/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block.
+/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block. False when
+/// the links do not end with the `n`th block, as they do in every list that nobody broke.
 ///
 /// # Safety
 /// `n - 1` links from `first` on lead to free blocks.
 #[inline]
-pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) {
+pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) -> bool {
     let mut next = first;
     for _ in 0..n {
-        let Some(block) = next else { return };
+        let Some(block) = next else { return false };
         // SAFETY: linked by the caller's word; read before `f` overwrites it.
         next = unsafe { block.link() };
         f(block);
     }
+    next.is_none()
 }

@@ -74,8 +74,9 @@ impl Descriptor {
 
     /// Whether the live block begins at `addr`. Only a hint, but for the block's user.
     pub fn is_live_at(&self, addr: usize) -> bool {
-        // Relaxed: the user's own hand-over ordered it; for anybody else `claim` decides.
-        self.place.load(Ordering::Relaxed) == addr | LIVE
+        // Relaxed: the user's own hand-over ordered it; for anybody else `claim` decides. Added, not or-ed: an
+        // odd address must not find the block before it.
+        self.place.load(Ordering::Relaxed) == addr.wrapping_add(LIVE)
     }
 
     /// Takes the live block at `addr` from its user; false when it is not that block's, or no longer.
@@ -83,7 +84,12 @@ impl Descriptor {
         // Acquire: pairs with `set_live`. Nothing is published: the next owner gets the descriptor under the
         // lock.
         self.place
-            .compare_exchange(addr | LIVE, addr, Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(
+                addr.wrapping_add(LIVE),
+                addr,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 

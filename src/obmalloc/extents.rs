@@ -26,7 +26,7 @@ use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
+use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
 /// First reservation, and the largest one, in bytes. A model's address space is eight arenas long.
@@ -43,7 +43,11 @@ pub struct Extents {
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
+    /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
+    huge_pages: AtomicU8,
 }
+
+const THP_DEFAULT: u8 = 2;
 
 struct State {
     /// Next never-used slot and the end of its extent.
@@ -90,6 +94,7 @@ impl Extents {
                 mapped: AtomicUsize::new(0),
                 mapped_high: AtomicUsize::new(0),
                 dirty_pools: AtomicUsize::new(0),
+                huge_pages: AtomicU8::new(THP_DEFAULT),
             }
         }
     }
@@ -97,6 +102,20 @@ impl Extents {
     /// The lock: for fork.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// Asks for huge pages, or for none, in extents from now on.
+    pub fn set_huge_pages(&self, wanted: bool) {
+        // Relaxed: a wish, made before the first extent.
+        self.huge_pages.store(u8::from(wanted), Ordering::Relaxed);
+    }
+
+    fn advise(&self, base: NonNull<u8>, len: usize) {
+        let choice = self.huge_pages.load(Ordering::Relaxed);
+        if choice != THP_DEFAULT {
+            // SAFETY: reserved by the caller.
+            unsafe { os::advise_huge_pages(base, len, choice != 0) };
+        }
     }
 
     /// The map its arenas are entered in.
@@ -208,6 +227,7 @@ impl Extents {
                     unsafe { os::unmap(base, size) };
                     return false;
                 }
+                self.advise(base, size);
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
                 state.next_extent = (size * 2).min(LARGEST_EXTENT);

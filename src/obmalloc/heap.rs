@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
+use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use super::thread_lists::List;
 use crate::os;
@@ -55,7 +56,7 @@ impl HeapState {
 impl Receive for HeapState {
     unsafe fn receive(&mut self, block: Block) {
         let Some(class) = class_of(self.map.label(block.addr())) else {
-            not_a_block(block)
+            not_a_block(block.start())
         };
         // SAFETY: verified by the deliverer; the block is this heap's by the caller's word.
         unsafe { self.engine.free(block, class) }
@@ -95,33 +96,79 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from. Returns the
-    /// number of this heap's free pools that hold memory.
+    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
+    /// link is `None`. Returns the number of this heap's free pools that hold memory.
     ///
     /// # Safety
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
-        let dirty_pools = self.gate.enter(|state| {
-            // SAFETY: linked and free by the caller's word.
-            unsafe {
-                for_each_linked(first, n, |block| {
-                    verify(state.map, block, class);
-                    let home = home_of(block);
-                    if home == self.home() {
-                        state.engine.free(block, class);
-                    } else {
-                        collect(&mut pending, home, block);
-                    }
-                });
-            }
-            state.engine.dirty().pools()
-        });
+        // SAFETY: linked and free by the caller's word.
+        let dirty_pools = self
+            .gate
+            .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
             unsafe { deliver(home, chain) };
         }
         dirty_pools
+    }
+
+    /// Frees one block, wherever it came from.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
+        // SAFETY: the caller's.
+        unsafe {
+            block.set_link(None);
+            self.free_many(class, Some(block), 1);
+        }
+    }
+
+    /// Puts this heap's blocks back, and collects the others by heap.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    unsafe fn sort_out(
+        &self,
+        state: &mut HeapState,
+        class: SizeClass,
+        first: Option<Block>,
+        n: u32,
+        pending: &mut [(usize, Chain); PENDING],
+    ) -> u64 {
+        let mut n_own = 0;
+        // The slot looked at last and its pool: neighbours often lie in one.
+        let mut slot = usize::MAX;
+        let mut pool = NonNull::<Pool>::dangling();
+        // SAFETY: linked and free by the caller's word; verified before anything is believed.
+        let whole = unsafe {
+            for_each_linked(first, n, |block| {
+                if block.addr() / POOL_BYTES != slot {
+                    verify_pool(state.map, block, class);
+                    let home = home_of(block);
+                    if home != self.home() {
+                        verify_block(Production::pool_of(block.start(), class), block, class);
+                        return collect(pending, home, block);
+                    }
+                    pool = Production::pool_of(block.start(), class);
+                    slot = block.addr() / POOL_BYTES;
+                }
+                verify_block(pool, block, class);
+                n_own += 1;
+                state.engine.put(pool, block, class);
+                if pool.as_ref().live() == 0 {
+                    // The pool is gone: its label and perhaps its arena with it.
+                    slot = usize::MAX;
+                }
+            })
+        };
+        if !whole {
+            broken(first, class);
+        }
+        state.engine.count_freed(class, n_own);
+        state.engine.dirty().pools()
     }
 
     /// Takes up to `want` blocks of `class` into an empty list.
@@ -134,14 +181,6 @@ impl Heap {
             .enter(|state| state.engine.alloc_many(class, want));
         // SAFETY: just taken; empty and long enough by the caller's word.
         unsafe { list.fill(chain) };
-    }
-
-    /// Whether `block` waits free in its pool: a walk, for reports only.
-    pub fn has_free(&self, block: Block, class: SizeClass) -> bool {
-        // SAFETY: under the lock the pool's chain is consistent.
-        self.gate.enter(|_| {
-            unsafe { Production::pool_of(block.start(), class).as_ref() }.has_free(block)
-        })
     }
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
@@ -168,7 +207,7 @@ unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: B
     };
     pending[place].0 = home;
     // SAFETY: free by the caller's word.
-    unsafe { pending[place].1.push_back(block) };
+    unsafe { pending[place].1.append(Chain::one(block)) };
 }
 
 /// # Safety
@@ -206,48 +245,83 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
 ///
 /// # Safety
 /// None beyond reading the map and, if the map says so, the block's pool.
-#[inline]
 pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.label(block.addr()) != label_of(class) {
-        not_a_block(block);
-    }
+    verify_pool(map, block, class);
     // SAFETY: labelled, so in a pool of `class`.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.live() == 0 {
-        double_free(block.start(), class);
-    }
-    let lead = if class.is_small() {
-        0
-    } else {
-        run_offset(block, class)
-    };
-    if !starts_a_block(block.addr() % POOL_BYTES + lead, class) {
-        interior(block.start(), class);
+    unsafe { verify_block(Production::pool_of(block.start(), class), block, class) };
+}
+
+/// Checks that `block` lies in a pool of `class`.
+#[inline(always)]
+fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
+    if map.lookup(block.addr()) != Some(label_of(class)) {
+        wrong_pool(map, block, class);
     }
 }
 
-/// As [`verify`], for a block of a first-class heap.
+/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by
+/// being the one freed last, or by there being none out.
 ///
 /// # Safety
-/// None beyond reading the map and, if the map says so, the block's pool.
-pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
-        not_a_block(block);
+/// `pool` is the block's, and serves `class`.
+#[inline(always)]
+unsafe fn verify_block(this: NonNull<Pool>, block: Block, class: SizeClass) {
+    // SAFETY: a pool by the caller's word.
+    let pool = unsafe { this.as_ref() };
+    if pool.live() == 0 || pool.is_on_top(block) {
+        double_free(block.start(), class);
     }
-    // SAFETY: in an arena, and not in its header slot.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.class() != Some(class) || pool.live() == 0 {
-        not_a_block(block);
+    let offset = if class.is_small() {
+        block.addr() % POOL_BYTES
+    } else {
+        // SAFETY: as above.
+        block.addr() - unsafe { Production::memory(this) }.addr().get()
+    };
+    match block_index(offset, class) {
+        Some(index) if index < pool.carved() => {}
+        Some(_) => not_a_block(block.start()),
+        None => interior(block.start(), class),
     }
 }
 
-/// Bytes from the start of a run to the slot `block` lies in.
-fn run_offset(block: Block, class: SizeClass) -> usize {
-    // SAFETY: labelled, so in a pool of `class`.
+/// As [`verify`], for a block of the first-class heap whose arenas name `home`.
+///
+/// # Safety
+/// None beyond reading the map and, if the map says so, the block's arena.
+pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: usize) {
+    if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
+        not_a_block(block.start());
+    }
+    // SAFETY: in an arena.
+    if unsafe { home_of(block) } != home {
+        not_a_block(block.start());
+    }
+    // SAFETY: in an arena, and not in its header slot.
     unsafe {
         let pool = Production::pool_of(block.start(), class);
-        let start = Production::memory(pool).addr().get();
-        (block.addr() & !(POOL_BYTES - 1)) - start
+        if pool.as_ref().class() != Some(class) {
+            not_a_block(block.start());
+        }
+        verify_block(pool, block, class);
+    }
+}
+
+/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
+/// Racy, for reports only.
+pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
+    if p.addr().get() % ARENA_BYTES < POOL_BYTES {
+        return None;
+    }
+    // Any class: the header of the slot itself, whatever run it was part of.
+    let smallest = SizeClass::new(0);
+    // SAFETY: in an arena, and not in its header slot.
+    unsafe {
+        let slot = Production::pool_of(p, smallest).as_ref();
+        let pool = Production::pool_of(p, smallest).sub(slot.lead());
+        let class = pool.as_ref().class()?;
+        let offset = p.addr().get() - Production::memory(pool).addr().get();
+        let index = block_index(offset, class)?;
+        (index < pool.as_ref().carved()).then_some(class)
     }
 }
 
@@ -262,20 +336,30 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
     table
 };
 
-/// Whether a block of `class` begins `offset` bytes into its pool. Exact: the error of the reciprocal
-/// is below `offset * block bytes / 2^40 < 1 / block bytes`.
+/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
+/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
 #[inline]
-pub fn starts_a_block(offset: usize, class: SizeClass) -> bool {
+pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
     let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    k as usize * class.block_bytes() == offset
+    (k as usize * class.block_bytes() == offset).then_some(k as u32)
 }
 
+/// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
 #[cold]
 #[inline(never)]
-fn not_a_block(block: Block) -> ! {
+fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
+    if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
+        double_free(block.start(), class);
+    }
+    not_a_block(block.start())
+}
+
+/// Reports a pointer that names no live block of the heap it was given to, and aborts.
+#[cold]
+#[inline(never)]
+pub fn not_a_block(p: NonNull<u8>) -> ! {
     os::fatal(format_args!(
-        "free of {:p}, which is not a block of this heap",
-        block.start()
+        "free of {p:p}, which is not a block of this heap"
     ))
 }
 
@@ -286,6 +370,18 @@ pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "double free of {p:p} (size class {} bytes)",
         class.block_bytes()
+    ))
+}
+
+/// Reports a list whose links do not add up, and aborts: a block freed twice makes it a loop, and a
+/// program that writes to a block it has freed makes it anything.
+#[cold]
+#[inline(never)]
+pub fn broken(first: Option<Block>, class: SizeClass) -> ! {
+    let bytes = class.block_bytes();
+    let addr = first.map_or(0, Block::addr);
+    os::fatal(format_args!(
+        "double free, or write to a free block, in the list from {addr:#x} on (size class {bytes} bytes)"
     ))
 }
 
@@ -308,10 +404,10 @@ mod tests {
         for index in 0..SizeClass::COUNT {
             let class = SizeClass::new(index);
             for offset in (0..class.span() * POOL_BYTES).step_by(16) {
-                let exact = offset.is_multiple_of(class.block_bytes());
+                let begins = offset.is_multiple_of(class.block_bytes());
                 assert_eq!(
-                    starts_a_block(offset, class),
-                    exact,
+                    block_index(offset, class),
+                    begins.then_some((offset / class.block_bytes()) as u32),
                     "{offset} in {class:?}"
                 );
             }

@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | live | `len` bytes | names it | the user's |
 //! | stored | kept, with its memory, for the next block of about this size | names it | in the store |
-//! | gone | unmapped | nobody's | on the free list |
+//! | gone | unmapped | says so | on the free list |
 //!
 //! Invariants:
 //! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
@@ -252,8 +252,13 @@ impl Huge {
             let this = descriptor.as_ref();
             let (base, len) = (this.base(), this.len());
             // The name goes before the memory: the kernel may give the address to others at once.
-            self.slot(base).set_owner(Owner::Nobody);
-            if this.with_rest(|rest| rest.carved) {
+            let carved = this.with_rest(|rest| rest.carved);
+            if carved {
+                self.slot(base).set_owner(Owner::Nobody);
+            } else {
+                self.slot(base).set_gone(len);
+            }
+            if carved {
                 let zeroed = os::purge(base, len);
                 for offset in (0..len).step_by(ARENA_BYTES) {
                     self.extents.put_clean(base.addr().get() + offset, zeroed);

@@ -96,6 +96,29 @@ pub unsafe fn purge(start: NonNull<u8>, len: usize) -> bool {
     unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
 }
 
+/// Whether something is mapped at `p`.
+pub fn is_mapped(p: NonNull<u8>) -> bool {
+    let page = page_size();
+    let start = p.as_ptr().map_addr(|addr| addr & !(page - 1));
+    let mut resident = 0u8;
+    // SAFETY: asks about one page; answers ENOMEM where nothing is mapped.
+    unsafe { libc::mincore(start.cast(), page, &mut resident) == 0 }
+}
+
+/// Asks for huge pages behind a range, or for none.
+///
+/// # Safety
+/// The range is mapped.
+pub unsafe fn advise_huge_pages(start: NonNull<u8>, len: usize, wanted: bool) {
+    let advice = if wanted {
+        libc::MADV_HUGEPAGE
+    } else {
+        libc::MADV_NOHUGEPAGE
+    };
+    // SAFETY: advice only; a kernel without huge pages answers EINVAL.
+    unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
+}
+
 /// Lengthens or shortens a mapping where it stands.
 ///
 /// # Safety

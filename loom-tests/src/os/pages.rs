@@ -281,3 +281,9 @@ pub unsafe fn relocate(
 /// # Safety
 /// None.
 pub unsafe fn label(_: NonNull<u8>, _: usize, _: &'static CStr) {}
+
+/// Advice is not modelled.
+///
+/// # Safety
+/// None here.
+pub unsafe fn advise_huge_pages(_: NonNull<u8>, _: usize, _: bool) {}

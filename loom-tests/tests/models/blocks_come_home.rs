@@ -67,7 +67,7 @@ fn a_block_freed_elsewhere_is_used_again() {
             if let Some(start) = received {
                 use_block();
                 // SAFETY: a block of `class`, not used any more.
-                unsafe { away.free_many(class, Some(Block::new(start)), 1) };
+                unsafe { away.free_one(class, Block::new(start)) };
             }
             received.is_some()
         });
@@ -79,7 +79,7 @@ fn a_block_freed_elsewhere_is_used_again() {
             use_block();
         }
         // SAFETY: this thread's own block.
-        unsafe { home.free_many(class, Some(second), 1) };
+        unsafe { home.free_one(class, second) };
         let freed = other.join().unwrap();
         assert_eq!(out(home), if freed { 0 } else { 64 });
         assert_eq!(out(away), 0);
@@ -97,10 +97,10 @@ fn two_heaps_exchange_blocks() {
         let [mine, yours] = heaps.map(|heap| heap.alloc_one(class).expect("room").0);
         let other = thread::spawn(move || {
             // SAFETY: given to this thread, and not used.
-            unsafe { heaps[1].free_many(class, Some(mine), 1) };
+            unsafe { heaps[1].free_one(class, mine) };
         });
         // SAFETY: as above.
-        unsafe { heaps[0].free_many(class, Some(yours), 1) };
+        unsafe { heaps[0].free_one(class, yours) };
         other.join().unwrap();
         assert_eq!(heaps.map(out), [0, 0]);
     });

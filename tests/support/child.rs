@@ -1,0 +1,79 @@
+//! Parts of a test that need a process of their own: the test binary runs itself again.
+
+#![allow(dead_code, reason = "each test binary uses the part it needs")]
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+
+/// Tells the child which part to run.
+const PART: &str = "PYMALLOC_TEST_PART";
+
+/// The part this process was started to run, if it is such a child.
+pub fn part() -> Option<String> {
+    std::env::var(PART).ok()
+}
+
+/// A command that runs test `test` of this binary, alone and on the main thread, with [`part`] being
+/// `part`. Options of the allocator are not inherited.
+pub fn command(test: &str, part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(PART, part)
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null());
+    for variable in [
+        "PYMALLOC",
+        "PYMALLOC_CONF",
+        "PYMALLOC_VERBOSE",
+        "PYMALLOCSTATS",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs the part, which must succeed.
+pub fn succeeds(test: &str, part: &str) {
+    passed(part, &command(test, part).output().expect("runs"));
+}
+
+/// Fails with everything the child said unless it succeeded.
+pub fn passed(part: &str, output: &Output) {
+    assert!(
+        output.status.success(),
+        "{part}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+/// What the child wrote to standard error, if it ended by SIGABRT.
+pub fn last_words(part: &str, output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        output.status.signal(),
+        Some(libc::SIGABRT),
+        "{part}: {}, said: {text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+    );
+    text
+}
+
+/// Ends this process by SIGALRM unless it is done within `seconds`.
+pub fn watchdog(seconds: u32) {
+    // SAFETY: no conditions.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// No core files from children that are meant to abort.
+pub fn no_core() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: a valid structure.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+}
