@@ -49,7 +49,7 @@ fn out(heap: &Heap) -> u64 {
 /// stands for the block's bytes.
 #[test]
 fn a_block_freed_elsewhere_is_used_again() {
-    explore("heap: a block there and back", Some(3), || {
+    explore("heap: a block there and back", Some(6), || {
         let process = Process::new();
         let (home, away) = (process.heap(), process.heap());
         let class = SizeClass::small(64);
@@ -90,7 +90,7 @@ fn a_block_freed_elsewhere_is_used_again() {
 /// tries the other's.
 #[test]
 fn two_heaps_exchange_blocks() {
-    explore("heap: an exchange", Some(3), || {
+    explore("heap: an exchange", Some(6), || {
         let process = Process::new();
         let heaps = [process.heap(), process.heap()];
         let class = SizeClass::small(64);

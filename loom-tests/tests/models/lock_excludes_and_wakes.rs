@@ -38,7 +38,7 @@ impl Counter {
 /// Two threads, twice each: taking the lock again races with waking the other.
 #[test]
 fn two_threads_take_turns() {
-    explore("lock: two threads, twice", Some(4), || {
+    explore("lock: two threads, twice", Some(5), || {
         let counter = Counter::new();
         let shared = counter.get();
         let other = thread::spawn(|| {
@@ -56,7 +56,7 @@ fn two_threads_take_turns() {
 /// Three threads: two may sleep at once, and one wake-up must lead to the next.
 #[test]
 fn two_sleepers_are_both_woken() {
-    explore("lock: three threads", Some(3), || {
+    explore("lock: three threads", Some(4), || {
         let counter = Counter::new();
         let shared = counter.get();
         let others = [(); 2].map(|()| thread::spawn(|| shared.add()));

@@ -1,6 +1,7 @@
 //! `obmalloc::address_map`: whoever asks about an address while its range is being covered is told nothing
 //! or the truth, never what memory held before it became a leaf.
 
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
@@ -41,8 +42,8 @@ fn lookups_race_with_covering() {
     });
 }
 
-/// One thread labels a pool, writes a huge block's descriptor and passes both addresses on, as a program
-/// passes blocks on; the other must find label and descriptor.
+/// One thread labels a pool and passes an address in it on, as a program passes blocks on; the other must find
+/// the label.
 #[test]
 fn a_block_passed_on_has_its_label() {
     explore("map: label before the block", None, || {
@@ -66,6 +67,33 @@ fn a_block_passed_on_has_its_label() {
         // SAFETY: inside the slot.
         map.set_labels(unsafe { arena.add(POOL_BYTES) }, 1, label_of(class));
         mailbox.store(arena.addr().get() + POOL_BYTES, Ordering::Release);
+        other.join().unwrap();
+    });
+}
+
+/// One thread writes a huge block's descriptor, here a cell, and names it as a slot's owner; who finds the
+/// name finds the descriptor written.
+#[test]
+fn an_owner_named_is_an_owner_made() {
+    explore("map: descriptor before its name", None, || {
+        let map = Static::new(AddressMap::new());
+        let shared = map.get();
+        let descriptor = Static::new(UnsafeCell::new(0u32));
+        let cell = descriptor.get();
+        let name = Owner::Huge(std::ptr::from_ref(cell).addr());
+        let place = os::reserve(ARENA_BYTES, ARENA_BYTES).expect("free");
+        cover(&map, place);
+        let other = thread::spawn(move || {
+            if shared.owner(place.addr().get()) == name {
+                // SAFETY: loom reports it if the write is not ordered before it.
+                assert_eq!(cell.with(|p| unsafe { *p }), 7);
+            }
+        });
+        // SAFETY: not named yet.
+        cell.with_mut(|p| unsafe { *p = 7 });
+        map.slot(place.addr().get())
+            .expect("covered")
+            .set_owner(name);
         other.join().unwrap();
     });
 }

@@ -99,7 +99,7 @@ fn deliver(home: &Home, chain: Chain) {
 /// Two threads deliver, one of them a chain of two, while the owner comes and goes.
 #[test]
 fn two_deliverers_meet_the_owner() {
-    explore("inbox: two deliverers, one owner", Some(3), || {
+    explore("inbox: two deliverers, one owner", Some(4), || {
         let (items, home) = (Items::new(), home());
         let (shared, gate) = (items.get(), home.get());
         let others = [(0, 1), (2, 2)]
@@ -113,7 +113,7 @@ fn two_deliverers_meet_the_owner() {
 /// One thread delivers twice while the owner works twice: a chain may arrive between any two steps.
 #[test]
 fn a_deliverer_meets_a_busy_owner() {
-    explore("inbox: one deliverer, a busy owner", Some(4), || {
+    explore("inbox: one deliverer, a busy owner", Some(5), || {
         let (items, home) = (Items::new(), home());
         let (shared, gate) = (items.get(), home.get());
         let other = thread::spawn(|| {
@@ -130,7 +130,7 @@ fn a_deliverer_meets_a_busy_owner() {
 /// Whoever enters after a delivery finds the blocks already received.
 #[test]
 fn who_enters_finds_what_was_delivered() {
-    explore("inbox: delivered before entered", Some(4), || {
+    explore("inbox: delivered before entered", Some(5), || {
         let (items, home) = (Items::new(), home());
         let (shared, gate) = (items.get(), home.get());
         let other = thread::spawn(|| gate.enter(|_| ()));

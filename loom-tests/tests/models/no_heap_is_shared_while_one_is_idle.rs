@@ -70,7 +70,7 @@ impl Process {
 /// third walks the roster.
 #[test]
 fn two_threads_have_a_heap_each() {
-    explore("roster: two lives and a walk", Some(3), || {
+    explore("roster: two lives and a walk", Some(4), || {
         let process = Process::new();
         let shared = process.get();
         let others = [(); 2].map(|()| thread::spawn(|| shared.live(2, 0)));

@@ -89,7 +89,7 @@ fn purge_against_reuse(refused: Refused) {
 /// The kernel purges as asked.
 #[test]
 fn purge_races_with_reuse() {
-    explore("extents: purge against two users", Some(2), || {
+    explore("extents: purge against two users", Some(3), || {
         purge_against_reuse(Refused::default());
     });
 }

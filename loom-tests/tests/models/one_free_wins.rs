@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 struct Process {
     map: Static<AddressMap>,
     huge: Static<Huge>,
-    _extents: Static<Extents>,
+    extents: Static<Extents>,
 }
 
 impl Process {
@@ -21,11 +21,7 @@ impl Process {
         let map = Static::new(AddressMap::new());
         let extents = Static::new(Extents::new(map.get()));
         let huge = Static::new(Huge::new(extents.get()));
-        Self {
-            map,
-            huge,
-            _extents: extents,
-        }
+        Self { map, huge, extents }
     }
 }
 
@@ -83,7 +79,7 @@ fn of_two_frees_one_wins() {
 /// free of the old one is under way: that one may win over the first, never over the new block.
 #[test]
 fn a_late_free_never_hits_the_next_block() {
-    explore("huge: a late free and the next block", Some(3), || {
+    explore("huge: a late free and the next block", Some(4), || {
         let process = Process::new();
         let huge = process.huge.get();
         let block = alloc(huge, 1, 1);
@@ -102,14 +98,18 @@ fn a_late_free_never_hits_the_next_block() {
 }
 
 /// As above, but the next block has the old one's address and descriptor: then nobody can tell a late free
-/// from a right one, and whichever free wins must find the descriptor as the block's maker left it.
+/// from a right one, and whichever free wins must find block and descriptor as their maker left them.
 #[test]
-fn a_late_free_finds_a_descriptor_completely_made() {
+fn a_late_free_finds_a_block_completely_made() {
     explore("huge: a late free and the same address", Some(3), || {
         let process = Process::new();
         let huge = process.huge.get();
         let block = alloc(huge, 1, 1);
-        let other = thread::spawn(move || block.free_again(huge));
+        let other = thread::spawn(move || {
+            let won = block.free_again(huge);
+            assert!(huge.counts().blocks <= 1, "freed before it was counted");
+            won
+        });
         let won = block.free_again(huge);
         huge.purge(0, u64::MAX);
         let next = huge.alloc(ARENA_BYTES, 16).expect("room").0;
@@ -119,11 +119,54 @@ fn a_late_free_finds_a_descriptor_completely_made() {
     });
 }
 
+/// The same for a late `resize`, which reads the descriptor before it takes any lock.
+#[test]
+fn a_late_resize_finds_a_block_completely_made() {
+    explore("huge: a late resize and the same address", Some(3), || {
+        let process = Process::new();
+        let huge = process.huge.get();
+        let block = alloc(huge, 1, 1);
+        let other = thread::spawn(move || {
+            // SAFETY: gone, live or live again; to the same size, so nothing of it is touched.
+            unsafe { huge.resize(block.start, ARENA_BYTES, 16) };
+        });
+        if block.free_again(huge) {
+            huge.purge(0, u64::MAX);
+            huge.alloc(ARENA_BYTES, 16).expect("room");
+        }
+        other.join().unwrap();
+        assert_eq!(huge.counts().blocks, 1);
+    });
+}
+
+/// A block is given back to the system while another thread maps one: that one has the old address, perhaps
+/// the old descriptor, and nothing else of the old block.
+#[test]
+fn a_block_given_back_leaves_its_address_clean() {
+    explore("huge: give back against alloc", Some(3), || {
+        let process = Process::new();
+        let huge = process.huge.get();
+        let block = alloc(huge, 1, 1);
+        let other = thread::spawn(move || {
+            let block = alloc(huge, 2, 2);
+            assert_eq!(huge.usable_bytes(block.start), Some(2 * ARENA_BYTES));
+            assert!(block.free(huge));
+        });
+        assert!(block.free(huge));
+        huge.purge(0, u64::MAX);
+        other.join().unwrap();
+        huge.purge(0, u64::MAX);
+        let counts = huge.counts();
+        assert_eq!((counts.blocks, counts.stored_bytes), (0, 0));
+        assert_eq!(process.extents.counts().mapped_bytes, 0);
+    });
+}
+
 /// A block is moved by one thread and freed by another: either it moves and the free is told that there is
 /// no block, or it is freed and does not move.
 #[test]
 fn a_free_during_a_move_loses() {
-    explore("huge: free against move", Some(3), || {
+    explore("huge: free against move", None, || {
         os::refuse(Refused {
             grow: true,
             ..Refused::default()
@@ -172,12 +215,14 @@ fn a_moving_block_leaves_its_address_clean() {
 /// may begin where a block that fills no whole slot ends.
 #[test]
 fn a_neighbour_may_ask_at_any_time() {
-    explore("huge: lookups against alloc, free, purge", Some(3), || {
+    explore("huge: lookups against alloc, free, purge", Some(5), || {
         let process = Process::new();
         let (huge, map) = (process.huge.get(), process.map.get());
         let place = os::reserve(ARENA_BYTES, ARENA_BYTES).expect("free");
         // SAFETY: reserved just now; only the address is wanted.
         unsafe { os::unmap(place, ARENA_BYTES) };
+        // Covered before, so that only the owner's name publishes the descriptor.
+        assert!(process.extents.cover(place, ARENA_BYTES));
         // SAFETY: inside the slot.
         let neighbour = Mine {
             start: unsafe { place.add(ARENA_BYTES / 2) },
@@ -203,7 +248,7 @@ fn a_neighbour_may_ask_at_any_time() {
 /// A stored block is wanted by two: one gets it, the other a new one.
 #[test]
 fn a_stored_block_is_had_once() {
-    explore("huge: two allocs of one stored block", Some(3), || {
+    explore("huge: two allocs of one stored block", Some(4), || {
         let process = Process::new();
         let huge = process.huge.get();
         assert!(alloc(huge, 1, 1).free(huge));
