@@ -348,7 +348,7 @@ pub(super) fn verify_lists() {
 
 /// Sends this thread's lists home and gives all free memory back to the system, now.
 pub(super) fn collect() -> u64 {
-    thread::if_live(|thread, heap| flush_all(thread, heap));
+    thread::if_live(flush_all);
     purge::everything()
 }
 

@@ -33,6 +33,10 @@ pub struct Thread {
 }
 
 impl Thread {
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "a pattern to make records from"
+    )]
     const EMPTY: Self = Self {
         lists: ThreadLists::EMPTY,
         heap: Cell::new(None),

@@ -94,7 +94,7 @@ const GONE: usize = 3;
 const FREED: usize = 4;
 const TAG_BITS: u32 = 3;
 
-/// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
+/// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond `ADDRESS_BITS`. A
 /// model's root wraps around.
 #[inline(always)]
 const fn root_index(high: usize) -> usize {
@@ -185,7 +185,7 @@ impl AddressMap {
     }
 
     /// Makes leaves for `len` bytes from `start` on, from zeroed memory that `memory` gives and that is
-    /// never taken back. False when it gives none, or the range lies above [`ADDRESS_BITS`].
+    /// never taken back. False when it gives none, or the range lies above `ADDRESS_BITS`.
     pub fn cover(
         &self,
         start: NonNull<u8>,

@@ -16,7 +16,7 @@
 //! Invariants:
 //! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
 //!   and is reported.
-//! * I2 the store holds at most [`STORE_SLOTS`] mappings and [`STORE_BYTES`] bytes.
+//! * I2 the store holds at most `STORE_SLOTS` mappings and `STORE_BYTES` bytes.
 //! * I3 no system call is made under the lock, but the one that gets pages for descriptors.
 
 use super::address_map::{Owner, Slot};
@@ -171,7 +171,7 @@ impl Huge {
         // SAFETY: as above.
         unsafe { this.with_rest(|rest| rest.carved = carved) };
         self.slot(base)
-            .set_owner(Owner::Huge(descriptor.expose_provenance().get()));
+            .set_owner(Owner::Huge(descriptor.as_ptr().expose_provenance()));
         self.with(|state| state.count_in(len));
         this.set_live(base, len);
         Some((base, zeroed))

@@ -152,7 +152,7 @@ impl<T: Receive> Gate<T> {
     /// Frees the lock in a child after fork.
     ///
     /// # Safety
-    /// As [`Lock::reset`].
+    /// As the lock's.
     pub unsafe fn reset(&self) {
         // SAFETY: passed on.
         unsafe { self.lock.reset() }

@@ -42,6 +42,12 @@ pub struct Roster<H> {
     heaps: [AtomicPtr<H>; MAX_HEAPS],
 }
 
+impl<H> Default for Roster<H> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<H> Roster<H> {
     const_unless_loom! {
         /// No heaps.

@@ -38,6 +38,10 @@ pub struct List {
 
 impl List {
     /// No blocks, no room.
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "a pattern to make lists from"
+    )]
     pub const EMPTY: Self = Self {
         head: Cell::new(None),
         room: Cell::new(0),
@@ -199,6 +203,10 @@ pub struct ThreadLists {
 
 impl ThreadLists {
     /// Lists without blocks and without room (I3).
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "a pattern to make lists from"
+    )]
     pub const EMPTY: Self = Self {
         lists: [const { List::EMPTY }; SizeClass::COUNT + 1],
     };

@@ -67,8 +67,8 @@ impl ExitHook {
 
     /// Asks for a call at the exit of this thread, with `value` (nonzero). May allocate; hold no lock.
     pub fn arm(self, value: usize) -> bool {
-        // SAFETY: the key exists for the life of the process; the value is only carried.
         let p = core::ptr::without_provenance(value);
+        // SAFETY: the key exists for the life of the process; the value is only carried.
         unsafe { libc::pthread_setspecific(self.0, p) == 0 }
     }
 

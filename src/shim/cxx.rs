@@ -7,6 +7,7 @@ use super::aligned::memalign;
 use super::malloc::{free, malloc};
 use crate::os;
 use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
 
 type New = unsafe extern "C-unwind" fn(usize) -> *mut c_void;
 type NewNothrow = unsafe extern "C-unwind" fn(usize, *const c_void) -> *mut c_void;
@@ -20,7 +21,7 @@ fn refusable(size: usize) -> usize {
 
 /// The next definition of a throwing operator; without one there is nobody to throw.
 #[cold]
-fn next(name: &'static CStr) -> core::ptr::NonNull<c_void> {
+fn next(name: &'static CStr) -> NonNull<c_void> {
     os::next_symbol(name).unwrap_or_else(|| {
         os::fatal(format_args!(
             "out of memory in operator new, and no C++ library to report it to"
@@ -40,7 +41,7 @@ pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, New>(next(c"_Znwm"))(refusable(size))
+        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znwm"))(refusable(size))
     }
 }
 
@@ -56,7 +57,7 @@ pub unsafe extern "C-unwind" fn _Znam(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, New>(next(c"_Znam"))(refusable(size))
+        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znam"))(refusable(size))
     }
 }
 
@@ -76,7 +77,9 @@ pub unsafe extern "C-unwind" fn _ZnwmRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(refusable(size), tag),
+            Some(next) => {
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
+            }
             None => p,
         }
     }
@@ -98,7 +101,9 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(refusable(size), tag),
+            Some(next) => {
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
+            }
             None => p,
         }
     }
@@ -116,7 +121,10 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, NewAligned>(next(c"_ZnwmSt11align_val_t"))(refusable(size), align)
+        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnwmSt11align_val_t"))(
+            refusable(size),
+            align,
+        )
     }
 }
 
@@ -132,7 +140,10 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, NewAligned>(next(c"_ZnamSt11align_val_t"))(refusable(size), align)
+        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnamSt11align_val_t"))(
+            refusable(size),
+            align,
+        )
     }
 }
 
@@ -153,9 +164,11 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
-            }
+            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
+                refusable(size),
+                align,
+                tag,
+            ),
             None => p,
         }
     }
@@ -178,9 +191,11 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
-            }
+            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
+                refusable(size),
+                align,
+                tag,
+            ),
             None => p,
         }
     }
