@@ -154,7 +154,7 @@ impl Huge {
         // SAFETY: as above.
         unsafe { this.with_rest(|rest| rest.carved = carved) };
         self.slot(base)
-            .set_owner(Owner::Huge(descriptor.expose_provenance().get()));
+            .set_owner(Owner::Huge(descriptor.as_ptr().expose_provenance()));
         self.with(|state| state.count_in(len));
         this.set_live(base, len);
         Some((base, true))
