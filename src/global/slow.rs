@@ -6,8 +6,8 @@
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
 use super::thread::{self, Caller, Thread};
-use super::{HUGE, MAP, OPTIONS, SharedHeap, options, purge};
-use crate::obmalloc::address_map::{Owner, Slot, class_of};
+use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
 use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
@@ -19,6 +19,9 @@ use core::ptr::{NonNull, null_mut};
 const SWEEP_TICKS: u32 = 64;
 /// Blocks below this size are cleared rather than asked for zeroed: clearing costs less than the lock.
 const ZERO_FROM_HEAP: usize = 4096;
+/// Size from which a refused request is not tried again, in bytes: what 47 bits of addresses hold
+/// makes room for one such block at most.
+const MOST_RETRIED: usize = 1 << 44;
 
 /// A block of `class` when its list is empty. Null when memory is out.
 #[cold]
@@ -143,7 +146,12 @@ pub(super) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
 fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
     os::keep_errno(|| {
         thread::caller()?;
-        let made = HUGE.alloc(size, align);
+        let made = HUGE.alloc(size, align).or_else(|| {
+            // Out of address space, unless nobody has that much.
+            (size < MOST_RETRIED && EXTENTS.retreat())
+                .then(|| HUGE.alloc(size, align))
+                .flatten()
+        });
         purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);
         made
     })
@@ -224,7 +232,7 @@ fn owner_around(p: NonNull<u8>) -> Owner {
             break;
         };
         match MAP.owner(slot) {
-            Owner::Nobody | Owner::Gone => {}
+            Owner::Nobody | Owner::Gone(_) => {}
             Owner::Huge(descriptor) => {
                 let (base, len, _) = HUGE.describe(descriptor);
                 let inside = addr.wrapping_sub(base) < len;
@@ -260,6 +268,9 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
                 "free of {p:p}, which points inside a block ({bytes} bytes)"
             ))
         }
+        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
+            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
+        }
         Owner::PrivateArena => os::fatal(format_args!(
             "free of {p:p}, which belongs to a heap of its own"
         )),
@@ -277,8 +288,9 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
 #[cold]
 fn foreign(p: NonNull<u8>) {
     // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    let gone = MAP.slot(p.addr().get()).and_then(Slot::gone_bytes);
-    if let Some(bytes) = gone.filter(|_| !os::is_mapped(p)) {
+    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
+        && !os::is_mapped(p)
+    {
         os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
     }
     super::stats::count_foreign(p);

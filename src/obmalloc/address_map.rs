@@ -69,8 +69,10 @@ pub enum Owner {
     Arena,
     /// An arena of a first-class heap, whose blocks enter no thread's list.
     PrivateArena,
-    /// A huge block began here and was unmapped; anybody's now.
-    Gone,
+    /// A huge block of so many bytes began here and was unmapped; anybody's now.
+    Gone(usize),
+    /// A huge block of so many bytes began here and was freed; the slot is ours, and free.
+    Freed(usize),
     /// A huge block begins here; its descriptor's address.
     Huge(usize),
 }
@@ -87,7 +89,10 @@ pub struct Slot {
 const NOBODY: usize = 0;
 const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
+/// With the block's length in bytes above the tag: descriptors are aligned, so their low bits are 0.
 const GONE: usize = 3;
+const FREED: usize = 4;
+const TAG_BITS: u32 = 3;
 
 /// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
 /// model's root wraps around.
@@ -256,21 +261,10 @@ impl Slot {
             NOBODY => Owner::Nobody,
             ARENA => Owner::Arena,
             PRIVATE_ARENA => Owner::PrivateArena,
-            GONE => Owner::Gone,
+            word if word % (1 << TAG_BITS) == GONE => Owner::Gone(word >> TAG_BITS),
+            word if word % (1 << TAG_BITS) == FREED => Owner::Freed(word >> TAG_BITS),
             descriptor => Owner::Huge(descriptor),
         }
-    }
-
-    /// Notes that a huge block of `len` bytes began here and is unmapped now.
-    pub(super) fn set_gone(&self, len: usize) {
-        // Relaxed: a figure for a report. The slots of extents, which keep notes too, hold no huge block.
-        self.note.store(len, Ordering::Relaxed);
-        self.set_owner(Owner::Gone);
-    }
-
-    /// Bytes of the huge block that began here, if one did and is unmapped.
-    pub fn gone_bytes(&self) -> Option<usize> {
-        (self.owner() == Owner::Gone).then(|| self.note.load(Ordering::Relaxed))
     }
 
     /// Names its owner.
@@ -284,7 +278,8 @@ impl Slot {
             Owner::Nobody => NOBODY,
             Owner::Arena => ARENA,
             Owner::PrivateArena => PRIVATE_ARENA,
-            Owner::Gone => GONE,
+            Owner::Gone(bytes) => bytes << TAG_BITS | GONE,
+            Owner::Freed(bytes) => bytes << TAG_BITS | FREED,
             Owner::Huge(descriptor) => descriptor,
         }
     }

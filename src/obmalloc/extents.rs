@@ -12,8 +12,8 @@
 //! | clean | no (given back) | the stack |
 //! | reserved | none yet | above `bump` |
 //!
-//! Nothing is ever unmapped: memory goes back by purge, which splits no mapping, so the number of
-//! mappings stays small (the kernel allows 65,530) and any address once ours stays ours.
+//! Memory goes back by purge, which splits no mapping, so the number of mappings stays small (the kernel
+//! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`).
 //!
 //! Invariants:
 //! * I1 a slot is in one place of the table above.
@@ -159,6 +159,12 @@ impl Extents {
         })
     }
 
+    /// A slot's memory, for a block that fills most of one. True with it when it reads as zero.
+    pub fn obtain_slot(&self) -> Option<(NonNull<u8>, bool)> {
+        let SlotMemory { base, zeroed } = self.obtain()?;
+        Some((base, zeroed))
+    }
+
     /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
     fn obtain(&self) -> Option<SlotMemory> {
         let _locked = self.lock.lock();
@@ -247,7 +253,7 @@ impl Extents {
     }
 
     /// Takes a dirty slot back: `n_pools` of it hold memory.
-    fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
+    pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
         let _locked = self.lock.lock();
         let slot = self.slot(addr);
         // SAFETY: the lock is held.
@@ -323,20 +329,65 @@ impl Extents {
         }
     }
 
-    /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
-    pub fn put_clean(&self, addr: usize, zeroed: bool) {
+    /// Gives address space back: free slots, and what is left of the extent. For a process that may have no
+    /// more of it, where slots that lie free would stand in the way of a huge block. False when there is
+    /// nothing to give.
+    pub fn retreat(&self) -> bool {
         let _locked = self.lock.lock();
+        // SAFETY: the lock is held.
+        unsafe { self.state.with_mut(|state| self.retreat_locked(state)) }
+    }
+
+    fn retreat_locked(&self, state: &mut State) -> bool {
+        while state.dirty_first != 0 {
+            let addr = state.dirty_first;
+            let n_pools = self.unlink_dirty(state, addr) & DIRTY_MASK;
+            self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
+            self.note_unmapped(ARENA_BYTES);
+            self.push_clean(state, addr, false);
+        }
+        let (mut given, mut kept) = (false, 0);
+        while state.clean != 0 {
+            let addr = state.clean;
+            let slot = self.slot(addr);
+            state.clean = slot.next.load(Ordering::Relaxed);
+            // SAFETY: free, and on no list any more.
+            if unsafe { os::unmap(at(addr), ARENA_BYTES) } {
+                given = true;
+            } else {
+                // One mapping too many: it stays, with whatever is in it.
+                slot.note.store(CLEAN_DIRTY, Ordering::Relaxed);
+                slot.next.store(kept, Ordering::Relaxed);
+                kept = addr;
+            }
+        }
+        state.clean = kept;
+        let rest = state.end - state.bump;
+        // SAFETY: reserved, and never used.
+        if rest > 0 && unsafe { os::unmap(at(state.bump), rest) } {
+            state.end = state.bump;
+            given = true;
+        }
+        given
+    }
+
+    fn push_clean(&self, state: &mut State, addr: usize, zeroed: bool) {
         let slot = self.slot(addr);
         slot.note.store(
             if zeroed { CLEAN_ZERO } else { CLEAN_DIRTY },
             Ordering::Relaxed,
         );
+        slot.next.store(state.clean, Ordering::Relaxed);
+        state.clean = addr;
+    }
+
+    /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
+    pub fn put_clean(&self, addr: usize, zeroed: bool) {
+        let _locked = self.lock.lock();
         // SAFETY: the lock is held.
         unsafe {
-            self.state.with_mut(|state| {
-                slot.next.store(state.clean, Ordering::Relaxed);
-                state.clean = addr;
-            });
+            self.state
+                .with_mut(|state| self.push_clean(state, addr, zeroed));
         }
         self.note_unmapped(ARENA_BYTES);
     }

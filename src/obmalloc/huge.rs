@@ -1,4 +1,4 @@
-//! Blocks with a mapping of their own: above 256 KiB, or aligned beyond a pool.
+//! Blocks above 256 KiB, or aligned beyond a pool: up to 1 MiB an arena slot, above a mapping of their own.
 //!
 //! ```text
 //! | 1 MiB slot: block …                 | … block ends | whatever the kernel puts there |
@@ -27,10 +27,12 @@ use crate::os::{self, Lock};
 use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
-const STORE_SLOTS: usize = 16;
+const STORE_SLOTS: usize = 32;
 const STORE_BYTES: usize = 64 << 20;
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
+/// Largest block that lives in one arena slot. (The models are about mappings.)
+const SLOT_MAX: usize = if cfg!(loom) { 0 } else { ARENA_BYTES };
 /// Bytes of a chunk of descriptors.
 const CHUNK: usize = 64 * 1024;
 
@@ -61,6 +63,15 @@ struct State {
 
 // SAFETY: the pointers are to memory the state owns.
 unsafe impl Send for State {}
+
+/// Memory for a block.
+struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+    /// Whether it is arena slots instead of a mapping.
+    carved: bool,
+    zeroed: bool,
+}
 
 /// The process's huge blocks.
 pub struct Huge {
@@ -138,14 +149,20 @@ impl Huge {
         if let Some(stored) = self.with_store(|state| state.take_stored(len, align)) {
             // SAFETY: out of the store, so ours until it is live.
             unsafe {
-                self.with(|state| state.count_in(stored.as_ref().len()));
-                let base = stored.as_ref().base();
-                stored.as_ref().set_live(base, stored.as_ref().len());
+                let (base, len) = (stored.as_ref().base(), stored.as_ref().len());
+                self.with(|state| state.count_in(len));
+                stored.as_ref().set_live(base, len);
                 return Some((base, false));
             }
         }
         let descriptor = self.with(State::descriptor)?;
-        let Some((base, len, carved)) = self.map(len, align) else {
+        let Some(Memory {
+            base,
+            len,
+            carved,
+            zeroed,
+        }) = self.memory(len, align)
+        else {
             self.with(|state| state.give_descriptor(descriptor));
             return None;
         };
@@ -157,7 +174,7 @@ impl Huge {
             .set_owner(Owner::Huge(descriptor.as_ptr().expose_provenance()));
         self.with(|state| state.count_in(len));
         this.set_live(base, len);
-        Some((base, true))
+        Some((base, zeroed))
     }
 
     fn slot(&self, base: NonNull<u8>) -> &'static Slot {
@@ -167,15 +184,28 @@ impl Huge {
             .expect("covered when it was mapped")
     }
 
-    /// New memory: base, bytes, whether carved from extents.
-    fn map(&self, len: usize, align: usize) -> Option<(NonNull<u8>, usize, bool)> {
+    /// New memory. Up to 1 MiB it is an arena slot, which costs no system call when one lies free; above
+    /// it is a mapping of its own, unless there are too many already.
+    fn memory(&self, len: usize, align: usize) -> Option<Memory> {
+        if len <= SLOT_MAX && align <= ARENA_BYTES {
+            let (base, zeroed) = self.extents.obtain_slot()?;
+            return Some(Memory {
+                base,
+                len,
+                carved: true,
+                zeroed,
+            });
+        }
         let few = self.with(|state| state.counts.blocks) < MANY_MAPPINGS;
         if few && let Some(base) = os::map(len, align.max(ARENA_BYTES)) {
             if self.extents.cover(base, 1) {
                 self.extents.note_mapped(len);
-                // SAFETY: mapped just now.
-                unsafe { os::label(base, len, c"pymalloc huge") };
-                return Some((base, len, false));
+                return Some(Memory {
+                    base,
+                    len,
+                    carved: false,
+                    zeroed: true,
+                });
             }
             // SAFETY: mapped just now, known to nobody.
             unsafe { os::unmap(base, len) };
@@ -185,7 +215,12 @@ impl Huge {
         }
         let n_slots = len.div_ceil(ARENA_BYTES);
         let base = self.extents.carve_many(n_slots)?;
-        Some((base, n_slots * ARENA_BYTES, true))
+        Some(Memory {
+            base,
+            len: n_slots * ARENA_BYTES,
+            carved: true,
+            zeroed: true,
+        })
     }
 
     /// The descriptor of the live block that begins at `p`.
@@ -253,12 +288,17 @@ impl Huge {
             let (base, len) = (this.base(), this.len());
             // The name goes before the memory: the kernel may give the address to others at once.
             let carved = this.with_rest(|rest| rest.carved);
-            if carved {
-                self.slot(base).set_owner(Owner::Nobody);
+            let freed = if carved {
+                Owner::Freed(len)
             } else {
-                self.slot(base).set_gone(len);
-            }
-            if carved {
+                Owner::Gone(len)
+            };
+            self.slot(base).set_owner(freed);
+            if carved && len <= SLOT_MAX {
+                let epoch = self.with(|state| state.epoch);
+                self.extents
+                    .release(base.addr().get(), epoch, len.div_ceil(POOL_BYTES));
+            } else if carved {
                 let zeroed = os::purge(base, len);
                 for offset in (0..len).step_by(ARENA_BYTES) {
                     self.extents.put_clean(base.addr().get() + offset, zeroed);
@@ -314,6 +354,10 @@ impl Huge {
         let (p, old_len) = (this.base(), this.len());
         // SAFETY: the caller's.
         let carved = unsafe { this.with_rest(|rest| rest.carved) };
+        if carved && new_len <= SLOT_MAX && old_len <= SLOT_MAX {
+            // The whole slot is the block's.
+            return Some((p, new_len));
+        }
         if carved || new_len == old_len {
             return (new_len <= old_len).then_some((p, old_len));
         }
@@ -429,12 +473,12 @@ impl State {
         Some(stored)
     }
 
-    /// The stored mapping that fits `len` best and wastes at most a quarter.
+    /// The smallest stored mapping that holds `len` bytes and not more than twice as many.
     fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
         self.take_place(
             |stored| {
                 let aligned = stored.base().addr().get().is_multiple_of(align);
-                stored.len() >= len && stored.len() - len <= len / 4 && aligned
+                stored.len() >= len && stored.len() / 2 <= len && aligned
             },
             |stored| stored.len(),
         )

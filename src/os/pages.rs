@@ -27,12 +27,15 @@ fn new_mapping(len: usize, protection: i32) -> Option<NonNull<u8>> {
 /// A mapping of `len` bytes whose address is a multiple of `align` (a power of two of at least a page):
 /// maps more and trims both ends.
 fn aligned_mapping(len: usize, align: usize, protection: i32) -> Option<NonNull<u8>> {
-    let first = new_mapping(len, protection)?;
-    if first.addr().get() & (align - 1) == 0 {
-        return Some(first);
+    if len.is_multiple_of(align) {
+        // The kernel places mappings side by side: after others of this kind it is aligned already.
+        let first = new_mapping(len, protection)?;
+        if first.addr().get() & (align - 1) == 0 {
+            return Some(first);
+        }
+        // SAFETY: just mapped, nobody knows it.
+        unsafe { unmap(first, len) };
     }
-    // SAFETY: just mapped, nobody knows it.
-    unsafe { unmap(first, len) };
     let wide_len = len.checked_add(align)?.checked_sub(page_size())?;
     let wide = new_mapping(wide_len, protection)?;
     let head = wide.addr().get().wrapping_neg() & (align - 1);

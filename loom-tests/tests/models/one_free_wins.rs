@@ -241,7 +241,7 @@ fn a_neighbour_may_ask_at_any_time() {
         assert!(block.free(huge));
         huge.purge(0, u64::MAX);
         other.join().unwrap();
-        assert_eq!(map.owner(place.addr().get()), Owner::Gone);
+        assert_eq!(map.owner(place.addr().get()), Owner::Gone(ARENA_BYTES));
     });
 }
 

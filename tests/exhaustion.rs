@@ -1,0 +1,211 @@
+//! Whatever the system refuses, the allocator gives null or a good block, keeps what it holds, and works
+//! again when the system does.
+//!
+//! The test's executable stands between the allocator and the C library (`exhaustion/hooks.rs`).
+
+#[path = "support/child.rs"]
+mod child;
+#[path = "exhaustion/hooks.rs"]
+mod hooks;
+#[path = "support/rng.rs"]
+mod rng;
+#[path = "exhaustion/workload.rs"]
+mod workload;
+
+use std::alloc::System;
+use std::os::unix::process::CommandExt;
+
+// The test's own memory must not fail: only the allocator under test sees the hooks.
+#[global_allocator]
+static GLOBAL: System = System;
+
+/// Runs `f` in a copy of this process, where the allocator was not used yet. What it returned, below 256.
+fn in_copy(what: &str, f: impl FnOnce() -> u8) -> u8 {
+    // SAFETY: the process has one thread.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        child::watchdog(30);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        // SAFETY: ends the copy without the parent's exit handlers.
+        unsafe { libc::_exit(result.map_or(255, i32::from)) };
+    }
+    let mut status = 0;
+    // SAFETY: the copy made above.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    assert!(
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) != 255,
+        "{what}: status {status:#x}"
+    );
+    libc::WEXITSTATUS(status) as u8
+}
+
+/// The program under refusals, then once more without: then nothing may fail.
+fn bears(what: &str, first: usize, how_many: usize, which: usize) {
+    in_copy(what, || {
+        hooks::arm(first, how_many, which);
+        workload::run(1);
+        hooks::disarm();
+        workload::again();
+        0
+    });
+}
+
+/// Calls the program makes, on a shared page because they are more than an exit status can say.
+fn calls(which: usize) -> usize {
+    // SAFETY: a new mapping.
+    let page = unsafe {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            -1,
+            0,
+        )
+    }
+    .cast::<usize>();
+    in_copy("counting", || {
+        hooks::arm(0, 0, which);
+        assert_eq!(workload::run(1), 0, "refused without a reason");
+        // SAFETY: mapped above.
+        unsafe { page.write(hooks::disarm()) };
+        0
+    });
+    // SAFETY: mapped above; written by the copy that ended.
+    unsafe { page.read() }
+}
+
+const ALL: usize = usize::MAX;
+
+/// Runs `f` in a process of its own, with one thread.
+fn alone(test: &str, f: impl FnOnce()) {
+    match child::part() {
+        None => child::succeeds(test, "alone"),
+        Some(_) => {
+            child::no_core();
+            f();
+        }
+    }
+}
+
+#[test]
+fn the_allocators_calls_come_through_here() {
+    alone("the_allocators_calls_come_through_here", || {
+        in_copy("counting", || {
+            let before = hooks::counts();
+            workload::run(1);
+            for (family, (now, before)) in hooks::FAMILIES
+                .iter()
+                .zip(hooks::counts().iter().zip(before))
+            {
+                assert!(*now > before, "no call of {family}");
+            }
+            0
+        });
+    });
+}
+
+#[test]
+fn every_single_refusal_is_borne() {
+    alone("every_single_refusal_is_borne", || {
+        let n = calls(ALL);
+        println!("{n} calls");
+        assert!(n > 50, "{n} calls");
+        for k in 1..=n {
+            bears(&format!("call {k} of {n} refused"), k, 1, ALL);
+        }
+    });
+}
+
+#[test]
+fn refusals_without_end_are_borne() {
+    alone("refusals_without_end_are_borne", || {
+        let n = calls(ALL);
+        for k in (1..=n).step_by(7) {
+            bears(
+                &format!("all calls from {k} of {n} on refused"),
+                k,
+                usize::MAX,
+                ALL,
+            );
+        }
+    });
+}
+
+#[test]
+fn a_family_that_never_works_is_borne() {
+    alone("a_family_that_never_works_is_borne", || {
+        for (index, family) in hooks::FAMILIES.iter().enumerate() {
+            bears(
+                &format!("{family} always refused"),
+                1,
+                usize::MAX,
+                1 << index,
+            );
+            let n = calls(1 << index);
+            for k in (2..=n).step_by(1 + n / 10) {
+                bears(
+                    &format!("{family} refused from call {k} of {n} on"),
+                    k,
+                    usize::MAX,
+                    1 << index,
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn nothing_fails_but_what_asks_for_memory() {
+    // Without munmap, madvise and mremap every request can still be served.
+    alone("nothing_fails_but_what_asks_for_memory", || {
+        for which in [1 << 1, 1 << 2, 1 << 4, 0b1_0110, 0b1110_0000] {
+            let nulls = in_copy("giving back refused", || {
+                hooks::arm(1, usize::MAX, which);
+                workload::run(1).min(254) as u8
+            });
+            assert_eq!(nulls, 0, "families {which:#b}");
+        }
+    });
+}
+
+#[test]
+fn a_small_address_space_is_filled_and_emptied() {
+    const TEST: &str = "a_small_address_space_is_filled_and_emptied";
+    if let Some(part) = child::part() {
+        child::no_core();
+        child::watchdog(60);
+        let limit: usize = part.parse().unwrap();
+        for size in [64, 2000, 100_000, 600_000, 3_000_000] {
+            let had = workload::fill_up(size);
+            println!(
+                "{} MiB: {:.1} MiB in blocks of {size}",
+                limit >> 20,
+                had as f64 / 1048576.0
+            );
+            assert!(
+                had > limit / 4,
+                "{had} bytes of {limit} in blocks of {size}"
+            );
+        }
+        return;
+    }
+    for mib in [64, 72, 100, 128, 200, 256, 400] {
+        let limit = libc::rlimit {
+            rlim_cur: mib << 20,
+            rlim_max: mib << 20,
+        };
+        let mut command = child::command(TEST, &(mib << 20).to_string());
+        // SAFETY: setrlimit is safe to call between fork and exec.
+        unsafe {
+            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        let output = command.output().unwrap();
+        child::passed(&format!("{mib} MiB"), &output);
+    }
+}
