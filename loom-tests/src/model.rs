@@ -64,8 +64,9 @@ impl<T> Deref for Static<T> {
 
 impl<T> Drop for Static<T> {
     fn drop(&mut self) {
-        // SAFETY: from `Box::into_raw`. A failing execution leaks instead: its threads still run.
+        // A failing execution leaks instead: its other threads were not joined.
         if !std::thread::panicking() {
+            // SAFETY: from `Box::into_raw`; the references are gone by the type's promise.
             drop(unsafe { Box::from_raw(self.0) });
         }
     }

@@ -68,7 +68,7 @@ thread_local! {
     static BASE: NonNull<u8> = {
         // SAFETY: the layout is not empty.
         let base = NonNull::new(unsafe { std::alloc::alloc(WINDOW) }).expect("8 MiB of address space");
-        let _ = base.expose_provenance();
+        let _ = base.as_ptr().expose_provenance();
         base
     };
 }
@@ -135,7 +135,10 @@ fn index(addr: usize) -> usize {
 
 fn slots(start: NonNull<u8>, len: usize) -> std::ops::Range<usize> {
     let first = index(start.addr().get());
-    assert!(start.addr().get() % SLOT_BYTES == 0, "a slot begins there");
+    assert!(
+        start.addr().get().is_multiple_of(SLOT_BYTES),
+        "a slot begins there"
+    );
     first..first + len.div_ceil(SLOT_BYTES)
 }
 

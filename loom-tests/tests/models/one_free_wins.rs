@@ -122,7 +122,7 @@ fn a_late_free_finds_a_block_completely_made() {
 /// The same for a late `resize`, which reads the descriptor before it takes any lock.
 #[test]
 fn a_late_resize_finds_a_block_completely_made() {
-    explore("huge: a late resize and the same address", Some(3), || {
+    explore("huge: a late resize and the same address", None, || {
         let process = Process::new();
         let huge = process.huge.get();
         let block = alloc(huge, 1, 1);
@@ -223,8 +223,8 @@ fn a_neighbour_may_ask_at_any_time() {
         unsafe { os::unmap(place, ARENA_BYTES) };
         // Covered before, so that only the owner's name publishes the descriptor.
         assert!(process.extents.cover(place, ARENA_BYTES));
-        // SAFETY: inside the slot.
         let neighbour = Mine {
+            // SAFETY: inside the slot.
             start: unsafe { place.add(ARENA_BYTES / 2) },
             mark: 0,
         };
