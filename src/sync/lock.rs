@@ -32,6 +32,9 @@ pub trait Park {
 /// not waited for with a burnt time slice.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
+/// Owner of a lock that a fork took. No thread has this number.
+const FORKING: usize = usize::MAX;
+
 /// A mutual exclusion lock that guards no value of its own.
 pub struct Lock<P: Park> {
     flag: Flag,
@@ -142,9 +145,25 @@ impl<P: Park> Lock<P> {
         P::wake_one(&self.turn);
     }
 
-    /// Whether the calling thread itself holds the lock: a signal handler that interrupted it asks.
-    pub fn is_mine(&self) -> bool {
-        self.owner.load(Ordering::Relaxed) == P::thread_id()
+    /// Takes the lock for the duration of a fork. If the calling thread itself holds it, which a signal
+    /// handler that forks may find, it stays as it is: waiting would hang.
+    pub fn lock_for_fork(&self) {
+        // Relaxed: only the thread that wrote its own number acts on finding it.
+        if self.owner.load(Ordering::Relaxed) != P::thread_id() {
+            core::mem::forget(self.lock());
+            self.owner.store(FORKING, Ordering::Relaxed);
+        }
+    }
+
+    /// Frees the lock in the parent, if the fork took it.
+    ///
+    /// # Safety
+    /// This thread called [`Self::lock_for_fork`], and uses nothing the lock guards.
+    pub unsafe fn unlock_after_fork(&self) {
+        if self.owner.load(Ordering::Relaxed) == FORKING {
+            // SAFETY: taken by `lock_for_fork`, hence by this thread.
+            unsafe { self.unlock() }
+        }
     }
 
     /// Makes the lock free and forgets all waiters, in a child after fork: the threads that waited do
