@@ -8,6 +8,10 @@ fn main() {
     // Threads may still call us when somebody closes the library.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     if std::env::var_os("CARGO_FEATURE_PRELOAD").is_some() {
+        // Our own calls and addresses of our exports are ours, also where the executable defines the
+        // same names: that is how its definitions are told from ours. (Plain -Bsymbolic would also make
+        // the loader look here first when we ask what the program finds.)
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
         // std, which a cdylib links whole, imports this function; it allocates, so it must not be
         // reached from malloc. Nothing of ours calls it: the stub says so and aborts.
         println!("cargo::rustc-cdylib-link-arg=-Wl,--defsym=__tls_get_addr=pymalloc_no_tls");

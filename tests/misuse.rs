@@ -164,16 +164,20 @@ const TWICE_FREED: &[Case] = &[
         }
         flush();
     }),
-    case("twice among many, found when the list overflows", "double free", || {
-        let blocks: Vec<*mut u8> = (0..5000).map(|_| get(SMALL)).collect();
-        for &block in &blocks[..1000] {
-            put(block, SMALL);
-        }
-        put(blocks[990], SMALL);
-        for &block in &blocks[1000..] {
-            put(block, SMALL);
-        }
-    }),
+    case(
+        "twice among many, found when the list overflows",
+        "double free",
+        || {
+            let blocks: Vec<*mut u8> = (0..5000).map(|_| get(SMALL)).collect();
+            for &block in &blocks[..1000] {
+                put(block, SMALL);
+            }
+            put(blocks[990], SMALL);
+            for &block in &blocks[1000..] {
+                put(block, SMALL);
+            }
+        },
+    ),
     case("again after its pool emptied", NOT_A_BLOCK, || {
         let p = get(SMALL);
         put(p, SMALL);
@@ -205,7 +209,7 @@ const TWICE_FREED: &[Case] = &[
         put(p, HUGE);
         put(p, HUGE);
     }),
-    case("a huge block whose mapping is gone", FOREIGN, || {
+    case("a huge block whose mapping is gone", TWICE, || {
         let p = get(GIANT);
         put(p, GIANT);
         put(p, GIANT);

@@ -1,1 +1,76 @@
-fn main() {}
+//! `pymalloc-bench`: pymalloc beside the allocators people would otherwise use, in one interleaved run.
+//!
+//! ```text
+//! cargo run --release -p pymalloc-bench -- run --quick     in process; under ten minutes on two cores
+//! cargo run --release -p pymalloc-bench -- run             the same, larger and with more rounds
+//! cargo run --release -p pymalloc-bench -- preload         real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
+//! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
+//! ```
+//!
+//! # From a worker to a table
+//!
+//! ```text
+//!  catalogue ── which workloads × which allocators
+//!      │
+//!  workers / preload::library ── build or find what is measured, check that it is what it says
+//!      │
+//!  run / preload ── for each round: for each workload: for each allocator: a process of its own
+//!      │                 in process: worker-NAME WORKLOAD  → one line of JSON, an `Outcome`
+//!      │                 preload:    measure LIBRARY PROGRAM → the same line, by wait4
+//!  session ── every sample with its round, saved to target/bench/*.json after each round
+//!      │
+//!  stats ── median, spread, ratios, geometric mean
+//!      │
+//!  report ── Markdown on stdout, plots beside the samples
+//! ```
+//!
+//! # Why the numbers can be trusted, and where not
+//!
+//! * **One binary per allocator**, all with fat LTO from the same source, so that inlining counts where
+//!   it is real: a Rust allocator can be inlined, one behind a C interface cannot.
+//! * **Interleaved**: A B C … A B C …, and each round starts with another allocator, so that a machine
+//!   that slows down slows all of them down.
+//! * **A process per sample**: no allocator inherits another's heap, and the high-water mark of the
+//!   resident set (`VmHWM`) belongs to that process alone. Programs under `preload` are started by a
+//!   small process of their own (`measure`), because `ru_maxrss` starts from the size of whoever calls
+//!   `exec`; what that process itself needs, some 3 MiB, is the floor of that column.
+//! * **The harness keeps out of the way**: the workloads' own tables and inputs are mapped beside the
+//!   allocator, and `/proc` is read without allocating.
+//! * **A/A**: pymalloc runs twice under two names. What differs between the two columns is noise, and a
+//!   loss smaller than that is none.
+//! * **CPU time is the headline**, user plus system of all threads: it is what noise from other
+//!   processes disturbs least. It hides waiting, so wall time has its table too.
+//! * **Spread** is half the interquartile range, relative to the median. A sample that spreads more than
+//!   [`stats::NOISY`] is marked `~`, one that was taken only once `?`; none is dropped.
+//! * Inputs are generated or recorded, small, and the same for everyone; they are not your program.
+
+mod cli;
+mod execute;
+mod machine;
+mod preload;
+mod report;
+mod run;
+mod session;
+mod stats;
+mod workers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: this process must stay small, it is the floor of what it measures.
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|a| a == preload::measure::COMMAND) {
+        return preload::measure::main(args);
+    }
+    // `… | head` ends this program like any other, instead of a panic in `println!`.
+    // SAFETY: the default action needs no handler, and no thread has been started.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    match cli::dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("pymalloc-bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -4,47 +4,33 @@
 //! preload library not before the library's constructor ran: the first blocks are wanted before the C
 //! library is ready.
 
+use super::registration::Registration;
 use super::{fork, stats, thread};
 use crate::os::{self, ExitHook};
-use crate::sync::{AtomicU8, AtomicU32, Ordering};
 use core::ffi::c_void;
 
-const NONE: u8 = 0;
-const REGISTERING: u8 = 1;
-const REGISTERED: u8 = 2;
-const REFUSED: u8 = 3;
-
-static STATE: AtomicU8 = AtomicU8::new(NONE);
-static KEY: AtomicU32 = AtomicU32::new(0);
+static THREAD_HOOK: Registration = Registration::new();
 
 /// The hook of ending threads. `None` while it is being registered, or when the system has none left.
 pub(super) fn thread_hook() -> Option<ExitHook> {
-    // Acquire: pairs with the Release in `register`, so that the key is seen.
-    match STATE.load(Ordering::Acquire) {
-        REGISTERED => Some(ExitHook::from_raw(KEY.load(Ordering::Relaxed))),
-        NONE if !cfg!(feature = "preload") => register(),
-        _ => None,
+    match THREAD_HOOK.key() {
+        Some(key) => Some(ExitHook::from_raw(key)),
+        None if !cfg!(feature = "preload") && THREAD_HOOK.is_new() => register(),
+        None => None,
     }
 }
 
 /// Registers the hooks of thread exit, fork and process exit, once.
 #[cold]
 pub(crate) fn register() -> Option<ExitHook> {
-    let claimed = STATE
-        .compare_exchange(NONE, REGISTERING, Ordering::Relaxed, Ordering::Relaxed)
-        .is_ok();
-    if !claimed {
+    if !THREAD_HOOK.claim() {
         return None;
     }
     fork::register();
     os::at_exit(process_ends);
-    let Some(key) = ExitHook::new(thread_ends) else {
-        STATE.store(REFUSED, Ordering::Relaxed);
-        return None;
-    };
-    KEY.store(key.to_raw(), Ordering::Relaxed);
-    STATE.store(REGISTERED, Ordering::Release);
-    Some(key)
+    let hook = ExitHook::new(thread_ends);
+    THREAD_HOOK.finish(hook.map(ExitHook::to_raw));
+    hook
 }
 
 unsafe extern "C" fn thread_ends(_: *mut c_void) {

@@ -6,9 +6,9 @@
 //! | parent | freed in the reverse order |
 //! | child | reset: the threads that waited for them do not exist there |
 //!
-//! A fork from a signal handler may find that its own thread holds a lock. Waiting would hang; the lock
-//! is passed over: it stays with the code that was interrupted, which goes on using what it guards when
-//! the handler returns.
+//! A fork from a signal handler may find that its own thread holds a lock. Waiting for the others then
+//! could deadlock with a second such fork, so none is taken: the child of such a fork may use what no
+//! other thread was changing.
 
 use super::{EXTENTS, HUGE, ROSTER, purge, thread};
 use crate::os::{self, Lock};
@@ -31,43 +31,46 @@ fn each_lock(mut f: impl FnMut(&'static Lock)) {
     f(EXTENTS.lock());
 }
 
+/// Whether this thread took all locks in [`before`]: the roster's is held by nobody else who forks.
+fn took_all() -> bool {
+    ROSTER.lock().is_mine()
+}
+
 unsafe extern "C" fn before() {
-    each_lock(Lock::lock_for_fork);
-}
-
-unsafe extern "C" fn parent() {
-    // The order of release does not matter: nobody can wait for a later one while holding an earlier.
-    each_lock(|lock| {
-        // SAFETY: passed to `lock_for_fork` in `before` by this thread, which used nothing since.
-        unsafe { lock.unlock_after_fork() }
-    });
-}
-
-unsafe extern "C" fn child() {
-    // SAFETY: the child has one thread, and `before` left every heap consistent.
-    unsafe {
-        each_lock(|lock| lock.reset());
-        thread::reset_after_fork();
-        purge::reset_after_fork();
+    let mut holds_one = false;
+    each_lock(|lock| holds_one |= lock.is_mine());
+    if !holds_one {
+        each_lock(|lock| core::mem::forget(lock.lock()));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As in a signal handler that forks and has interrupted the holder of a lock.
-    #[test]
-    fn a_lock_that_the_forking_thread_holds_stays_held() {
-        let held = EXTENTS.lock().lock();
-        // SAFETY: as fork calls them; the locks guard nothing that is in use here.
-        unsafe {
-            before();
-            parent();
+unsafe extern "C" fn parent() {
+    if took_all() {
+        // The order of release does not matter: nobody waits for a later one while holding an earlier.
+        each_lock(|lock| {
+            // SAFETY: taken in `before` by this thread, which used nothing since.
+            unsafe { lock.unlock() }
+        });
+        // Chains may have arrived meanwhile, and whoever delivered them left them to the lock's holder.
+        for heap in ROSTER.heaps() {
+            heap.gate().settle();
         }
-        assert!(EXTENTS.lock().try_lock().is_none(), "freed under its holder");
-        assert!(HUGE.lock().try_lock().is_some(), "not freed after the fork");
-        drop(held);
-        assert!(EXTENTS.lock().try_lock().is_some());
+    }
+}
+
+unsafe extern "C" fn child() {
+    let all = took_all();
+    // SAFETY: the child has one thread. If it took all locks, every heap is consistent; if not, what it
+    // interrupted goes on with the lock it holds, and nobody is left to free the others.
+    unsafe {
+        each_lock(|lock| {
+            if all || !lock.is_mine() {
+                lock.reset();
+            }
+        });
+        if all {
+            thread::reset_after_fork();
+        }
+        purge::reset_after_fork();
     }
 }

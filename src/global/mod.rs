@@ -17,9 +17,11 @@ pub(crate) mod next_malloc;
 mod options;
 mod private_heap;
 mod purge;
+mod registration;
 mod rust;
 pub(crate) mod slow;
 mod stats;
+#[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
 
@@ -69,6 +71,8 @@ mod preload {
     /// Leaves everything to the executable's own malloc.
     pub(crate) fn pass_to_executable() {
         OPTIONS.set_executable_malloc();
+        // What this thread had until now goes home; it gets no lists again.
+        super::thread::end();
         if OPTIONS.verbose() {
             os::say(format_args!(
                 "the program has its own malloc: everything is passed to it"

@@ -6,7 +6,8 @@
 //! | a foreign pointer; `PYMALLOC=malloc` | the next after this library in link order |
 //! | the executable has its own `malloc` | what the executable itself finds; where that is ours, the next |
 //!
-//! Looking a symbol up may call back for memory, which we then serve ourselves; no lock is held.
+//! Looking a symbol up may call back for memory, which we then serve ourselves. It also takes the loader's
+//! lock, so the preload library does it in its constructor, not inside some later `free`.
 
 use super::OPTIONS;
 use crate::os;
@@ -39,7 +40,7 @@ impl Symbol {
             .then(|| os::default_symbol(self.name))
             .flatten();
         let found = own
-            .filter(|f| !is_ours(*f))
+            .filter(|f| !is_ours(*f) && os::is_definition(*f))
             .or_else(|| os::next_symbol(self.name))?;
         self.found.store(found.as_ptr(), Ordering::Relaxed);
         Some(found)
@@ -81,7 +82,7 @@ pub(crate) fn free(p: NonNull<u8>) -> bool {
 }
 
 #[cfg(feature = "preload")]
-pub(crate) use whole::{alloc, alloc_zeroed, realloc, usable_size};
+pub(crate) use whole::{alloc, alloc_zeroed, lookup, realloc, resolve, usable_size};
 
 /// What the preload library forwards besides `free`.
 #[cfg(feature = "preload")]
@@ -94,6 +95,18 @@ mod whole {
     static ALIGNED: Symbol = Symbol::new(c"memalign");
     static REALLOC: Symbol = Symbol::new(c"realloc");
     static USABLE: Symbol = Symbol::new(c"malloc_usable_size");
+
+    /// Looks everything up.
+    pub(crate) fn resolve() {
+        for symbol in [&super::FREE, &MALLOC, &CALLOC, &ALIGNED, &REALLOC, &USABLE] {
+            symbol.get();
+        }
+    }
+
+    /// Another function of the other allocator, looked up at each call.
+    pub(crate) fn lookup(name: &'static core::ffi::CStr) -> Option<NonNull<c_void>> {
+        Symbol::new(name).get()
+    }
 
     /// `size` bytes at a multiple of `align` from the other allocator.
     pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {

@@ -13,6 +13,7 @@
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
+//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
 //!
@@ -21,7 +22,7 @@
 //! programs ignore all of it.
 
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
 use core::ffi::CStr;
 
 /// What to do with a pointer that is not ours.
@@ -48,6 +49,18 @@ pub enum PurgeThread {
     Off,
 }
 
+/// What to tell the system about huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum ThpChoice {
+    /// Nothing.
+    Default,
+    /// None of ours.
+    Never,
+    /// All it can find.
+    Always,
+}
+
 /// The options in force. Written once under `lock`; read by anybody after `ready`.
 pub struct Store {
     lock: Lock,
@@ -55,6 +68,7 @@ pub struct Store {
     foreign: AtomicU8,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
+    thp: AtomicU8,
     zero_realloc_allocates: AtomicBool,
     verbose: AtomicBool,
     pass_through: AtomicBool,
@@ -70,20 +84,23 @@ const DEFAULT_FOREIGN: Foreign = if cfg!(feature = "preload") {
 };
 
 impl Store {
-    /// The defaults.
-    pub const fn new() -> Self {
-        Self {
-            lock: Lock::new(),
-            ready: AtomicBool::new(false),
-            foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
-            purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
-            purge_delay: AtomicU32::new(250),
-            zero_realloc_allocates: AtomicBool::new(false),
-            verbose: AtomicBool::new(false),
-            pass_through: AtomicBool::new(false),
-            executable_malloc: AtomicBool::new(false),
-            max_heaps: AtomicU32::new(1),
-            page: AtomicU32::new(4096),
+    const_unless_loom! {
+        /// The defaults.
+        pub fn new() -> Self {
+            Self {
+                lock: Lock::new(),
+                ready: AtomicBool::new(false),
+                foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
+                purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
+                purge_delay: AtomicU32::new(250),
+                thp: AtomicU8::new(ThpChoice::Default as u8),
+                zero_realloc_allocates: AtomicBool::new(false),
+                verbose: AtomicBool::new(false),
+                pass_through: AtomicBool::new(false),
+                executable_malloc: AtomicBool::new(false),
+                max_heaps: AtomicU32::new(1),
+                page: AtomicU32::new(4096),
+            }
         }
     }
 
@@ -159,6 +176,16 @@ impl Store {
                     .then_some(())
                     .ok_or("auto, on, off")
             }
+            (b"thp", _) => {
+                let choices = [
+                    (&b"default"[..], ThpChoice::Default as u8),
+                    (b"never", ThpChoice::Never as u8),
+                    (b"always", ThpChoice::Always as u8),
+                ];
+                choose(&self.thp, &choices, value)
+                    .then_some(())
+                    .ok_or("default, never, always")
+            }
             (b"purge_delay", _) => match number(value) {
                 Some(ms) => {
                     self.purge_delay.store(ms, Ordering::Relaxed);
@@ -178,7 +205,7 @@ impl Store {
             }
             (b"verbose", _) => Err("0, 1"),
             _ => {
-                let keys = "foreign, purge_delay, purge_thread, verbose, zero_realloc";
+                let keys = "foreign, purge_delay, purge_thread, thp, verbose, zero_realloc";
                 let key = Shown(key);
                 return os::say(format_args!(
                     "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
@@ -209,6 +236,14 @@ impl Store {
             0 => PurgeThread::Auto,
             1 => PurgeThread::On,
             _ => PurgeThread::Off,
+        }
+    }
+
+    /// Whether to ask for huge pages, ask for none, or not to ask.
+    pub fn huge_pages(&self) -> Option<bool> {
+        match self.thp.load(Ordering::Relaxed) {
+            0 => None,
+            choice => Some(choice == ThpChoice::Always as u8),
         }
     }
 

@@ -34,6 +34,8 @@ struct Policy {
     total_purged: AtomicU64,
     thread: AtomicU8,
     wake: AtomicU32,
+    /// Never changes: what the purging thread waits on between two rounds.
+    nap: AtomicU32,
 }
 
 const ABSENT: u8 = 0;
@@ -49,6 +51,7 @@ static POLICY: Policy = Policy {
     total_purged: AtomicU64::new(0),
     thread: AtomicU8::new(ABSENT),
     wake: AtomicU32::new(0),
+    nap: AtomicU32::new(0),
 };
 
 /// Bytes purged ever.
@@ -180,7 +183,9 @@ fn summon() {
     }
 }
 
-extern "C" fn run(_: *mut core::ffi::c_void) -> *mut core::ffi::c_void {
+/// The purging thread: see [`os::spawn`] for what it may not do.
+extern "C" fn run(_: *mut core::ffi::c_void) -> i32 {
+    os::name_thread(c"pymalloc-purge");
     let mut idle_rounds = 0;
     loop {
         let word = POLICY.wake.load(Ordering::Relaxed);
@@ -191,7 +196,7 @@ extern "C" fn run(_: *mut core::ffi::c_void) -> *mut core::ffi::c_void {
             Futex::wait_for(&POLICY.wake, word, 5000);
             POLICY.thread.store(RUNNING, Ordering::Relaxed);
         }
-        os::sleep_ms(half);
+        Futex::wait_for(&POLICY.nap, 0, half);
         idle_rounds = if round() { 0 } else { idle_rounds + 1 };
     }
 }

@@ -87,7 +87,14 @@ unsafe impl GlobalAlloc for PyMalloc {
     #[inline]
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: passed on.
-        unsafe { slow::resize(NonNull::new_unchecked(p), layout, new_size) }
+        unsafe {
+            slow::resize(
+                NonNull::new_unchecked(p),
+                layout.size(),
+                layout.align(),
+                new_size,
+            )
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! What the fast paths leave: an empty list, a full one, a block that is not for lists.
 //!
+//! The entries are `extern "C"`, which cannot unwind: callers need no landing pads and call them in tail
+//! position.
+//!
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
 use super::thread::{self, Caller, Thread};
 use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, home_of, not_a_block, verify};
+use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
 use crate::obmalloc::thread_lists::List;
 use crate::os;
-use core::alloc::Layout;
 use core::ptr::{NonNull, null_mut};
 
 /// Slow calls between two looks at the lists that lie idle.
@@ -24,7 +26,7 @@ const MOST_RETRIED: usize = 1 << 44;
 /// A block of `class` when its list is empty. Null when memory is out.
 #[cold]
 #[inline(never)]
-pub(crate) fn alloc(class: SizeClass) -> *mut u8 {
+pub(crate) extern "C" fn alloc(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
         Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
@@ -61,7 +63,7 @@ fn refill_length(list: &List, class: SizeClass) -> u32 {
 /// `p` is a live block of `class`, or corruption to be reported.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
+pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
     os::keep_errno(|| {
         // SAFETY: the caller gives the block up.
         let block = unsafe { Block::new(p) };
@@ -69,15 +71,12 @@ pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
             // Without a heap there are no blocks: not ours.
             None => foreign(p),
             // SAFETY: verified by the heap.
-            Some(Caller::Late(heap)) => unsafe {
-                block.set_link(None);
-                heap.free_many(class, Some(block), 1);
-            },
+            Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
                 list.lengthen(class);
                 if list.is_full() {
-                    let dirty = flush(heap, list, class, list.bound() / 2);
+                    let dirty = flush(heap, list, class);
                     purge::poll(heap, dirty);
                 }
                 // SAFETY: free and of this class.
@@ -89,9 +88,12 @@ pub(crate) unsafe fn free(p: NonNull<u8>, class: SizeClass) {
     });
 }
 
-/// Sends all but the `keep` newest blocks of a list home. Returns the heap's free pools with memory.
-fn flush(heap: &SharedHeap, list: &List, class: SizeClass, keep: u32) -> u64 {
-    let (first, n) = list.split_off(keep);
+/// Sends the blocks of a list home. Returns the heap's free pools with memory.
+///
+/// All of them: a list that keeps its newest half must first walk it to find the other one. What keeps
+/// a thread at the boundary from coming back at once is that a refill fills only half.
+fn flush(heap: &SharedHeap, list: &List, class: SizeClass) -> u64 {
+    let (first, n) = list.take_all();
     // SAFETY: blocks from a list are free; they are verified on the way.
     unsafe { heap.free_many(class, first, n) }
 }
@@ -104,12 +106,12 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
             if let Some(block) = list.twice() {
                 double_free(block.start(), class);
             }
-            flush(heap, list, class, 0);
+            flush(heap, list, class);
         }
     }
 }
 
-/// Now and then, halves a list that nobody used since the last time round.
+/// Now and then, empties a list that nobody refilled or flushed since the last time round.
 fn sweep(thread: &Thread, heap: &SharedHeap) {
     let tick = thread.ticks.get().wrapping_add(1);
     thread.ticks.set(tick);
@@ -119,13 +121,13 @@ fn sweep(thread: &Thread, heap: &SharedHeap) {
     let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
     let list = thread.lists.of(class);
     if !list.is_empty() && list.rests() {
-        flush(heap, list, class, list.len() / 2);
+        flush(heap, list, class);
     }
 }
 
 /// A block of at least `size` bytes at a multiple of `align`, by any tier. Null when memory is out.
 #[inline(never)]
-pub(crate) fn alloc_general(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
@@ -157,7 +159,7 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
 
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
 #[inline(never)]
-pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
+pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
     let (p, zeroed) = match SizeClass::aligned(size, align) {
         Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_general(size, align), false),
         Some(class) => {
@@ -180,7 +182,7 @@ pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
 /// # Safety
 /// `p` came from [`alloc_general`] with these numbers, or is corruption to be reported.
 #[inline(never)]
-pub(crate) unsafe fn free_general(p: NonNull<u8>, size: usize, align: usize) {
+pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align: usize) {
     match SizeClass::aligned(size, align) {
         Some(class) => {
             // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
@@ -230,7 +232,7 @@ fn owner_around(p: NonNull<u8>) -> Owner {
             break;
         };
         match MAP.owner(slot) {
-            Owner::Nobody => {}
+            Owner::Nobody | Owner::Gone(_) => {}
             Owner::Huge(descriptor) => {
                 let (base, len, _) = HUGE.describe(descriptor);
                 let inside = addr.wrapping_sub(base) < len;
@@ -266,18 +268,31 @@ fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
                 "free of {p:p}, which points inside a block ({bytes} bytes)"
             ))
         }
+        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
+            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
+        }
         Owner::PrivateArena => os::fatal(format_args!(
             "free of {p:p}, which belongs to a heap of its own"
         )),
-        _ => os::fatal(format_args!(
-            "free of {p:p}, which is not a block of this heap"
-        )),
+        Owner::Arena => {
+            if let Some(class) = freed_class(p) {
+                double_free(p, class);
+            }
+            not_a_block(p)
+        }
+        _ => not_a_block(p),
     }
 }
 
 /// A free of what is not ours, as the options say.
 #[cold]
 fn foreign(p: NonNull<u8>) {
+    // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
+    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
+        && !os::is_mapped(p)
+    {
+        os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
+    }
     super::stats::count_foreign(p);
     match OPTIONS.foreign() {
         options::Foreign::Leak => {}
@@ -312,26 +327,6 @@ pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> O
     os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
 }
 
-/// A second free of the same block is suspected: looks for the block among the free ones, and aborts
-/// if it is there. Otherwise the program happened to write our mark.
-///
-/// # Safety
-/// `p` lies in a pool of `class`.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn check_double_free(p: NonNull<u8>, class: SizeClass) {
-    // SAFETY: only compared.
-    let block = unsafe { Block::new(p) };
-    if thread::lists().of(class).contains(block) {
-        double_free(p, class);
-    }
-    // SAFETY: labelled by the caller's word, so its arena names a heap, which lives for ever.
-    let heap = unsafe { &*core::ptr::with_exposed_provenance::<SharedHeap>(home_of(block)) };
-    if heap.has_free(block, class) {
-        double_free(p, class);
-    }
-}
-
 /// Checks every block in this thread's lists, and aborts on the first that is none.
 pub(super) fn verify_lists() {
     thread::if_live(|thread, _| {
@@ -360,10 +355,14 @@ pub(super) fn collect() -> u64 {
 /// Resizes a Rust block: in place while class or tier stay the same, else by moving it.
 ///
 /// # Safety
-/// `p` is a live block of `layout`; `new_size` rounded up to the alignment is a valid size.
+/// `p` is a live block of `size` bytes at a multiple of `align`; `new_size` rounded up to the alignment is a valid size.
 #[inline(never)]
-pub(crate) unsafe fn resize(p: NonNull<u8>, layout: Layout, new_size: usize) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
+pub(crate) unsafe extern "C" fn resize(
+    p: NonNull<u8>,
+    size: usize,
+    align: usize,
+    new_size: usize,
+) -> *mut u8 {
     let (old, new) = (
         SizeClass::aligned(size, align),
         SizeClass::aligned(new_size, align),

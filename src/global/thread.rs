@@ -86,6 +86,10 @@ pub(super) fn caller() -> Option<Caller> {
 #[cold]
 fn start() -> Option<Caller> {
     OPTIONS.load();
+    if OPTIONS.pass_through() {
+        // No lists: a block of ours that comes back goes home at once.
+        return ROSTER.get(0).map(Caller::Late);
+    }
     let heap = ROSTER.join(OPTIONS.max_heaps(), new_heap)?;
     let Some(thread) = place::claim() else {
         ROSTER.leave(heap);
@@ -97,6 +101,9 @@ fn start() -> Option<Caller> {
 }
 
 fn new_heap() -> Option<&'static SharedHeap> {
+    if let Some(wanted) = OPTIONS.huge_pages() {
+        EXTENTS.set_huge_pages(wanted);
+    }
     let page = OPTIONS.page();
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();

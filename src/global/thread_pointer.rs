@@ -1,9 +1,10 @@
 //! One pointer in thread-local storage, read through the initial-exec relocation.
 //!
-//! Stable Rust cannot choose a TLS model, so the variable is defined and read in assembly. Its initial
-//! value is the address of a shared record without lists and without room: a thread that never called
-//! us takes the branch that an empty list takes. After its end, a thread points at a second such record
-//! that says so.
+//! Stable Rust cannot choose a TLS model, so the variable is defined and read in assembly. It holds the
+//! distance from a shared record without lists and without room to the thread's own: 0 at first, so a
+//! thread that never called us takes the branch that an empty list takes, and so does a call that comes
+//! while the loader still relocates, before it has filled in any thread-local storage. After its end, a
+//! thread points at a second such record that says so.
 
 use super::Thread;
 use crate::os::{self, Lock};
@@ -29,30 +30,28 @@ static ENDED: Shared = Shared(Thread {
 
 #[cfg(target_arch = "x86_64")]
 core::arch::global_asm!(
-    ".pushsection .tdata.pymalloc_thread,\"awT\",@progbits",
+    ".pushsection .tbss.pymalloc_thread,\"awT\",@nobits",
     ".balign 8",
     ".globl PYMALLOC_THREAD",
     ".hidden PYMALLOC_THREAD",
     ".type PYMALLOC_THREAD,@object",
     ".size PYMALLOC_THREAD,8",
     "PYMALLOC_THREAD:",
-    ".quad {none}",
+    ".zero 8",
     ".popsection",
-    none = sym NO_THREAD,
 );
 
 #[cfg(target_arch = "aarch64")]
 core::arch::global_asm!(
-    ".pushsection .tdata.pymalloc_thread,\"awT\",%progbits",
+    ".pushsection .tbss.pymalloc_thread,\"awT\",%nobits",
     ".balign 8",
     ".globl PYMALLOC_THREAD",
     ".hidden PYMALLOC_THREAD",
     ".type PYMALLOC_THREAD,%object",
     ".size PYMALLOC_THREAD,8",
     "PYMALLOC_THREAD:",
-    ".xword {none}",
+    ".zero 8",
     ".popsection",
-    none = sym NO_THREAD,
 );
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -61,14 +60,14 @@ compile_error!("the preload library is written for x86-64 and aarch64");
 /// This thread's record.
 #[inline(always)]
 pub fn current() -> &'static Thread {
-    let thread: *const Thread;
-    // SAFETY: reads the thread-local pointer, which always points to a record.
+    let distance: usize;
+    // SAFETY: reads the thread-local word.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         core::arch::asm!(
             "mov {0}, qword ptr [rip + PYMALLOC_THREAD@GOTTPOFF]",
             "mov {0}, qword ptr fs:[{0}]",
-            out(reg) thread,
+            out(reg) distance,
             options(nostack, preserves_flags, readonly, pure),
         );
     }
@@ -81,18 +80,20 @@ pub fn current() -> &'static Thread {
             "ldr {0}, [{0}, :gottprel_lo12:PYMALLOC_THREAD]",
             "mrs {1}, tpidr_el0",
             "ldr {0}, [{0}, {1}]",
-            out(reg) thread,
+            out(reg) distance,
             out(reg) base,
             options(nostack, preserves_flags, readonly, pure),
         );
         let _ = base;
     }
-    // SAFETY: records live for ever.
-    unsafe { &*thread }
+    let record = (&raw const NO_THREAD).addr().wrapping_add(distance);
+    // SAFETY: the distance leads to a record, and records live for ever; they were exposed in `point_at`.
+    unsafe { &*core::ptr::with_exposed_provenance(record) }
 }
 
 fn point_at(thread: &'static Thread) {
-    let thread = core::ptr::from_ref(thread);
+    let record = core::ptr::from_ref(thread).expose_provenance();
+    let distance = record.wrapping_sub((&raw const NO_THREAD).expose_provenance());
     // SAFETY: writes this thread's own pointer.
     #[cfg(target_arch = "x86_64")]
     unsafe {
@@ -100,7 +101,7 @@ fn point_at(thread: &'static Thread) {
             "mov {0}, qword ptr [rip + PYMALLOC_THREAD@GOTTPOFF]",
             "mov qword ptr fs:[{0}], {1}",
             out(reg) _,
-            in(reg) thread,
+            in(reg) distance,
             options(nostack, preserves_flags),
         );
     }
@@ -114,7 +115,7 @@ fn point_at(thread: &'static Thread) {
             "str {2}, [{0}, {1}]",
             out(reg) _,
             out(reg) _,
-            in(reg) thread,
+            in(reg) distance,
             options(nostack, preserves_flags),
         );
     }

@@ -21,14 +21,20 @@
 //!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
 
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
 /// Address bits of user space on x86-64 and aarch64 (the kernel gives more only to who asks for it).
 const ADDRESS_BITS: u32 = 47;
-const LEAF_BITS: u32 = 32;
-const ROOT: usize = 1 << (ADDRESS_BITS - LEAF_BITS);
+/// A leaf covers 4 GiB; in a model one arena, and the root has room for eight: each entry is one of
+/// loom's atomics and costs every execution.
+const LEAF_BITS: u32 = if cfg!(loom) { 20 } else { 32 };
+const ROOT: usize = if cfg!(loom) {
+    8
+} else {
+    1 << (ADDRESS_BITS - LEAF_BITS)
+};
 const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
 /// Low bits that are 0 in an aligned block's address.
@@ -63,6 +69,10 @@ pub enum Owner {
     Arena,
     /// An arena of a first-class heap, whose blocks enter no thread's list.
     PrivateArena,
+    /// A huge block of so many bytes began here and was unmapped; anybody's now.
+    Gone(usize),
+    /// A huge block of so many bytes began here and was freed; the slot is ours, and free.
+    Freed(usize),
     /// A huge block begins here; its descriptor's address.
     Huge(usize),
 }
@@ -79,8 +89,23 @@ pub struct Slot {
 const NOBODY: usize = 0;
 const ARENA: usize = 1;
 const PRIVATE_ARENA: usize = 2;
+/// With the block's length in bytes above the tag: descriptors are aligned, so their low bits are 0.
+const GONE: usize = 3;
+const FREED: usize = 4;
+const TAG_BITS: u32 = 3;
 
-/// 4 GiB of address space.
+/// The root's entry for an address with these bits above [`LEAF_BITS`]; none beyond [`ADDRESS_BITS`]. A
+/// model's root wraps around.
+#[inline(always)]
+const fn root_index(high: usize) -> usize {
+    if cfg!(loom) && high < 1 << (ADDRESS_BITS - LEAF_BITS) {
+        high % ROOT
+    } else {
+        high
+    }
+}
+
+/// What is known of `1 << LEAF_BITS` bytes of address space.
 pub struct Leaf {
     labels: [AtomicU8; LEAF_POOLS],
     slots: [Slot; LEAF_SLOTS],
@@ -103,34 +128,48 @@ impl AddressMap {
     /// Bytes of a leaf.
     pub const LEAF_BYTES: usize = size_of::<Leaf>();
 
-    /// A map that owns nothing.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self {
-            root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+    const_unless_loom! {
+        /// A map that owns nothing.
+        pub fn new() -> Self {
+            Self {
+                #[cfg(not(loom))]
+                root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
+                #[cfg(loom)]
+                root: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+            }
         }
     }
 
     /// The label at `addr`: nonzero for a 16-aligned address in a pool whose blocks may enter a list.
-    #[inline]
-    pub fn label(&self, addr: usize) -> Label {
+    /// `None` where nothing of ours can be.
+    #[inline(always)]
+    pub fn lookup(&self, addr: usize) -> Option<Label> {
         let rotated = addr.rotate_right(ALIGN_BITS);
-        if rotated >= 1 << (ADDRESS_BITS - ALIGN_BITS) {
-            return 0;
-        }
+        // One test for three errors: a misaligned address has its low bits on top now, a kernel address
+        // its high ones, and both lie beyond the root.
         // Acquire: pairs with the publication in `cover`, so that a leaf's zeros are seen.
-        let leaf = self.root[rotated >> (LEAF_BITS - ALIGN_BITS)].load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(root_index(rotated >> (LEAF_BITS - ALIGN_BITS)))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
-        let Some(leaf) = (unsafe { leaf.as_ref() }) else {
-            return 0;
-        };
+        let leaf = unsafe { leaf.as_ref() }?;
         let pool = (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS;
         // Relaxed: I2.
-        leaf.labels[pool].load(Ordering::Relaxed)
+        Some(leaf.labels[pool].load(Ordering::Relaxed))
+    }
+
+    /// As [`Self::lookup`], with 0 for `None`.
+    #[inline]
+    pub fn label(&self, addr: usize) -> Label {
+        self.lookup(addr).unwrap_or(0)
     }
 
     fn leaf(&self, addr: usize) -> Option<&Leaf> {
-        let leaf = self.root.get(addr >> LEAF_BITS)?.load(Ordering::Acquire);
+        let leaf = self
+            .root
+            .get(root_index(addr >> LEAF_BITS))?
+            .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         unsafe { leaf.as_ref() }
     }
@@ -156,16 +195,17 @@ impl AddressMap {
         let first = start.addr().get() >> LEAF_BITS;
         let last = (start.addr().get() + len - 1) >> LEAF_BITS;
         for index in first..=last {
-            let Some(entry) = self.root.get(index) else {
+            let Some(entry) = self.root.get(root_index(index)) else {
                 return false;
             };
             if !entry.load(Ordering::Acquire).is_null() {
                 continue;
             }
             let Some(leaf) = memory() else { return false };
+            let leaf = Leaf::made_of(leaf);
             // Release: publishes the leaf's zeros. Only the holder of the extents' lock covers, so
             // nobody else stored meanwhile.
-            entry.store(leaf.cast().as_ptr(), Ordering::Release);
+            entry.store(leaf.as_ptr(), Ordering::Release);
         }
         true
     }
@@ -191,6 +231,28 @@ impl AddressMap {
     }
 }
 
+impl Leaf {
+    /// Zeroed memory is a leaf that owns nothing. Loom's atomics are not made of zeros: a model writes
+    /// them.
+    fn made_of(memory: NonNull<u8>) -> NonNull<Self> {
+        let leaf = memory.cast::<Self>();
+        #[cfg(loom)]
+        // SAFETY: fresh memory of `LEAF_BYTES` that nobody else knows.
+        unsafe {
+            leaf.write(Self {
+                labels: core::array::from_fn(|_| AtomicU8::new(0)),
+                slots: core::array::from_fn(|_| Slot {
+                    owner: AtomicUsize::new(NOBODY),
+                    next: AtomicUsize::new(0),
+                    prev: AtomicUsize::new(0),
+                    note: AtomicUsize::new(0),
+                }),
+            });
+        }
+        leaf
+    }
+}
+
 impl Slot {
     /// Who owns it.
     pub fn owner(&self) -> Owner {
@@ -199,6 +261,8 @@ impl Slot {
             NOBODY => Owner::Nobody,
             ARENA => Owner::Arena,
             PRIVATE_ARENA => Owner::PrivateArena,
+            word if word % (1 << TAG_BITS) == GONE => Owner::Gone(word >> TAG_BITS),
+            word if word % (1 << TAG_BITS) == FREED => Owner::Freed(word >> TAG_BITS),
             descriptor => Owner::Huge(descriptor),
         }
     }
@@ -214,6 +278,8 @@ impl Slot {
             Owner::Nobody => NOBODY,
             Owner::Arena => ARENA,
             Owner::PrivateArena => PRIVATE_ARENA,
+            Owner::Gone(bytes) => bytes << TAG_BITS | GONE,
+            Owner::Freed(bytes) => bytes << TAG_BITS | FREED,
             Owner::Huge(descriptor) => descriptor,
         }
     }

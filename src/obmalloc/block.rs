@@ -93,21 +93,34 @@ impl Chain {
         self.ends
     }
 
-    /// Appends `block`.
+    /// A single block.
+    #[inline]
+    pub fn one(block: Block) -> Self {
+        Self {
+            ends: Some((block, block)),
+            len: 1,
+        }
+    }
+
+    /// Appends the blocks of `other`.
     ///
     /// # Safety
-    /// `block` is free and in no other chain.
+    /// The blocks of both chains are free and in no other chain.
     #[inline]
-    pub unsafe fn push_back(&mut self, block: Block) {
-        self.ends = Some(match self.ends {
-            None => (block, block),
-            Some((first, last)) => {
+    pub unsafe fn append(&mut self, other: Self) {
+        let Some((first, last)) = other.ends else {
+            return;
+        };
+        let start = match self.ends {
+            None => first,
+            Some((start, end)) => {
                 // SAFETY: blocks of a chain are free.
-                unsafe { last.set_link(Some(block)) };
-                (first, block)
+                unsafe { end.set_link(Some(first)) };
+                start
             }
-        });
-        self.len += 1;
+        };
+        self.ends = Some((start, last));
+        self.len += other.len;
     }
 }
 

@@ -144,20 +144,50 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     pub unsafe fn free(&mut self, block: Block, class: SizeClass) {
         // SAFETY: a block of `class` by the caller's word.
         unsafe {
-            let mut this = G::pool_of(block.start(), class);
-            let pool = this.as_mut();
-            debug_assert_eq!(pool.class(), Some(class));
-            let was_full = pool.is_full();
-            let live = pool.put(block);
-            self.counters.block_bytes -= class.block_bytes() as u64;
-            if live == 0 {
-                if !was_full {
-                    self.rings[class.index()].remove(this);
-                }
-                self.emptied(this, class);
-            } else if was_full {
-                self.rings[class.index()].push_front(this);
+            let pool = G::pool_of(block.start(), class);
+            self.put(pool, block, class);
+        }
+        self.count_freed(class, 1);
+    }
+
+    /// Puts a block back into its pool; counting is left to [`Self::count_freed`].
+    ///
+    /// # Safety
+    /// As [`Self::free`]; `pool` is the block's.
+    #[inline(always)]
+    pub unsafe fn put(&mut self, mut pool: NonNull<Pool>, block: Block, class: SizeClass) {
+        // SAFETY: our pool by the caller's word.
+        unsafe {
+            debug_assert_eq!(pool.as_ref().class(), Some(class));
+            let was_full = pool.as_ref().is_full();
+            let live = pool.as_mut().put(block);
+            if was_full || live == 0 {
+                self.moved(pool, class, was_full);
             }
+        }
+    }
+
+    /// Counts `n_blocks` of `class` that were put back.
+    #[inline]
+    pub fn count_freed(&mut self, class: SizeClass, n_blocks: u32) {
+        self.counters.block_bytes -= u64::from(n_blocks) * class.block_bytes() as u64;
+    }
+
+    /// A pool left the full state, became empty, or (of one block) both.
+    #[cold]
+    #[inline(never)]
+    unsafe fn moved(&mut self, pool: NonNull<Pool>, class: SizeClass, was_full: bool) {
+        let ring = &mut self.rings[class.index()];
+        // SAFETY: our pool; it is in its ring unless it was full (I1).
+        unsafe {
+            if pool.as_ref().live() > 0 {
+                ring.push_front(pool);
+                return;
+            }
+            if !was_full {
+                ring.remove(pool);
+            }
+            self.emptied(pool, class);
         }
     }
 
@@ -212,7 +242,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
             let bit = runs::bits(G::index(pool), 1);
             let zeroed = arena.as_ref().zero & bit != 0;
             self.dirty.occupy(arena, bit);
-            if pool.as_ref().class() != Some(class) {
+            if !G::KEEPS_CHAIN || pool.as_ref().class() != Some(class) {
                 pool.as_mut().format::<G>(class, zeroed);
             }
             Some(pool)
@@ -246,8 +276,6 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     }
 
     /// A pool's last block came back.
-    #[cold]
-    #[inline(never)]
     unsafe fn emptied(&mut self, pool: NonNull<Pool>, class: SizeClass) {
         // SAFETY: an empty pool of ours, on no list.
         unsafe {

@@ -26,12 +26,12 @@ use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicUsize, Ordering, SharedCell};
+use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
-/// First reservation, and the largest one, in bytes.
-const FIRST_EXTENT: usize = 64 * ARENA_BYTES;
-const LARGEST_EXTENT: usize = 4096 * ARENA_BYTES;
+/// First reservation, and the largest one, in bytes. A model's address space is eight arenas long.
+const FIRST_EXTENT: usize = if cfg!(loom) { 2 } else { 64 } * ARENA_BYTES;
+const LARGEST_EXTENT: usize = if cfg!(loom) { 2 } else { 4096 } * ARENA_BYTES;
 
 /// The process's arena slots.
 pub struct Extents {
@@ -43,7 +43,11 @@ pub struct Extents {
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
+    /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
+    huge_pages: AtomicU8,
 }
+
+const THP_DEFAULT: u8 = 2;
 
 struct State {
     /// Next never-used slot and the end of its extent.
@@ -72,30 +76,46 @@ pub struct ExtentCounts {
 }
 
 impl Extents {
-    /// No extents; arenas will be entered in `map`.
-    #[cfg(not(loom))]
-    pub const fn new(map: &'static AddressMap) -> Self {
-        let state = State {
-            bump: 0,
-            end: 0,
-            next_extent: FIRST_EXTENT,
-            dirty_first: 0,
-            dirty_last: 0,
-            clean: 0,
-        };
-        Self {
-            map,
-            lock: Lock::new(),
-            state: SharedCell::new(state),
-            mapped: AtomicUsize::new(0),
-            mapped_high: AtomicUsize::new(0),
-            dirty_pools: AtomicUsize::new(0),
+    const_unless_loom! {
+        /// No extents; arenas will be entered in `map`.
+        pub fn new(map: &'static AddressMap) -> Self {
+            let state = State {
+                bump: 0,
+                end: 0,
+                next_extent: FIRST_EXTENT,
+                dirty_first: 0,
+                dirty_last: 0,
+                clean: 0,
+            };
+            Self {
+                map,
+                lock: Lock::new(),
+                state: SharedCell::new(state),
+                mapped: AtomicUsize::new(0),
+                mapped_high: AtomicUsize::new(0),
+                dirty_pools: AtomicUsize::new(0),
+                huge_pages: AtomicU8::new(THP_DEFAULT),
+            }
         }
     }
 
     /// The lock: for fork.
     pub fn lock(&self) -> &Lock {
         &self.lock
+    }
+
+    /// Asks for huge pages, or for none, in extents from now on.
+    pub fn set_huge_pages(&self, wanted: bool) {
+        // Relaxed: a wish, made before the first extent.
+        self.huge_pages.store(u8::from(wanted), Ordering::Relaxed);
+    }
+
+    fn advise(&self, base: NonNull<u8>, len: usize) {
+        let choice = self.huge_pages.load(Ordering::Relaxed);
+        if choice != THP_DEFAULT {
+            // SAFETY: reserved by the caller.
+            unsafe { os::advise_huge_pages(base, len, choice != 0) };
+        }
     }
 
     /// The map its arenas are entered in.
@@ -137,6 +157,12 @@ impl Extents {
         self.map.cover(start, len, || {
             os::map(AddressMap::LEAF_BYTES, os::page_size())
         })
+    }
+
+    /// A slot's memory, for a block that fills most of one. True with it when it reads as zero.
+    pub fn obtain_slot(&self) -> Option<(NonNull<u8>, bool)> {
+        let SlotMemory { base, zeroed } = self.obtain()?;
+        Some((base, zeroed))
     }
 
     /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
@@ -207,6 +233,7 @@ impl Extents {
                     unsafe { os::unmap(base, size) };
                     return false;
                 }
+                self.advise(base, size);
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
                 state.next_extent = (size * 2).min(LARGEST_EXTENT);
@@ -226,7 +253,7 @@ impl Extents {
     }
 
     /// Takes a dirty slot back: `n_pools` of it hold memory.
-    fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
+    pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
         let _locked = self.lock.lock();
         let slot = self.slot(addr);
         // SAFETY: the lock is held.

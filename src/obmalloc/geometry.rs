@@ -25,6 +25,9 @@ pub trait Geometry {
     /// Bytes at the start of a pool that are not for blocks.
     const HEADER_BYTES: usize;
 
+    /// Whether an empty pool keeps its free chain for the next user of the same class.
+    const KEEPS_CHAIN: bool;
+
     /// Offset of the first pool and number of pools in an arena at `base`.
     fn layout(base: usize) -> (usize, usize);
 
@@ -76,6 +79,7 @@ pub struct Cpython;
 
 impl Geometry for Cpython {
     const HEADER_BYTES: usize = POOL_HEADER_BYTES;
+    const KEEPS_CHAIN: bool = true;
 
     fn layout(base: usize) -> (usize, usize) {
         // CPython 3.11, `new_arena`: the first pool begins at the next multiple of POOL_SIZE.
@@ -119,6 +123,7 @@ const_assert!(size_of::<Arena>() <= TABLE);
 
 impl Geometry for Production {
     const HEADER_BYTES: usize = 0;
+    const KEEPS_CHAIN: bool = false;
 
     fn layout(base: usize) -> (usize, usize) {
         debug_assert!(base.is_multiple_of(ARENA_BYTES));

@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use super::thread_lists::List;
 use crate::os;
+use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
@@ -71,13 +72,15 @@ pub struct Heap {
 const PENDING: usize = 4;
 
 impl Heap {
-    /// A heap without memory.
-    pub const fn new(backing: HeapBacking, map: &'static AddressMap) -> Self {
-        Self {
-            gate: Gate::new(HeapState {
-                engine: Engine::new(backing),
-                map,
-            }),
+    const_unless_loom! {
+        /// A heap without memory.
+        pub fn new(backing: HeapBacking, map: &'static AddressMap) -> Self {
+            Self {
+                gate: Gate::new(HeapState {
+                    engine: Engine::new(backing),
+                    map,
+                }),
+            }
         }
     }
 
@@ -100,29 +103,72 @@ impl Heap {
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
-        let dirty_pools = self.gate.enter(|state| {
-            // SAFETY: linked and free by the caller's word.
-            let whole = unsafe {
-                for_each_linked(first, n, |block| {
-                    verify(state.map, block, class);
-                    let home = home_of(block);
-                    if home == self.home() {
-                        state.engine.free(block, class);
-                    } else {
-                        collect(&mut pending, home, block);
-                    }
-                })
-            };
-            if !whole {
-                broken(first, class);
-            }
-            state.engine.dirty().pools()
-        });
+        // SAFETY: linked and free by the caller's word.
+        let dirty_pools = self
+            .gate
+            .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
             unsafe { deliver(home, chain) };
         }
         dirty_pools
+    }
+
+    /// Frees one block, wherever it came from.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
+        // SAFETY: the caller's.
+        unsafe {
+            block.set_link(None);
+            self.free_many(class, Some(block), 1);
+        }
+    }
+
+    /// Puts this heap's blocks back, and collects the others by heap.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    unsafe fn sort_out(
+        &self,
+        state: &mut HeapState,
+        class: SizeClass,
+        first: Option<Block>,
+        n: u32,
+        pending: &mut [(usize, Chain); PENDING],
+    ) -> u64 {
+        let mut n_own = 0;
+        // The slot looked at last and its pool: neighbours often lie in one.
+        let mut slot = usize::MAX;
+        let mut pool = NonNull::<Pool>::dangling();
+        // SAFETY: linked and free by the caller's word; verified before anything is believed.
+        let whole = unsafe {
+            for_each_linked(first, n, |block| {
+                if block.addr() / POOL_BYTES != slot {
+                    verify_pool(state.map, block, class);
+                    let home = home_of(block);
+                    if home != self.home() {
+                        verify_block(Production::pool_of(block.start(), class), block, class);
+                        return collect(pending, home, block);
+                    }
+                    pool = Production::pool_of(block.start(), class);
+                    slot = block.addr() / POOL_BYTES;
+                }
+                verify_block(pool, block, class);
+                n_own += 1;
+                state.engine.put(pool, block, class);
+                if pool.as_ref().live() == 0 {
+                    // The pool is gone: its label and perhaps its arena with it.
+                    slot = usize::MAX;
+                }
+            })
+        };
+        if !whole {
+            broken(first, class);
+        }
+        state.engine.count_freed(class, n_own);
+        state.engine.dirty().pools()
     }
 
     /// Takes up to `want` blocks of `class` into an empty list.
@@ -135,14 +181,6 @@ impl Heap {
             .enter(|state| state.engine.alloc_many(class, want));
         // SAFETY: just taken; empty and long enough by the caller's word.
         unsafe { list.fill(chain) };
-    }
-
-    /// Whether `block` waits free in its pool: a walk, for reports only.
-    pub fn has_free(&self, block: Block, class: SizeClass) -> bool {
-        // SAFETY: under the lock the pool's chain is consistent.
-        self.gate.enter(|_| {
-            unsafe { Production::pool_of(block.start(), class).as_ref() }.has_free(block)
-        })
     }
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
@@ -169,7 +207,7 @@ unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: B
     };
     pending[place].0 = home;
     // SAFETY: free by the caller's word.
-    unsafe { pending[place].1.push_back(block) };
+    unsafe { pending[place].1.append(Chain::one(block)) };
 }
 
 /// # Safety
@@ -207,29 +245,39 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
 ///
 /// # Safety
 /// None beyond reading the map and, if the map says so, the block's pool.
-#[inline]
 pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.label(block.addr()) != label_of(class) {
-        not_a_block(block.start());
-    }
+    verify_pool(map, block, class);
     // SAFETY: labelled, so in a pool of `class`.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    verify_in_pool(pool, block, class);
+    unsafe { verify_block(Production::pool_of(block.start(), class), block, class) };
 }
 
-/// Checks that `block` is one of the blocks of `class` that `pool` has handed out. A block freed before
-/// is known by being the one freed last, or by there being none out.
+/// Checks that `block` lies in a pool of `class`.
 #[inline(always)]
-fn verify_in_pool(pool: &Pool, block: Block, class: SizeClass) {
+fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
+    if map.lookup(block.addr()) != Some(label_of(class)) {
+        wrong_pool(map, block, class);
+    }
+}
+
+/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by
+/// being the one freed last, or by there being none out.
+///
+/// # Safety
+/// `pool` is the block's, and serves `class`.
+#[inline(always)]
+unsafe fn verify_block(this: NonNull<Pool>, block: Block, class: SizeClass) {
+    // SAFETY: a pool by the caller's word.
+    let pool = unsafe { this.as_ref() };
     if pool.live() == 0 || pool.is_on_top(block) {
         double_free(block.start(), class);
     }
-    let lead = if class.is_small() {
-        0
+    let offset = if class.is_small() {
+        block.addr() % POOL_BYTES
     } else {
-        run_offset(block, class)
+        // SAFETY: as above.
+        block.addr() - unsafe { Production::memory(this) }.addr().get()
     };
-    match block_index(block.addr() % POOL_BYTES + lead, class) {
+    match block_index(offset, class) {
         Some(index) if index < pool.carved() => {}
         Some(_) => not_a_block(block.start()),
         None => interior(block.start(), class),
@@ -249,20 +297,31 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: 
         not_a_block(block.start());
     }
     // SAFETY: in an arena, and not in its header slot.
-    let pool = unsafe { Production::pool_of(block.start(), class).as_ref() };
-    if pool.class() != Some(class) {
-        not_a_block(block.start());
-    }
-    verify_in_pool(pool, block, class);
-}
-
-/// Bytes from the start of a run to the slot `block` lies in.
-fn run_offset(block: Block, class: SizeClass) -> usize {
-    // SAFETY: labelled, so in a pool of `class`.
     unsafe {
         let pool = Production::pool_of(block.start(), class);
-        let start = Production::memory(pool).addr().get();
-        (block.addr() & !(POOL_BYTES - 1)) - start
+        if pool.as_ref().class() != Some(class) {
+            not_a_block(block.start());
+        }
+        verify_block(pool, block, class);
+    }
+}
+
+/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
+/// Racy, for reports only.
+pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
+    if p.addr().get() % ARENA_BYTES < POOL_BYTES {
+        return None;
+    }
+    // Any class: the header of the slot itself, whatever run it was part of.
+    let smallest = SizeClass::new(0);
+    // SAFETY: in an arena, and not in its header slot.
+    unsafe {
+        let slot = Production::pool_of(p, smallest).as_ref();
+        let pool = Production::pool_of(p, smallest).sub(slot.lead());
+        let class = pool.as_ref().class()?;
+        let offset = p.addr().get() - Production::memory(pool).addr().get();
+        let index = block_index(offset, class)?;
+        (index < pool.as_ref().carved()).then_some(class)
     }
 }
 
@@ -283,6 +342,16 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
 pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
     let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
     (k as usize * class.block_bytes() == offset).then_some(k as u32)
+}
+
+/// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
+#[cold]
+#[inline(never)]
+fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
+    if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
+        double_free(block.start(), class);
+    }
+    not_a_block(block.start())
 }
 
 /// Reports a pointer that names no live block of the heap it was given to, and aborts.

@@ -1,4 +1,4 @@
-//! Blocks with a mapping of their own: above 256 KiB, or aligned beyond a pool.
+//! Blocks above 256 KiB, or aligned beyond a pool: up to 1 MiB an arena slot, above a mapping of their own.
 //!
 //! ```text
 //! | 1 MiB slot: block …                 | … block ends | whatever the kernel puts there |
@@ -11,7 +11,7 @@
 //! |---|---|---|---|
 //! | live | `len` bytes | names it | the user's |
 //! | stored | kept, with its memory, for the next block of about this size | names it | in the store |
-//! | gone | unmapped | nobody's | on the free list |
+//! | gone | unmapped | says so | on the free list |
 //!
 //! Invariants:
 //! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
@@ -20,31 +20,21 @@
 //! * I3 no system call is made under the lock, but the one that gets pages for descriptors.
 
 use super::address_map::{Owner, Slot};
+use super::descriptor::Descriptor;
 use super::extents::Extents;
 use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, SharedCell};
+use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
-const STORE_SLOTS: usize = 16;
+const STORE_SLOTS: usize = 32;
 const STORE_BYTES: usize = 64 << 20;
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
+/// Largest block that lives in one arena slot. (The models are about mappings.)
+const SLOT_MAX: usize = if cfg!(loom) { 0 } else { ARENA_BYTES };
 /// Bytes of a chunk of descriptors.
 const CHUNK: usize = 64 * 1024;
-
-/// What is known of a huge block. All but `live` is written by the block's owner: its user, or the
-/// holder of the lock.
-struct Descriptor {
-    live: AtomicBool,
-    /// Whether the memory is a range of arena slots instead of a mapping.
-    carved: bool,
-    /// When it was stored, in purge epochs.
-    epoch: u32,
-    base: NonNull<u8>,
-    len: usize,
-    next: Option<NonNull<Descriptor>>,
-}
 
 /// Counts of huge blocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +64,15 @@ struct State {
 // SAFETY: the pointers are to memory the state owns.
 unsafe impl Send for State {}
 
+/// Memory for a block.
+struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+    /// Whether it is arena slots instead of a mapping.
+    carved: bool,
+    zeroed: bool,
+}
+
 /// The process's huge blocks.
 pub struct Huge {
     extents: &'static Extents,
@@ -83,28 +82,29 @@ pub struct Huge {
 }
 
 impl Huge {
-    /// No blocks.
-    #[cfg(not(loom))]
-    pub const fn new(extents: &'static Extents) -> Self {
-        let state = State {
-            free: None,
-            chunk: None,
-            chunk_left: 0,
-            store: [None; STORE_SLOTS],
-            counts: HugeCounts {
-                blocks: 0,
-                bytes: 0,
-                bytes_high: 0,
-                total: 0,
-                stored_bytes: 0,
-            },
-            epoch: 0,
-        };
-        Self {
-            extents,
-            lock: Lock::new(),
-            state: SharedCell::new(state),
-            stored_pools: AtomicUsize::new(0),
+    const_unless_loom! {
+        /// No blocks.
+        pub fn new(extents: &'static Extents) -> Self {
+            let state = State {
+                free: None,
+                chunk: None,
+                chunk_left: 0,
+                store: [None; STORE_SLOTS],
+                counts: HugeCounts {
+                    blocks: 0,
+                    bytes: 0,
+                    bytes_high: 0,
+                    total: 0,
+                    stored_bytes: 0,
+                },
+                epoch: 0,
+            };
+            Self {
+                extents,
+                lock: Lock::new(),
+                state: SharedCell::new(state),
+                stored_pools: AtomicUsize::new(0),
+            }
         }
     }
 
@@ -149,32 +149,32 @@ impl Huge {
         if let Some(stored) = self.with_store(|state| state.take_stored(len, align)) {
             // SAFETY: out of the store, so ours until it is live.
             unsafe {
-                self.with(|state| state.count_in(stored.as_ref().len));
-                // Release: pairs with `find`.
-                stored.as_ref().live.store(true, Ordering::Release);
-                return Some((stored.as_ref().base, false));
+                let (base, len) = (stored.as_ref().base(), stored.as_ref().len());
+                self.with(|state| state.count_in(len));
+                stored.as_ref().set_live(base, len);
+                return Some((base, false));
             }
         }
         let descriptor = self.with(State::descriptor)?;
-        let Some((base, len, carved)) = self.map(len, align) else {
+        let Some(Memory {
+            base,
+            len,
+            carved,
+            zeroed,
+        }) = self.memory(len, align)
+        else {
             self.with(|state| state.give_descriptor(descriptor));
             return None;
         };
-        let live = AtomicBool::new(true);
-        let value = Descriptor {
-            live,
-            carved,
-            epoch: 0,
-            base,
-            len,
-            next: None,
-        };
-        // SAFETY: fresh from the free list, ours alone.
-        unsafe { descriptor.write(value) };
+        // SAFETY: off the free list, so made, and nobody else's.
+        let this = unsafe { descriptor.as_ref() };
+        // SAFETY: as above.
+        unsafe { this.with_rest(|rest| rest.carved = carved) };
         self.slot(base)
             .set_owner(Owner::Huge(descriptor.expose_provenance().get()));
         self.with(|state| state.count_in(len));
-        Some((base, true))
+        this.set_live(base, len);
+        Some((base, zeroed))
     }
 
     fn slot(&self, base: NonNull<u8>) -> &'static Slot {
@@ -184,15 +184,28 @@ impl Huge {
             .expect("covered when it was mapped")
     }
 
-    /// New memory: base, bytes, whether carved from extents.
-    fn map(&self, len: usize, align: usize) -> Option<(NonNull<u8>, usize, bool)> {
+    /// New memory. Up to 1 MiB it is an arena slot, which costs no system call when one lies free; above
+    /// it is a mapping of its own, unless there are too many already.
+    fn memory(&self, len: usize, align: usize) -> Option<Memory> {
+        if len <= SLOT_MAX && align <= ARENA_BYTES {
+            let (base, zeroed) = self.extents.obtain_slot()?;
+            return Some(Memory {
+                base,
+                len,
+                carved: true,
+                zeroed,
+            });
+        }
         let few = self.with(|state| state.counts.blocks) < MANY_MAPPINGS;
         if few && let Some(base) = os::map(len, align.max(ARENA_BYTES)) {
             if self.extents.cover(base, 1) {
                 self.extents.note_mapped(len);
-                // SAFETY: mapped just now.
-                unsafe { os::label(base, len, c"pymalloc huge") };
-                return Some((base, len, false));
+                return Some(Memory {
+                    base,
+                    len,
+                    carved: false,
+                    zeroed: true,
+                });
             }
             // SAFETY: mapped just now, known to nobody.
             unsafe { os::unmap(base, len) };
@@ -202,7 +215,12 @@ impl Huge {
         }
         let n_slots = len.div_ceil(ARENA_BYTES);
         let base = self.extents.carve_many(n_slots)?;
-        Some((base, n_slots * ARENA_BYTES, true))
+        Some(Memory {
+            base,
+            len: n_slots * ARENA_BYTES,
+            carved: true,
+            zeroed: true,
+        })
     }
 
     /// The descriptor of the live block that begins at `p`.
@@ -213,26 +231,22 @@ impl Huge {
         let descriptor = NonNull::new(core::ptr::with_exposed_provenance_mut::<Descriptor>(addr))?;
         // SAFETY: descriptors stay mapped for ever; a stale one is compared, not followed.
         let this = unsafe { descriptor.as_ref() };
-        // Acquire: pairs with the Release that made it live.
-        (this.base == p && this.live.load(Ordering::Acquire)).then_some(descriptor)
+        this.is_live_at(p.addr().get()).then_some(descriptor)
     }
 
     /// Bytes the block at `p` holds; `None` when no live block begins there.
     pub fn usable_bytes(&self, p: NonNull<u8>) -> Option<usize> {
         // SAFETY: as `find`.
         self.find(p)
-            .map(|descriptor| unsafe { descriptor.as_ref() }.len)
+            .map(|descriptor| unsafe { descriptor.as_ref() }.len())
     }
 
     /// What is known of the block of `descriptor`, live or stored: base, bytes, whether live.
     pub fn describe(&self, descriptor: usize) -> (usize, usize, bool) {
         // SAFETY: descriptors stay mapped for ever; a stale one gives figures for a report.
         let this = unsafe { &*core::ptr::with_exposed_provenance::<Descriptor>(descriptor) };
-        (
-            this.base.addr().get(),
-            this.len,
-            this.live.load(Ordering::Relaxed),
-        )
+        let (base, is_live) = this.place();
+        (base, this.len(), is_live)
     }
 
     /// Frees the block at `p`; false when no live block begins there.
@@ -244,24 +258,18 @@ impl Huge {
             return false;
         };
         // SAFETY: descriptors stay mapped for ever.
-        let live = unsafe { &descriptor.as_ref().live };
-        // AcqRel: the winner sees all the user wrote into the descriptor by resizing (I1).
-        if live
-            .compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed)
-            .is_err()
-        {
+        let this = unsafe { descriptor.as_ref() };
+        if !this.claim(p.addr().get()) {
             return false;
         }
         let out = self.with_store(|state| {
-            // SAFETY: no longer live, so ours.
-            unsafe {
-                state.counts.blocks -= 1;
-                state.counts.bytes -= descriptor.as_ref().len;
-                if descriptor.as_ref().carved {
-                    Some(descriptor)
-                } else {
-                    state.store(descriptor)
-                }
+            state.counts.blocks -= 1;
+            state.counts.bytes -= this.len();
+            // SAFETY: claimed, so ours.
+            if unsafe { this.with_rest(|rest| rest.carved) } {
+                Some(descriptor)
+            } else {
+                state.store(descriptor)
             }
         });
         if let Some(out) = out {
@@ -276,12 +284,21 @@ impl Huge {
     unsafe fn give_back(&self, descriptor: NonNull<Descriptor>) {
         // SAFETY: ours by the caller's word, and its memory unused.
         unsafe {
-            let &Descriptor {
-                base, len, carved, ..
-            } = descriptor.as_ref();
+            let this = descriptor.as_ref();
+            let (base, len) = (this.base(), this.len());
             // The name goes before the memory: the kernel may give the address to others at once.
-            self.slot(base).set_owner(Owner::Nobody);
-            if carved {
+            let carved = this.with_rest(|rest| rest.carved);
+            let freed = if carved {
+                Owner::Freed(len)
+            } else {
+                Owner::Gone(len)
+            };
+            self.slot(base).set_owner(freed);
+            if carved && len <= SLOT_MAX {
+                let epoch = self.with(|state| state.epoch);
+                self.extents
+                    .release(base.addr().get(), epoch, len.div_ceil(POOL_BYTES));
+            } else if carved {
                 let zeroed = os::purge(base, len);
                 for offset in (0..len).step_by(ARENA_BYTES) {
                     self.extents.put_clean(base.addr().get() + offset, zeroed);
@@ -303,44 +320,68 @@ impl Huge {
     /// # Safety
     /// `p` is a live huge block of this process whose alignment is at most 1 MiB if it may move.
     pub unsafe fn resize(&self, p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let mut this = self.find(p)?;
+        let descriptor = self.find(p)?;
         let new_len = size.max(1).checked_next_multiple_of(os::page_size())?;
-        // SAFETY: the block is live and the caller's, so is its descriptor.
-        let descriptor = unsafe { this.as_mut() };
-        let old_len = descriptor.len;
-        if descriptor.carved || new_len == old_len {
-            return (new_len <= old_len).then_some(p);
-        }
-        if new_len > isize::MAX as usize {
+        // SAFETY: descriptors stay mapped for ever.
+        let this = unsafe { descriptor.as_ref() };
+        // Claimed while it changes: whoever frees it meanwhile is told that there is no such block.
+        if new_len > isize::MAX as usize || !this.claim(p.addr().get()) {
             return None;
+        }
+        let old_len = this.len();
+        // SAFETY: claimed just now.
+        let resized = unsafe { self.resize_claimed(descriptor, new_len, align) };
+        let (base, len) = resized.unwrap_or((p, old_len));
+        if len != old_len {
+            self.count_resize(old_len, len);
+        }
+        this.set_live(base, len);
+        resized.map(|(base, _)| base)
+    }
+
+    /// Where the block is now and its bytes.
+    ///
+    /// # Safety
+    /// The caller claimed the descriptor; otherwise as [`Self::resize`].
+    unsafe fn resize_claimed(
+        &self,
+        descriptor: NonNull<Descriptor>,
+        new_len: usize,
+        align: usize,
+    ) -> Option<(NonNull<u8>, usize)> {
+        // SAFETY: descriptors stay mapped for ever.
+        let this = unsafe { descriptor.as_ref() };
+        let (p, old_len) = (this.base(), this.len());
+        // SAFETY: the caller's.
+        let carved = unsafe { this.with_rest(|rest| rest.carved) };
+        if carved && new_len <= SLOT_MAX && old_len <= SLOT_MAX {
+            // The whole slot is the block's.
+            return Some((p, new_len));
+        }
+        if carved || new_len == old_len {
+            return (new_len <= old_len).then_some((p, old_len));
         }
         // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
         if unsafe { os::grow(p, old_len, new_len) } {
-            descriptor.len = new_len;
-            self.count_resize(old_len, new_len);
-            return Some(p);
+            return Some((p, new_len));
         }
         if new_len < old_len {
-            return Some(p);
+            return Some((p, old_len));
         }
         let target = os::reserve(new_len, align.max(ARENA_BYTES))?;
-        let name = Owner::Huge(this.addr().get());
-        // The name goes before the memory, as in `give_back`: the kernel may give the addresses to another
-        // thread at once, whose name we would wipe out.
+        let owner = Owner::Huge(descriptor.addr().get());
+        // The name goes before the memory, as in `give_back`; it returns if the memory stays.
         self.slot(p).set_owner(Owner::Nobody);
         // SAFETY: `target` was reserved just now; `p` is a whole mapping.
         unsafe {
             if !self.extents.cover(target, 1) || !os::relocate(p, old_len, new_len, target) {
-                self.slot(p).set_owner(name);
                 os::unmap(target, new_len);
+                self.slot(p).set_owner(owner);
                 return None;
             }
         }
-        descriptor.base = target;
-        descriptor.len = new_len;
-        self.slot(target).set_owner(name);
-        self.count_resize(old_len, new_len);
-        Some(target)
+        self.slot(target).set_owner(owner);
+        Some((target, new_len))
     }
 
     fn count_resize(&self, old_len: usize, new_len: usize) {
@@ -363,7 +404,7 @@ impl Huge {
             };
             // SAFETY: neither live nor stored any more.
             unsafe {
-                done += (stored.as_ref().len / POOL_BYTES) as u64;
+                done += (stored.as_ref().len() / POOL_BYTES) as u64;
                 self.give_back(stored);
             }
         }
@@ -379,8 +420,8 @@ impl Huge {
 impl State {
     fn descriptor(&mut self) -> Option<NonNull<Descriptor>> {
         if let Some(descriptor) = self.free {
-            // SAFETY: on the free list, so written and ours.
-            self.free = unsafe { descriptor.as_ref() }.next;
+            // SAFETY: on the free list, so made and ours.
+            self.free = unsafe { descriptor.as_ref().with_rest(|rest| rest.next) };
             return Some(descriptor);
         }
         if self.chunk_left < size_of::<Descriptor>() {
@@ -391,12 +432,15 @@ impl State {
         self.chunk_left -= size_of::<Descriptor>();
         // SAFETY: inside the chunk.
         self.chunk = Some(unsafe { start.add(size_of::<Descriptor>()) });
-        Some(start.cast())
+        let descriptor = start.cast();
+        // SAFETY: inside the chunk, known to nobody.
+        unsafe { descriptor.write(Descriptor::new()) };
+        Some(descriptor)
     }
 
-    fn give_descriptor(&mut self, mut descriptor: NonNull<Descriptor>) {
-        // SAFETY: the caller owns it and gives it up. A fresh one is only written, never read.
-        unsafe { (&raw mut (*descriptor.as_mut()).next).write(self.free) };
+    fn give_descriptor(&mut self, descriptor: NonNull<Descriptor>) {
+        // SAFETY: the caller owns it and gives it up.
+        unsafe { descriptor.as_ref().with_rest(|rest| rest.next = self.free) };
         self.free = Some(descriptor);
     }
 
@@ -425,24 +469,26 @@ impl State {
         }
         let stored = self.store[best?.0].take()?;
         // SAFETY: as above.
-        self.counts.stored_bytes -= unsafe { stored.as_ref() }.len;
+        self.counts.stored_bytes -= unsafe { stored.as_ref() }.len();
         Some(stored)
     }
 
-    /// The stored mapping that fits `len` best and wastes at most a quarter.
+    /// The smallest stored mapping that holds `len` bytes and not more than twice as many.
     fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
         self.take_place(
             |stored| {
-                let aligned = stored.base.addr().get().is_multiple_of(align);
-                stored.len >= len && stored.len - len <= len / 4 && aligned
+                let aligned = stored.base().addr().get().is_multiple_of(align);
+                stored.len() >= len && stored.len() / 2 <= len && aligned
             },
-            |stored| stored.len,
+            |stored| stored.len(),
         )
     }
 
     /// The mapping stored longest ago, if that was at or before epoch `until`.
     fn oldest(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
-        let age = |stored: &Descriptor| until.wrapping_sub(stored.epoch) as i32;
+        // SAFETY: stored, so ours under the lock.
+        let epoch = |stored: &Descriptor| unsafe { stored.with_rest(|rest| rest.epoch) };
+        let age = |stored: &Descriptor| until.wrapping_sub(epoch(stored)) as i32;
         self.take_place(
             |stored| age(stored) >= 0,
             |stored| usize::MAX - age(stored) as usize,
@@ -450,12 +496,12 @@ impl State {
     }
 
     /// Keeps a mapping and returns what must go for it: another, or itself.
-    fn store(&mut self, mut descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
+    fn store(&mut self, descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
         // SAFETY: no longer live, so ours.
-        let len = unsafe {
-            descriptor.as_mut().epoch = self.epoch;
-            descriptor.as_ref().len
-        };
+        let this = unsafe { descriptor.as_ref() };
+        // SAFETY: as above.
+        unsafe { this.with_rest(|rest| rest.epoch = self.epoch) };
+        let len = this.len();
         let too_much = |state: &Self| state.counts.stored_bytes + len > STORE_BYTES;
         if len > STORE_BYTES / 2 {
             return Some(descriptor);
@@ -478,7 +524,7 @@ impl State {
         };
         if let (Some(keep), Some(place)) = (keep, self.store.iter_mut().find(|p| p.is_none())) {
             // SAFETY: ours.
-            self.counts.stored_bytes += unsafe { keep.as_ref() }.len;
+            self.counts.stored_bytes += unsafe { keep.as_ref() }.len();
             *place = Some(keep);
         }
         goes

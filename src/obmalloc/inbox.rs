@@ -132,6 +132,12 @@ impl<T: Receive> Gate<T> {
     #[inline]
     fn leave(&self, locked: Locked<'_>) {
         drop(locked);
+        self.settle();
+    }
+
+    /// Looks at the inbox after an unlock; whoever frees the lock past the gate, as fork does, calls it.
+    #[inline]
+    pub fn settle(&self) {
         // Relaxed: ordered behind the unlock by its fence (I2).
         while !self.inbox.load(Ordering::Relaxed).is_null() {
             let Some(locked) = self.lock.try_lock() else {

@@ -3,6 +3,7 @@ pub mod address_map;
 pub mod arena;
 pub mod block;
 pub mod cpython;
+mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;

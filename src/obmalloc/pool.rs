@@ -182,23 +182,26 @@ impl Pool {
     ) {
         // SAFETY: under the heap's lock the header is ours.
         let pool = unsafe { &mut *this.as_ptr() };
-        let mut want = want;
-        while want > 0 {
-            let Some(block) = pool.free else { break };
-            // SAFETY: chained blocks are free (I2).
-            pool.free = unsafe { block.link() };
-            // SAFETY: taken out of the pool, so in no other chain.
-            unsafe { chain.push_back(block) };
-            pool.live += 1;
-            want -= 1;
+        let freed = want.min(pool.carved - pool.live);
+        if let Some(first) = pool.free.filter(|_| freed > 0) {
+            let mut last = first;
+            for _ in 1..freed {
+                // SAFETY: chained blocks are free, and there are `freed` of them (I2).
+                last = unsafe { last.link() }.expect("a chain is as long as it counts (I2)");
+            }
+            // SAFETY: as above; the part is linked as it was in the pool.
+            unsafe {
+                pool.free = last.link();
+                chain.append(Chain::new(first, last, freed));
+            }
         }
-        let fresh = want.min(u32::from(pool.capacity) - pool.carved);
-        for k in 0..fresh {
+        let fresh = (want - freed).min(u32::from(pool.capacity) - pool.carved);
+        for k in pool.carved..pool.carved + fresh {
             // SAFETY: below the capacity (I1), never handed out.
-            unsafe { chain.push_back(Self::nth::<G>(this, class, pool.carved + k)) };
+            unsafe { chain.append(Chain::one(Self::nth::<G>(this, class, k))) };
         }
         pool.carved += fresh;
-        pool.live += fresh;
+        pool.live += freed + fresh;
     }
 
     /// Puts a block back. Returns the number of blocks still out.
@@ -222,20 +225,6 @@ impl Pool {
         let offset = G::HEADER_BYTES + k as usize * class.block_bytes();
         // SAFETY: inside the pool by the caller's word.
         unsafe { Block::new(G::memory(this).add(offset)) }
-    }
-
-    /// Whether `block` is in the free chain: a walk, for reports only.
-    pub fn has_free(&self, block: Block) -> bool {
-        let mut next = self.free;
-        for _ in 0..self.carved - self.live {
-            match next {
-                Some(free) if free == block => return true,
-                // SAFETY: chained blocks are free (I2).
-                Some(free) => next = unsafe { free.link() },
-                None => return false,
-            }
-        }
-        false
     }
 }
 

@@ -30,6 +30,7 @@ pub const MAX_CLASS_ALIGN: usize = POOL_BYTES;
 
 /// Index of a block size.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(transparent)]
 pub struct SizeClass(u8);
 
 impl SizeClass {

@@ -61,14 +61,26 @@ impl List {
     /// The block is free and of this list's class.
     #[inline(always)]
     pub unsafe fn push(&self, block: Block) -> bool {
-        let Some(room) = self.room.get().checked_sub(1) else {
+        if !self.has_room() {
             return false;
-        };
-        self.room.set(room);
-        // SAFETY: free by the caller's word.
+        }
+        // SAFETY: free by the caller's word; there is room.
+        unsafe { self.push_into_room(block) };
+        true
+    }
+
+    /// As [`Self::push`], where [`Self::has_room`] was true.
+    ///
+    /// # Safety
+    /// 1. The block is free and of this list's class.
+    /// 2. The list has room.
+    #[inline(always)]
+    pub unsafe fn push_into_room(&self, block: Block) {
+        debug_assert!(self.has_room());
+        self.room.set(self.room.get().wrapping_sub(1));
+        // SAFETY: 1.
         unsafe { block.set_link(self.head.get()) };
         self.head.set(Some(block));
-        true
     }
 
     /// Whether a block may be pushed.
@@ -105,20 +117,6 @@ impl List {
     /// Most blocks it may hold now.
     pub fn bound(&self) -> u32 {
         u32::from(self.bound.get())
-    }
-
-    /// Whether `block` is in the list: a walk, for reports only.
-    pub fn contains(&self, block: Block) -> bool {
-        let mut next = self.head.get();
-        for _ in 0..self.len() {
-            match next {
-                Some(found) if found == block => return true,
-                // SAFETY: blocks in a list are free and linked.
-                Some(found) => next = unsafe { found.link() },
-                None => return false,
-            }
-        }
-        false
     }
 
     /// A block that was pushed while it was in the list already, if there is one: such a list is a loop,
@@ -178,27 +176,11 @@ impl List {
         self.room.set(self.bound() - chain.len());
     }
 
-    /// Takes out all but the `keep` blocks pushed last: the first of them and their number, linked.
-    pub fn split_off(&self, keep: u32) -> (Option<Block>, u32) {
-        let len = self.len();
-        if len <= keep {
-            return (None, 0);
-        }
-        let mut rest = self.head.get();
-        let mut last_kept = None;
-        for _ in 0..keep {
-            let Some(block) = rest else { break };
-            last_kept = rest;
-            // SAFETY: blocks in a list are free and linked.
-            rest = unsafe { block.link() };
-        }
-        match last_kept {
-            // SAFETY: as above.
-            Some(block) => unsafe { block.set_link(None) },
-            None => self.head.set(None),
-        }
-        self.room.set(self.bound() - keep);
-        (rest, len - keep)
+    /// Takes all blocks out: the first and their number, linked.
+    pub fn take_all(&self) -> (Option<Block>, u32) {
+        let all = (self.head.take(), self.len());
+        self.room.set(self.bound());
+        all
     }
 
     /// Takes the room away: every free takes the slow path from now on.

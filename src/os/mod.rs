@@ -16,13 +16,16 @@ mod process;
 mod text;
 mod threads;
 
-pub use pages::{commit, grow, label, map, page_size, purge, relocate, reserve, unmap};
+pub use pages::{
+    advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve,
+    unmap,
+};
 pub use process::{
-    at_exit, cpus, default_symbol, environment, errno, is_privileged, keep_errno, next_symbol,
-    now_ms, on_fork, pid, random, set_errno, sleep_ms, write_error, write_file,
+    at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno,
+    next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
 };
 pub use text::{Text, fatal, say};
-pub use threads::{ExitHook, Futex, spawn};
+pub use threads::{ExitHook, Futex, name_thread, spawn};
 
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;

@@ -27,12 +27,15 @@ fn new_mapping(len: usize, protection: i32) -> Option<NonNull<u8>> {
 /// A mapping of `len` bytes whose address is a multiple of `align` (a power of two of at least a page):
 /// maps more and trims both ends.
 fn aligned_mapping(len: usize, align: usize, protection: i32) -> Option<NonNull<u8>> {
-    let first = new_mapping(len, protection)?;
-    if first.addr().get() & (align - 1) == 0 {
-        return Some(first);
+    if len.is_multiple_of(align) {
+        // The kernel places mappings side by side: after others of this kind it is aligned already.
+        let first = new_mapping(len, protection)?;
+        if first.addr().get() & (align - 1) == 0 {
+            return Some(first);
+        }
+        // SAFETY: just mapped, nobody knows it.
+        unsafe { unmap(first, len) };
     }
-    // SAFETY: just mapped, nobody knows it.
-    unsafe { unmap(first, len) };
     let wide_len = len.checked_add(align)?.checked_sub(page_size())?;
     let wide = new_mapping(wide_len, protection)?;
     let head = wide.addr().get().wrapping_neg() & (align - 1);
@@ -94,6 +97,29 @@ pub unsafe fn unmap(start: NonNull<u8>, len: usize) -> bool {
 pub unsafe fn purge(start: NonNull<u8>, len: usize) -> bool {
     // SAFETY: no live data by the caller's word.
     unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Whether something is mapped at `p`.
+pub fn is_mapped(p: NonNull<u8>) -> bool {
+    let page = page_size();
+    let start = p.as_ptr().map_addr(|addr| addr & !(page - 1));
+    let mut resident = 0u8;
+    // SAFETY: asks about one page; answers ENOMEM where nothing is mapped.
+    unsafe { libc::mincore(start.cast(), page, &mut resident) == 0 }
+}
+
+/// Asks for huge pages behind a range, or for none.
+///
+/// # Safety
+/// The range is mapped.
+pub unsafe fn advise_huge_pages(start: NonNull<u8>, len: usize, wanted: bool) {
+    let advice = if wanted {
+        libc::MADV_HUGEPAGE
+    } else {
+        libc::MADV_NOHUGEPAGE
+    };
+    // SAFETY: advice only; a kernel without huge pages answers EINVAL.
+    unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
 }
 
 /// Lengthens or shortens a mapping where it stands.

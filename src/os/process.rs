@@ -52,19 +52,6 @@ pub fn now_ms() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
-/// Eight bytes the kernel gave this process at random when it started.
-pub fn random() -> u64 {
-    // SAFETY: AT_RANDOM is the address of 16 bytes on the stack, or 0.
-    unsafe {
-        let bytes = libc::getauxval(libc::AT_RANDOM);
-        if bytes == 0 {
-            return now_ms().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(pid());
-        }
-        // The second half: the C library uses the first for its stack guard.
-        core::ptr::with_exposed_provenance::<u64>(bytes as usize + 8).read_unaligned()
-    }
-}
-
 /// Whether the program runs with more rights than its user: then the environment is not to be trusted.
 pub fn is_privileged() -> bool {
     // SAFETY: reads the kernel's table.
@@ -115,6 +102,45 @@ pub fn default_symbol(name: &CStr) -> Option<core::ptr::NonNull<c_void>> {
     core::ptr::NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
 
+/// Whether an object defines a symbol at `function`. A program that takes the address of a function of
+/// another object may have an entry of its own for it, which only leads there, and which the loader then
+/// gives out as the function's address: that is no definition.
+#[cfg(target_env = "gnu")]
+pub fn is_definition(function: core::ptr::NonNull<c_void>) -> bool {
+    /// `Elf64_Sym`.
+    #[repr(C)]
+    struct Symbol {
+        name: u32,
+        info: u8,
+        other: u8,
+        section: u16,
+        value: u64,
+        size: u64,
+    }
+    const RTLD_DL_SYMENT: i32 = 1;
+    unsafe extern "C" {
+        fn dladdr1(
+            addr: *const c_void,
+            info: *mut libc::Dl_info,
+            extra: *mut *const Symbol,
+            flags: i32,
+        ) -> i32;
+    }
+    // SAFETY: plain C structures that the call fills; the symbol found lives as long as its object.
+    unsafe {
+        let mut info = core::mem::zeroed::<libc::Dl_info>();
+        let mut symbol = core::ptr::null();
+        let found = dladdr1(function.as_ptr(), &mut info, &mut symbol, RTLD_DL_SYMENT);
+        found != 0 && symbol.as_ref().is_some_and(|symbol| symbol.section != 0)
+    }
+}
+
+/// As far as can be known here.
+#[cfg(not(target_env = "gnu"))]
+pub fn is_definition(_: core::ptr::NonNull<c_void>) -> bool {
+    true
+}
+
 /// Replaces the file `path` by `text`. False when it cannot be written whole.
 pub fn write_file(path: &CStr, text: &[u8]) -> bool {
     // SAFETY: plain system calls on a descriptor of our own.
@@ -154,14 +180,4 @@ pub fn write_error(text: &[u8]) {
         }
         rest = &rest[n as usize..];
     }
-}
-
-/// Sleeps.
-pub fn sleep_ms(ms: u64) {
-    let time = libc::timespec {
-        tv_sec: (ms / 1000) as libc::time_t,
-        tv_nsec: ((ms % 1000) * 1_000_000) as libc::c_long,
-    };
-    // SAFETY: `time` is valid; an early return is harmless.
-    unsafe { libc::nanosleep(&time, core::ptr::null_mut()) };
 }

@@ -13,6 +13,11 @@ type NewNothrow = unsafe extern "C-unwind" fn(usize, *const c_void) -> *mut c_vo
 type NewAligned = unsafe extern "C-unwind" fn(usize, usize) -> *mut c_void;
 type NewAlignedNothrow = unsafe extern "C-unwind" fn(usize, usize, *const c_void) -> *mut c_void;
 
+/// A size that every allocator refuses as it does `size`: libstdc++ 12 rounds sizes near the top up to 0.
+fn refusable(size: usize) -> usize {
+    size.min(isize::MAX as usize)
+}
+
 /// The next definition of a throwing operator; without one there is nobody to throw.
 #[cold]
 fn next(name: &'static CStr) -> core::ptr::NonNull<c_void> {
@@ -35,7 +40,7 @@ pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, New>(next(c"_Znwm"))(size)
+        core::mem::transmute::<_, New>(next(c"_Znwm"))(refusable(size))
     }
 }
 
@@ -51,7 +56,7 @@ pub unsafe extern "C-unwind" fn _Znam(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, New>(next(c"_Znam"))(size)
+        core::mem::transmute::<_, New>(next(c"_Znam"))(refusable(size))
     }
 }
 
@@ -71,7 +76,7 @@ pub unsafe extern "C-unwind" fn _ZnwmRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(size, tag),
+            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(refusable(size), tag),
             None => p,
         }
     }
@@ -93,7 +98,7 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(size, tag),
+            Some(next) => core::mem::transmute::<_, NewNothrow>(next)(refusable(size), tag),
             None => p,
         }
     }
@@ -111,7 +116,7 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, NewAligned>(next(c"_ZnwmSt11align_val_t"))(size, align)
+        core::mem::transmute::<_, NewAligned>(next(c"_ZnwmSt11align_val_t"))(refusable(size), align)
     }
 }
 
@@ -127,7 +132,7 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<_, NewAligned>(next(c"_ZnamSt11align_val_t"))(size, align)
+        core::mem::transmute::<_, NewAligned>(next(c"_ZnamSt11align_val_t"))(refusable(size), align)
     }
 }
 
@@ -148,7 +153,9 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewAlignedNothrow>(next)(size, align, tag),
+            Some(next) => {
+                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
+            }
             None => p,
         }
     }
@@ -171,7 +178,9 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<_, NewAlignedNothrow>(next)(size, align, tag),
+            Some(next) => {
+                core::mem::transmute::<_, NewAlignedNothrow>(next)(refusable(size), align, tag)
+            }
             None => p,
         }
     }

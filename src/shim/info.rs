@@ -1,8 +1,8 @@
 //! glibc's questions and knobs.
 
-use crate::global::{self, PyMalloc};
+use crate::global::{self, PyMalloc, next_malloc};
 use crate::os;
-use core::ffi::{c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::Write;
 
 /// `struct mallinfo` of glibc.
@@ -40,9 +40,28 @@ pub struct MallInfo2 {
     keepcost: usize,
 }
 
+/// The other allocator's function of this name, when everything is passed to it.
+fn other<F: Copy>(name: &'static CStr) -> Option<F> {
+    const {
+        assert!(
+            size_of::<F>() == size_of::<*mut c_void>(),
+            "a function pointer"
+        )
+    };
+    if !global::passes_through() {
+        return None;
+    }
+    let function = next_malloc::lookup(name)?;
+    // SAFETY: callers name the type that C gives the function.
+    Some(unsafe { core::mem::transmute_copy(&function) })
+}
+
 /// mallinfo2(3).
 #[unsafe(no_mangle)]
 pub extern "C" fn mallinfo2() -> MallInfo2 {
+    if let Some(other) = other::<extern "C" fn() -> MallInfo2>(c"mallinfo2") {
+        return other();
+    }
     let stats = PyMalloc.stats();
     let huge = stats.huge_bytes as usize;
     let arena = (stats.mapped_bytes as usize).saturating_sub(huge);
@@ -80,19 +99,28 @@ pub extern "C" fn mallinfo() -> MallInfo {
 
 /// malloc_trim(3): gives all free memory back, from any thread. 1 when there was some.
 #[unsafe(no_mangle)]
-pub extern "C" fn malloc_trim(_pad: usize) -> c_int {
+pub extern "C" fn malloc_trim(pad: usize) -> c_int {
+    if let Some(other) = other::<extern "C" fn(usize) -> c_int>(c"malloc_trim") {
+        return other(pad);
+    }
     os::keep_errno(|| c_int::from(PyMalloc.collect() > 0))
 }
 
 /// malloc_stats(3): CPython's report on standard error.
 #[unsafe(no_mangle)]
 pub extern "C" fn malloc_stats() {
+    if let Some(other) = other::<extern "C" fn()>(c"malloc_stats") {
+        return other();
+    }
     os::keep_errno(global::print_report);
 }
 
 /// mallopt(3): the parameters tune another allocator; known ones are accepted, and ignored.
 #[unsafe(no_mangle)]
-pub extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
+pub extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
+    if let Some(other) = other::<extern "C" fn(c_int, c_int) -> c_int>(c"mallopt") {
+        return other(parameter, value);
+    }
     /// M_MXFAST, and M_ARENA_MAX to M_CHECK_ACTION of `malloc.h`.
     const KNOWN: [c_int; 9] = [1, -1, -2, -3, -4, -5, -6, -7, -8];
     c_int::from(KNOWN.contains(&parameter))
@@ -104,6 +132,11 @@ pub extern "C" fn mallopt(parameter: c_int, _value: c_int) -> c_int {
 /// `stream` is an open C stream.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
+    type Info = unsafe extern "C" fn(c_int, *mut libc::FILE) -> c_int;
+    if let Some(other) = other::<Info>(c"malloc_info") {
+        // SAFETY: passed on.
+        return unsafe { other(options, stream) };
+    }
     if options != 0 {
         return libc::EINVAL;
     }

@@ -1,12 +1,13 @@
 //! malloc, free and what is made of them.
 //!
-//! A free block carries a mark in its second word, its address mixed with a secret: `free` of a block
-//! that carries its own mark is suspected to be the second one, and looked into. `malloc` clears the
-//! mark. Both are one store in a cache line that is at hand.
+//! A free block carries a mark in its second word, its address mixed with a secret. Whatever hands a block
+//! out clears the mark, so a block that carries it at `free` is freed for the second time, by whichever
+//! thread. Both are one store in a cache line that is at hand.
 
 use crate::global::{self, MAP, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
 use crate::obmalloc::block::Block;
+use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
 use core::ffi::c_void;
@@ -45,17 +46,21 @@ pub(super) fn or_enomem(p: *mut u8) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
-    if size > SMALL_MAX {
-        return malloc_large(size);
+    if size <= SMALL_MAX {
+        // Size 0 gives label 0, whose list is always empty.
+        if let Some(block) = lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
+            return hand_out(block);
+        }
+        return malloc_slow(size);
     }
-    // Size 0 gives label 0, whose list is always empty.
-    match lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
-        Some(block) => hand_out(block),
-        None => malloc_slow(size),
-    }
+    malloc_large(size)
 }
 
-fn malloc_large(size: usize) -> *mut c_void {
+// The continuations are `extern "C"`, which cannot unwind: so they are called in tail position, and the
+// functions above need no frame.
+
+#[inline(never)]
+extern "C" fn malloc_large(size: usize) -> *mut c_void {
     if size <= MEDIUM_MAX
         && let Some(block) = lists().of(SizeClass::medium(size)).pop()
     {
@@ -66,7 +71,7 @@ fn malloc_large(size: usize) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-fn malloc_slow(size: usize) -> *mut c_void {
+extern "C" fn malloc_slow(size: usize) -> *mut c_void {
     alloc(size, ALIGNMENT)
 }
 
@@ -76,7 +81,7 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
         return next_malloc::alloc(size, align).cast();
     }
     let p = slow::alloc_general(size, align);
-    if let Some(block) = NonNull::new(p).filter(|_| size <= MEDIUM_MAX && align <= ALIGNMENT) {
+    if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
         unsafe { second_word(block).write(0) };
     }
@@ -87,49 +92,52 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn free(p: *mut c_void) {
-    let addr = p.addr();
-    let label = MAP.label(addr);
+    // Null, foreign and misaligned pointers.
+    let Some(label) = MAP.lookup(p.addr()) else {
+        return free_slow(p);
+    };
+    // SAFETY: the map knows the address, so it is not null.
+    let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
     let list = lists().at(label);
-    // Label 0 (null, foreign, huge) has no room either.
+    // Label 0 (huge, private, free) has no room either.
     if !list.has_room() {
-        return free_slow(p.cast());
+        return free_slow(p);
     }
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
-        let p = NonNull::new_unchecked(p.cast::<u8>());
-        if second_word(p).read() == mark(addr) {
-            check(p, label);
+        if second_word(start).read() == mark(p.addr()) {
+            return freed_twice(p);
         }
-        second_word(p).write(mark(addr));
-        list.push(Block::new(p));
+        second_word(start).write(mark(p.addr()));
+        list.push_into_room(Block::new(start));
     }
 }
 
 #[cold]
 #[inline(never)]
-unsafe fn check(p: NonNull<u8>, label: Label) {
-    if let Some(class) = class_of(label) {
-        // SAFETY: labelled with `class`.
-        os::keep_errno(|| unsafe { slow::check_double_free(p, class) });
+extern "C" fn freed_twice(p: *mut c_void) {
+    if let (Some(start), Some(class)) = (NonNull::new(p.cast()), class_of(MAP.label(p.addr()))) {
+        double_free(start, class);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn free_slow(p: *mut u8) {
-    let Some(p) = NonNull::new(p) else { return };
-    let label = MAP.label(p.addr().get());
-    match class_of(label) {
-        // SAFETY: the caller gives the block up; the mark is written to a free block.
-        Some(class) => unsafe {
-            if second_word(p).read() == mark(p.addr().get()) {
-                check(p, label);
-            }
-            second_word(p).write(mark(p.addr().get()));
-            slow::free(p, class);
-        },
-        // SAFETY: as above.
-        None => unsafe { slow::free_unknown(p) },
+extern "C" fn free_slow(p: *mut c_void) {
+    let Some(start) = NonNull::new(p.cast::<u8>()) else {
+        return;
+    };
+    let Some(class) = class_of(MAP.label(p.addr())) else {
+        // SAFETY: the caller gives the block up.
+        return unsafe { slow::free_unknown(start) };
+    };
+    // SAFETY: labelled; the mark is written to a block that is free from here on.
+    unsafe {
+        if second_word(start).read() == mark(p.addr()) {
+            double_free(start, class);
+        }
+        second_word(start).write(mark(p.addr()));
+        slow::free(start, class);
     }
 }
 
@@ -153,7 +161,7 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-fn calloc_slow(bytes: usize) -> *mut c_void {
+extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc_zeroed(bytes).cast();
     }
@@ -212,7 +220,7 @@ unsafe fn move_block(old: NonNull<u8>, old_bytes: usize, size: usize) -> *mut c_
 
 #[cold]
 #[inline(never)]
-unsafe fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_void {
+unsafe extern "C" fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
         let Some(bytes) = slow::usable_unknown(old) else {

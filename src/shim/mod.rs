@@ -40,11 +40,16 @@ pub(crate) fn is_export(function: NonNull<c_void>) -> bool {
     ours.contains(&function.as_ptr().cast_const())
 }
 
+/// Whether the program's own calls of `malloc` come here. A program with an entry of its own that only
+/// leads to another object's `malloc` counts as calling that one.
+fn is_called() -> bool {
+    os::default_symbol(c"malloc").is_some_and(|found| is_export(found) || !os::is_definition(found))
+}
+
 /// 1 when this library serves the process's malloc: a test's proof that the preload took hold.
 #[unsafe(no_mangle)]
 pub extern "C" fn pymalloc_is_in_charge() -> i32 {
-    let served = os::default_symbol(c"malloc").is_some_and(is_export);
-    i32::from(served && !global::passes_through())
+    i32::from(is_called() && !global::passes_through())
 }
 
 /// Runs before the program's own constructors: reads the options, finds out whether the executable has
@@ -52,9 +57,10 @@ pub extern "C" fn pymalloc_is_in_charge() -> i32 {
 extern "C" fn constructor() {
     global::load_options();
     global::next_malloc::set_is_ours(is_export);
-    if !os::default_symbol(c"malloc").is_some_and(is_export) {
+    if !is_called() {
         global::pass_to_executable();
     }
+    global::next_malloc::resolve();
     global::register_hooks();
 }
 

@@ -29,11 +29,9 @@ pub trait Park {
 }
 
 /// Tries before sleeping: about the length of a short critical section, so that a preempted holder is
-/// not waited for with a burnt time slice.
-const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
-
-/// Owner of a lock that a fork took. No thread has this number.
-const FORKING: usize = usize::MAX;
+/// not waited for with a burnt time slice. None in a model: loom would let the holder run on at the hint, and
+/// the way to sleep would hardly be explored.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
 /// A mutual exclusion lock that guards no value of its own.
 pub struct Lock<P: Park> {
@@ -145,25 +143,9 @@ impl<P: Park> Lock<P> {
         P::wake_one(&self.turn);
     }
 
-    /// Takes the lock for the duration of a fork. If the calling thread itself holds it, which a signal
-    /// handler that forks may find, it stays as it is: waiting would hang.
-    pub fn lock_for_fork(&self) {
-        // Relaxed: only the thread that wrote its own number acts on finding it.
-        if self.owner.load(Ordering::Relaxed) != P::thread_id() {
-            core::mem::forget(self.lock());
-            self.owner.store(FORKING, Ordering::Relaxed);
-        }
-    }
-
-    /// Frees the lock in the parent, if the fork took it.
-    ///
-    /// # Safety
-    /// This thread called [`Self::lock_for_fork`], and uses nothing the lock guards.
-    pub unsafe fn unlock_after_fork(&self) {
-        if self.owner.load(Ordering::Relaxed) == FORKING {
-            // SAFETY: taken by `lock_for_fork`, hence by this thread.
-            unsafe { self.unlock() }
-        }
+    /// Whether the calling thread itself holds the lock: a signal handler that interrupted it asks.
+    pub fn is_mine(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == P::thread_id()
     }
 
     /// Makes the lock free and forgets all waiters, in a child after fork: the threads that waited do

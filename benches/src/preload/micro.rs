@@ -1,0 +1,63 @@
+//! The C micro-benchmarks: compiled by gcc at -O2, run with the library preloaded.
+
+use super::{MICRO, Program};
+use crate::cli::Common;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Names and questions.
+pub const CATALOGUE: &[(&str, &str)] = &[
+    (
+        "c-pairs",
+        "malloc and free pairs of mixed sizes in two threads.",
+    ),
+    (
+        "c-larson",
+        "Random replacement; live sets change hands between threads.",
+    ),
+    ("c-prodcons", "Two threads allocate, two others free."),
+];
+
+/// Compiles them. Each takes its number of threads and of operations per thread.
+pub fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
+    let program = |name: &str, operations: u64| -> Result<Program, String> {
+        let executable = compile(name, inputs)?;
+        let operations = if common.quick {
+            operations
+        } else {
+            4 * operations
+        };
+        Ok(Program {
+            name: format!("c-{name}"),
+            group: MICRO,
+            arguments: vec![executable.into(), "2".into(), operations.to_string().into()],
+            environment: Vec::new(),
+            folder: inputs.to_owned(),
+        })
+    };
+    Ok(vec![
+        program("pairs", 15_000_000)?,
+        program("larson", 4_000_000)?,
+        program("prodcons", 4_000_000)?,
+    ])
+}
+
+/// Compiles `benches/c/NAME.c`.
+pub fn compile(name: &str, inputs: &Path) -> Result<PathBuf, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("c/{name}.c"));
+    let executable = inputs.join(name);
+    let output = Command::new("gcc")
+        .args(["-O2", "-fno-builtin-malloc", "-Wall", "-pthread", "-o"])
+        .args([&executable, &source])
+        .args(["-ldl"])
+        .output()
+        .map_err(|e| format!("gcc: {e} (Debian: apt install gcc libc6-dev)"))?;
+    if output.status.success() {
+        return Ok(executable);
+    }
+    Err(format!(
+        "{} does not compile:\n{}",
+        source.display(),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}

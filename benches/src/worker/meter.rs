@@ -1,0 +1,109 @@
+//! What a workload is handed: the settings, a stopwatch for its timed sections, and the moments at
+//! which memory is looked at.
+//!
+//! ```text
+//! base ── prepare ──[ time ]── live ──[ time ]── drop everything ── freed ── 1 s idle ── later
+//!   RSS              CPU, wall,  RSS,   more, summed up               RSS                 RSS
+//!                    faults      mappings
+//! ```
+
+use super::proc;
+use crate::catalogue::Scale;
+use crate::outcome::{Outcome, Point};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long an idle process is left alone before its resident set is read again.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the command line says.
+pub struct Settings {
+    /// How much work.
+    pub scale: Scale,
+    /// Threads for workloads with threads; at least 2.
+    pub threads: usize,
+    /// Where prepared inputs lie.
+    pub inputs: PathBuf,
+}
+
+/// The stopwatch of one run.
+pub struct Meter {
+    settings: Settings,
+    outcome: Outcome,
+    live_seen: bool,
+}
+
+impl Meter {
+    pub(super) fn new(settings: Settings) -> Meter {
+        let outcome = Outcome {
+            base_rss_kib: proc::rss_kib(),
+            ..Outcome::default()
+        };
+        Meter {
+            settings,
+            outcome,
+            live_seen: false,
+        }
+    }
+
+    /// The settings of this run.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Threads to use; at least 2.
+    pub fn threads(&self) -> usize {
+        self.settings.threads.max(2)
+    }
+
+    /// One of two amounts, by the scale of the run.
+    pub fn pick<T>(&self, quick: T, full: T) -> T {
+        match self.settings.scale {
+            Scale::Quick => quick,
+            Scale::Full => full,
+        }
+    }
+
+    /// Runs a timed section of `ops` operations. Sections add up.
+    pub fn time<T>(&mut self, ops: u64, section: impl FnOnce() -> T) -> T {
+        let before = proc::usage();
+        let started = Instant::now();
+        let value = section();
+        let wall = started.elapsed();
+        let after = proc::usage();
+        let sys_ns = after.sys_ns - before.sys_ns;
+        self.outcome.ops += ops;
+        self.outcome.wall_ns += wall.as_nanos() as u64;
+        self.outcome.sys_ns += sys_ns;
+        self.outcome.cpu_ns += after.user_ns - before.user_ns + sys_ns;
+        self.outcome.minor_faults += after.minor_faults - before.minor_faults;
+        self.outcome.preemptions += after.preemptions - before.preemptions;
+        value
+    }
+
+    /// Looks at memory while the workload's blocks are live. The last call counts.
+    pub fn live(&mut self) {
+        self.live_seen = true;
+        self.outcome.live_rss_kib = proc::rss_kib();
+        self.outcome.mappings = proc::mappings();
+    }
+
+    /// Records one point of a sweep.
+    pub fn point(&mut self, size: u64, ns: f64) {
+        self.outcome.points.push(Point { size, ns });
+    }
+
+    /// Looks at memory after everything was freed, and again after an idle second if asked to.
+    pub(super) fn finish(mut self, settle: bool) -> Outcome {
+        self.outcome.freed_rss_kib = proc::rss_kib();
+        if !self.live_seen {
+            self.live();
+        }
+        if settle {
+            std::thread::sleep(IDLE);
+            self.outcome.later_rss_kib = Some(proc::rss_kib());
+        }
+        self.outcome.peak_rss_kib = proc::peak_rss_kib();
+        self.outcome
+    }
+}

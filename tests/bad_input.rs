@@ -1,0 +1,432 @@
+//! Bad pointers and bad options, each with the exact line it must produce.
+
+#[path = "c/harness.rs"]
+mod harness;
+#[path = "support/preload.rs"]
+mod support;
+
+use harness::{Arm, LIMIT, Run, build, command, run};
+
+/// How a misuse ended: the address it passed, the block's usable size, and the rest.
+struct Struck {
+    address: String,
+    usable: usize,
+    run: Run,
+    what: String,
+}
+
+fn strike_with(
+    arm: Arm,
+    options: &[(&str, &str)],
+    kind: &str,
+    size: usize,
+    offset: usize,
+) -> Struck {
+    let mut command = command(arm, &build("misuse", &["misuse.c"], &[]));
+    if arm != Arm::PassThrough {
+        command.env_remove("PYMALLOC");
+    }
+    command
+        .env_remove("PYMALLOC_CONF")
+        .envs(options.iter().copied());
+    command.args([kind, &size.to_string(), &offset.to_string()]);
+    let run = run(command, LIMIT);
+    let what = format!("misuse {kind} {size} {offset} on {arm:?} {options:?}");
+    let mut words = run.stdout.split_whitespace();
+    let (Some(address), Some(usable)) = (words.next(), words.next()) else {
+        panic!("{what} did not come to its point: {run:?}")
+    };
+    let (address, usable) = (address.to_owned(), usable.parse().expect("a number"));
+    Struck {
+        address,
+        usable,
+        run,
+        what,
+    }
+}
+
+fn strike(kind: &str, size: usize, offset: usize) -> Struck {
+    strike_with(Arm::Preload, &[], kind, size, offset)
+}
+
+impl Struck {
+    /// Our lines on stderr.
+    fn lines(&self) -> Vec<&str> {
+        self.run
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("pymalloc: "))
+            .collect()
+    }
+
+    fn dies_with(&self, line: &str) {
+        assert_eq!(self.lines(), [line], "{}: {:?}", self.what, self.run);
+        assert!(self.run.aborted(), "{}: {:?}", self.what, self.run);
+    }
+
+    /// `pymalloc: {before}0x…{after}(size class N bytes)`; N is the usable size where that is the
+    /// class. A huge block, which has no class, may be named by its size alone: `(N bytes)`.
+    fn dies_naming_the_class(&self, before: &str, after: &str, size: usize) {
+        let [line] = self.lines()[..] else {
+            panic!("{}: one line expected: {:?}", self.what, self.run)
+        };
+        let start = format!("pymalloc: {before}{}{after}(", self.address);
+        let number = line
+            .strip_prefix(&start)
+            .and_then(|rest| rest.strip_suffix(" bytes)"));
+        let class = number.and_then(|number| match number.strip_prefix("size class ") {
+            Some(class) => class.parse::<usize>().ok(),
+            None if size > 256 * 1024 => number.parse().ok(),
+            None => None,
+        });
+        let class = class.unwrap_or_else(|| {
+            panic!(
+                "{}: {line:?} is not {start:?}size class N bytes)",
+                self.what
+            )
+        });
+        assert!(class >= size, "{}: {line}", self.what);
+        assert!(
+            size > 512 || class == self.usable,
+            "{}: usable {}: {line}",
+            self.what,
+            self.usable
+        );
+        assert!(self.run.aborted(), "{}: {:?}", self.what, self.run);
+    }
+
+    fn is_a_double_free(&self, size: usize) {
+        self.dies_naming_the_class("double free of ", " ", size);
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn an_immediate_double_free_is_named() {
+    for size in [1, 16, 64, 200, 512, 513, 4096, 100_000, MIB, 16 * MIB] {
+        strike("double_immediate", size, 0).is_a_double_free(size);
+    }
+}
+
+/// The block is no longer the last freed one; 2,000 others have long left the thread's list.
+#[test]
+fn a_delayed_double_free_is_named() {
+    for (size, others) in [
+        (16, 1),
+        (64, 1),
+        (64, 10),
+        (512, 3),
+        (64, 2000),
+        (4096, 1),
+        (20_000, 50),
+        (MIB, 1),
+        (MIB, 3),
+    ] {
+        strike("double_after_another", size, others).is_a_double_free(size);
+    }
+}
+
+#[test]
+fn a_double_free_across_threads_is_named() {
+    for size in [16, 64, 500, 4096, MIB] {
+        strike("double_on_another_thread", size, 0).is_a_double_free(size);
+        strike("double_after_another_thread", size, 0).is_a_double_free(size);
+    }
+}
+
+#[test]
+fn every_way_to_free_names_a_double_free() {
+    for how in 0..3 {
+        strike("double_in_other_words", 80, how).is_a_double_free(80);
+        strike("double_in_other_words", MIB, how).is_a_double_free(MIB);
+    }
+}
+
+#[test]
+fn a_crash_reporter_may_fork_while_we_abort() {
+    for size in [64, MIB] {
+        let struck = strike("double_under_a_crash_reporter", size, 0);
+        struck.is_a_double_free(size);
+        assert!(struck.run.stdout.contains("reported"), "{:?}", struck.run);
+    }
+}
+
+#[test]
+fn a_free_inside_a_block_is_named() {
+    let offsets = [
+        (64, 16),
+        (64, 48),
+        (512, 16),
+        (512, 496),
+        (4096, 16),
+        (4096, 2048),
+        (4096, 4080),
+        (100_000, 4096),
+        (MIB, 16),
+        (MIB, 4096),
+        (MIB, 16384),
+        (MIB, MIB / 2),
+    ];
+    for (size, offset) in offsets {
+        strike("interior", size, offset).dies_naming_the_class(
+            "free of ",
+            ", which points inside a block ",
+            size,
+        );
+    }
+}
+
+/// Only the first arena slot of a block above 1 MiB is in the map (DESIGN section 3), so an address
+/// further in may be named by us or refused by glibc; it is not taken in silence.
+#[test]
+fn a_free_deep_inside_a_huge_block_aborts() {
+    for (size, offset) in [
+        (5 * MIB, MIB),
+        (5 * MIB, 3 * MIB + 4096),
+        (64 * MIB, 40 * MIB),
+    ] {
+        let struck = strike("interior", size, offset);
+        assert!(struck.run.aborted(), "{}: {:?}", struck.what, struck.run);
+    }
+}
+
+#[test]
+fn a_misaligned_free_is_named() {
+    for (size, offset) in [
+        (64, 1),
+        (64, 8),
+        (64, 15),
+        (512, 24),
+        (4096, 1),
+        (4096, 1000),
+        (MIB, 8),
+        (MIB, 70_001),
+    ] {
+        let struck = strike("interior", size, offset);
+        struck.dies_with(&format!(
+            "pymalloc: free of {}, which is not aligned to 16 bytes",
+            struck.address
+        ));
+    }
+}
+
+/// Ends with one of our lines that name `address`, whichever of them fits.
+fn is_refused(struck: &Struck) {
+    let address = &struck.address;
+    let starts = [
+        format!("pymalloc: free of {address}, which "),
+        format!("pymalloc: double free of {address} "),
+    ];
+    let known = |line: &str| starts.iter().any(|start| line.starts_with(start));
+    let one_known = matches!(struck.lines()[..], [line] if known(line));
+    assert!(
+        one_known && struck.run.aborted(),
+        "{}: {:?}",
+        struck.what,
+        struck.run
+    );
+}
+
+/// Which line it gets depends on where the heap keeps its books; that it gets one does not.
+#[test]
+fn a_free_of_the_heaps_own_books_is_refused() {
+    for offset in [0, 64, 4096] {
+        is_refused(&strike("own_metadata", 496, offset));
+    }
+    let struck = strike("own_metadata", 64, 0);
+    struck.dies_with(&format!(
+        "pymalloc: free of {}, which is not a block of this heap",
+        struck.address
+    ));
+}
+
+/// A block that waits in its pool or in a thread's list, but was never given to anyone: taken in
+/// silence, it would be given out twice.
+#[test]
+fn a_free_of_what_was_never_given_out_is_refused() {
+    for blocks in [1, 5] {
+        is_refused(&strike("never_given_out", 496, blocks));
+    }
+}
+
+const FOREIGN: [(&str, usize, usize); 6] = [
+    ("foreign_static", 0, 0),
+    ("foreign_static", 0, 64),
+    ("foreign_static", 0, 8),
+    ("foreign_stack", 0, 64),
+    ("foreign_stack", 0, 72),
+    ("foreign_mapping", 65536, 256),
+];
+
+/// glibc's own words: "free(): invalid pointer" and its like. The control arm says the same.
+#[test]
+fn a_foreign_pointer_is_left_to_glibc() {
+    for arm in [Arm::Glibc, Arm::Preload, Arm::PassThrough] {
+        for options in [&[][..], &[("PYMALLOC_CONF", "foreign:forward")]] {
+            for (kind, size, offset) in FOREIGN {
+                let struck = strike_with(arm, options, kind, size, offset);
+                let words = ["free(): ", "munmap_chunk(): ", "double free or corruption"];
+                let glibc_speaks = words.iter().any(|word| struck.run.stderr.contains(word));
+                assert!(
+                    struck.run.aborted() && glibc_speaks,
+                    "{}: {:?}",
+                    struck.what,
+                    struck.run
+                );
+                assert_eq!(struck.lines(), [""; 0], "{}", struck.what);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_foreign_pointer_aborts_on_demand() {
+    let numbers = [
+        0x10,
+        0x1000,
+        0xdead_beef,
+        0x7fff_ffff_f000,
+        0x8000_0000_0000,
+        1 << 62,
+        usize::MAX,
+        usize::MAX - 15,
+    ];
+    let numbers = numbers.map(|number| ("foreign_number", number, 0));
+    for (kind, size, offset) in FOREIGN.into_iter().chain(numbers) {
+        let struck = strike_with(
+            Arm::Preload,
+            &[("PYMALLOC_CONF", "foreign:abort")],
+            kind,
+            size,
+            offset,
+        );
+        struck.dies_with(&format!(
+            "pymalloc: free of foreign pointer {}",
+            struck.address
+        ));
+        let struck = strike_with(
+            Arm::Preload,
+            &[("PYMALLOC_CONF", "foreign:leak")],
+            kind,
+            size,
+            offset,
+        );
+        assert!(
+            struck.run.status.success() && struck.run.stderr.is_empty(),
+            "{}: {:?}",
+            struck.what,
+            struck.run
+        );
+    }
+}
+
+#[test]
+fn a_block_of_glibcs_own_is_freed_and_resized_by_glibc() {
+    for arm in [Arm::Glibc, Arm::Preload, Arm::PassThrough] {
+        for size in [1, 24, 500, 5000, 300_000] {
+            for how in [0, 1] {
+                let struck = strike_with(arm, &[], "foreign_block_of_glibc", size, how);
+                assert!(
+                    struck.run.status.success(),
+                    "{}: {:?}",
+                    struck.what,
+                    struck.run
+                );
+                assert!(
+                    struck.run.stderr.is_empty(),
+                    "{}: {:?}",
+                    struck.what,
+                    struck.run
+                );
+            }
+        }
+    }
+    let abort = [("PYMALLOC_CONF", "foreign:abort")];
+    let struck = strike_with(Arm::Preload, &abort, "foreign_block_of_glibc", 100, 2);
+    struck.dies_with(&format!(
+        "pymalloc: free of foreign pointer {}",
+        struck.address
+    ));
+}
+
+/// A harmless program under `options`: it succeeds, and our lines on stderr are these.
+fn says(options: &[(&str, &str)], lines: &[&str]) {
+    let struck = strike_with(Arm::Preload, options, "nothing", 100, 0);
+    assert!(
+        struck.run.status.success(),
+        "{}: {:?}",
+        struck.what,
+        struck.run
+    );
+    assert_eq!(
+        struck.run.stderr.lines().collect::<Vec<_>>(),
+        lines,
+        "{}",
+        struck.what
+    );
+}
+
+const UNKNOWN_KEY: &str = "pymalloc: PYMALLOC_CONF: unknown key \"xyz\" \
+    (accepted: foreign, purge_delay, purge_thread, thp, verbose, zero_realloc)";
+const BAD_VALUE: &str =
+    "pymalloc: PYMALLOC_CONF: bad value \"x\" for foreign (accepted: forward, abort, leak)";
+
+#[test]
+fn options_that_are_known_are_taken_in_silence() {
+    for conf in ["", "foreign:forward", "foreign:abort", "foreign:leak"] {
+        says(&[("PYMALLOC_CONF", conf)], &[]);
+    }
+    for mode in ["", "pymalloc"] {
+        says(&[("PYMALLOC", mode)], &[]);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_those_accepted() {
+    for conf in [
+        "xyz:1",
+        "xyz:",
+        "xyz",
+        "foreign:leak,xyz:3",
+        "xyz:3,foreign:leak",
+    ] {
+        says(&[("PYMALLOC_CONF", conf)], &[UNKNOWN_KEY]);
+    }
+    says(
+        &[("PYMALLOC_CONF", "xyz:1,foreign:x")],
+        &[UNKNOWN_KEY, BAD_VALUE],
+    );
+}
+
+#[test]
+fn a_bad_value_is_named_with_those_accepted() {
+    says(&[("PYMALLOC_CONF", "foreign:x")], &[BAD_VALUE]);
+    let empty = BAD_VALUE.replace("\"x\"", "\"\"");
+    says(&[("PYMALLOC_CONF", "foreign:")], &[&empty]);
+    says(&[("PYMALLOC_CONF", "foreign")], &[&empty]);
+}
+
+/// A bad entry spoils no other.
+#[test]
+fn the_options_beside_a_bad_one_hold() {
+    let struck = strike_with(
+        Arm::Preload,
+        &[("PYMALLOC_CONF", "xyz:1,foreign:abort")],
+        "foreign_static",
+        0,
+        0,
+    );
+    let foreign = format!("pymalloc: free of foreign pointer {}", struck.address);
+    assert_eq!(struck.lines(), [UNKNOWN_KEY, &foreign], "{:?}", struck.run);
+    assert!(struck.run.aborted(), "{:?}", struck.run);
+}
+
+#[test]
+fn an_unknown_mode_is_named_with_those_accepted() {
+    for mode in ["x", "PYMALLOC", "pymalloc ", "debug"] {
+        let line =
+            format!("pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, malloc)");
+        says(&[("PYMALLOC", mode)], &[&line]);
+    }
+}

@@ -1,0 +1,127 @@
+//! The C and C++ contract of malloc, kept by the preload library; the same programs on glibc are the
+//! control, and pass-through mode keeps glibc's.
+
+#[path = "c/harness.rs"]
+mod harness;
+#[path = "support/preload.rs"]
+mod support;
+
+use harness::{Arm, LIMIT, build, cases, command, run};
+use std::path::{Path, PathBuf};
+
+fn contract() -> PathBuf {
+    let sources = [
+        "cases.c",
+        "contract_size.c",
+        "contract_align.c",
+        "contract_zero_errno.c",
+        "contract_realloc.c",
+        "contract_libc.c",
+        "contract_random.c",
+    ];
+    build("contract", &sources, &[])
+}
+
+fn contract_cxx() -> PathBuf {
+    build("contract_cxx", &["cases.c", "contract_cxx.cpp"], &[])
+}
+
+/// Every case in a process of its own, so that one failure hides no other.
+fn every_case(program: &Path, arm: Arm, environment: &[(&str, &str)]) {
+    let mut failures = Vec::new();
+    for case in cases(program) {
+        let mut command = command(arm, program);
+        command.arg(&case).envs(environment.iter().copied());
+        let run = run(command, LIMIT);
+        if !run.status.success() || !run.stdout.ends_with(&format!("ok {case}\n")) {
+            failures.push(format!(
+                "{case}: {}\n{}{}",
+                run.status, run.stdout, run.stderr
+            ));
+        }
+    }
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    assert!(
+        failures.is_empty(),
+        "{name} on {arm:?} {environment:?}:\n{}",
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn the_c_contract_tests_pass_on_glibc() {
+    every_case(
+        &contract(),
+        Arm::Glibc,
+        &[("CONTRACT_OPERATIONS", "200000")],
+    );
+}
+
+#[test]
+fn the_c_contract_is_kept() {
+    every_case(&contract(), Arm::Preload, &[]);
+}
+
+/// No pointer that libc makes with its own malloc reaches our free: it would be foreign.
+#[test]
+fn what_libc_hands_out_is_never_foreign() {
+    for case in cases(&contract())
+        .iter()
+        .filter(|case| case.contains("libc"))
+    {
+        let mut command = command(Arm::Preload, &contract());
+        command.arg(case).env("PYMALLOC_CONF", "foreign:abort");
+        run(command, LIMIT).succeeded(case);
+    }
+}
+
+#[test]
+fn the_c_contract_is_kept_when_passing_through() {
+    every_case(
+        &contract(),
+        Arm::PassThrough,
+        &[("CONTRACT_OPERATIONS", "50000")],
+    );
+}
+
+/// Cases that follow one another in one process meet each other's recycled memory.
+#[test]
+fn the_c_contract_is_kept_by_one_process_in_a_row() {
+    let mut command = command(Arm::Preload, &contract());
+    command.env("CONTRACT_OPERATIONS", "100000");
+    run(command, LIMIT).succeeded("all cases in a row");
+}
+
+#[test]
+fn the_cxx_contract_tests_pass_on_glibc() {
+    every_case(&contract_cxx(), Arm::Glibc, &[]);
+}
+
+#[test]
+fn the_cxx_contract_is_kept() {
+    every_case(&contract_cxx(), Arm::Preload, &[]);
+}
+
+#[test]
+fn the_cxx_contract_is_kept_when_passing_through() {
+    every_case(&contract_cxx(), Arm::PassThrough, &[]);
+}
+
+/// The random oracle under a seed that nobody chose; it is printed with a failure.
+#[test]
+fn a_random_seed_finds_nothing() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = now
+        .expect("the clock is past 1970")
+        .subsec_nanos()
+        .to_string();
+    let mut command = command(Arm::Preload, &contract());
+    command
+        .env("CONTRACT_SEED", &seed)
+        .env("CONTRACT_OPERATIONS", "200000");
+    command.args([
+        "random_operations_of_one_thread",
+        "random_operations_of_four_threads_that_free_for_each_other",
+    ]);
+    run(command, LIMIT).succeeded(&format!("CONTRACT_SEED={seed}"));
+}
