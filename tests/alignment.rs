@@ -159,7 +159,7 @@ fn impossible_sizes_and_alignments_give_null_and_the_heap_goes_on() {
     for align in [1, 16, 4096, 1 << 20, 1 << 30] {
         for size in [
             most & !(align - 1),
-            most / 2 & !(align - 1),
+            (most / 2) & !(align - 1),
             1 << 47,
             (1 << 47) - (1 << 20),
         ] {

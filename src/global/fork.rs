@@ -12,6 +12,7 @@
 
 use super::{EXTENTS, HUGE, ROSTER, purge, thread};
 use crate::os::{self, Lock};
+use crate::sync::{AtomicBool, Ordering};
 
 /// Registers the handlers, once. May allocate; hold no lock.
 pub(super) fn register() {
@@ -31,9 +32,14 @@ fn each_lock(mut f: impl FnMut(&'static Lock)) {
     f(EXTENTS.lock());
 }
 
-/// Whether this thread took all locks in [`before`]: the roster's is held by nobody else who forks.
+/// Whether some thread took all locks in [`before`] and has not come to the end of its fork.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether this thread did: then the roster's lock is its own. That alone is no proof, because the code
+/// that a signal interrupted may hold it, but then nobody took all.
 fn took_all() -> bool {
-    ROSTER.lock().is_mine()
+    // Relaxed: whoever holds the roster's lock wrote it last, or sees it written by who held it before.
+    ROSTER.lock().is_mine() && TAKEN.load(Ordering::Relaxed)
 }
 
 unsafe extern "C" fn before() {
@@ -41,11 +47,13 @@ unsafe extern "C" fn before() {
     each_lock(|lock| holds_one |= lock.is_mine());
     if !holds_one {
         each_lock(|lock| core::mem::forget(lock.lock()));
+        TAKEN.store(true, Ordering::Relaxed);
     }
 }
 
 unsafe extern "C" fn parent() {
     if took_all() {
+        TAKEN.store(false, Ordering::Relaxed);
         // The order of release does not matter: nobody waits for a later one while holding an earlier.
         each_lock(|lock| {
             // SAFETY: taken in `before` by this thread, which used nothing since.
@@ -60,6 +68,7 @@ unsafe extern "C" fn parent() {
 
 unsafe extern "C" fn child() {
     let all = took_all();
+    TAKEN.store(false, Ordering::Relaxed);
     // SAFETY: the child has one thread. If it took all locks, every heap is consistent; if not, what it
     // interrupted goes on with the lock it holds, and nobody is left to free the others.
     unsafe {
@@ -72,5 +81,28 @@ unsafe extern "C" fn child() {
             thread::reset_after_fork();
         }
         purge::reset_after_fork();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As in a signal handler that forks and has interrupted the holder of `lock`.
+    fn fork_under(lock: &'static Lock) {
+        let held = lock.lock();
+        // SAFETY: as fork calls them; the locks guard nothing that is in use here.
+        unsafe {
+            before();
+            parent();
+        }
+        assert!(lock.try_lock().is_none(), "freed under its holder");
+        drop(held);
+        each_lock(|lock| assert!(lock.try_lock().is_some(), "not freed after the fork"));
+    }
+
+    #[test]
+    fn a_lock_that_the_forking_thread_holds_stays_held() {
+        each_lock(fork_under);
     }
 }
