@@ -32,7 +32,7 @@ const STORE_BYTES: usize = 64 << 20;
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
 /// Largest block that lives in one arena slot. (The models are about mappings.)
-const SLOT_MAX: usize = if cfg!(loom) { 0 } else { ARENA_BYTES };
+const SLOT_MAX: usize = if cfg!(loom) { 1 } else { ARENA_BYTES };
 /// Bytes of a chunk of descriptors.
 const CHUNK: usize = 64 * 1024;
 
