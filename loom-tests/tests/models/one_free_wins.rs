@@ -4,11 +4,17 @@
 use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::obmalloc::address_map::{AddressMap, Owner};
-use pymalloc_loom_tests::obmalloc::extents::Extents;
+use pymalloc_loom_tests::obmalloc::arena::Arena;
+use pymalloc_loom_tests::obmalloc::engine::Backing;
+use pymalloc_loom_tests::obmalloc::extents::{Extents, HeapBacking};
+use pymalloc_loom_tests::obmalloc::geometry::Production;
 use pymalloc_loom_tests::obmalloc::huge::Huge;
 use pymalloc_loom_tests::obmalloc::size_class::ARENA_BYTES;
 use pymalloc_loom_tests::os::{self, Refused};
 use std::ptr::NonNull;
+
+/// Bytes of a block that shares its slot's fate with arenas.
+const PART_OF_A_SLOT: usize = 300 * 1024;
 
 struct Process {
     map: Static<AddressMap>,
@@ -256,5 +262,37 @@ fn a_stored_block_is_had_once() {
         assert!(alloc(huge, 1, 3).free(huge));
         assert!(other.join().unwrap());
         assert_eq!(huge.counts().blocks, 0);
+    });
+}
+
+/// Blocks that fill no whole slot take slots from the extents, as arenas do: a slot that goes from a block to
+/// an arena and back belongs to one of them at a time, and what it is mapped for comes out even.
+#[test]
+fn a_slot_serves_blocks_and_arenas_in_turn() {
+    explore("huge: a block and an arena in one slot", Some(3), || {
+        let process = Process::new();
+        let (huge, map, extents) = (process.huge.get(), process.map.get(), process.extents.get());
+        let other = thread::spawn(move || {
+            let mut backing = HeapBacking::new(extents, 16, true);
+            let memory = backing.obtain().expect("room");
+            let slot = os::slot(memory.base);
+            slot.write(2);
+            // SAFETY: an arena's memory, just handed over, and given back unused.
+            let arena = unsafe { Arena::init::<Production>(&memory, false) };
+            assert_eq!(map.owner(arena.addr().get()), Owner::Arena);
+            assert_eq!(slot.read(), 2);
+            // SAFETY: as above.
+            unsafe { backing.release(arena) };
+        });
+        let (start, _) = huge.alloc(PART_OF_A_SLOT, 16).expect("room");
+        let block = Mine { start, mark: 1 };
+        os::slot(start).write(block.mark);
+        // SAFETY: a live block of this thread.
+        let resized = unsafe { huge.resize(start, 2 * PART_OF_A_SLOT, 16) };
+        assert_eq!(resized, Some(start));
+        assert!(block.free(huge));
+        other.join().unwrap();
+        extents.purge(0, u64::MAX);
+        assert_eq!(extents.counts().mapped_bytes, 0);
     });
 }
