@@ -1,4 +1,42 @@
-//! pymalloc.
+//! CPython's memory allocator, obmalloc, as a thread-safe global allocator for Rust and, built with the
+//! feature `preload`, as a library that any dynamically linked program can be started under.
+//!
+//! ```
+//! #[global_allocator]
+//! static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+//!
+//! let words: Vec<String> = "memory that goes down again".split(' ').map(str::to_owned).collect();
+//! assert_eq!(words.len(), 5);
+//! ```
+//!
+//! # Layers
+//!
+//! Each imports only what stands above it here; `tests/layers.rs` holds the list and checks it.
+//!
+//! | folder | layer | what |
+//! |---|---|---|
+//! | `sync` | L0 | the only door to atomics, cells and locks: core and spin, or loom |
+//! | `os` | L1 | the only door to the system: pages, threads, fork, messages |
+//! | [`obmalloc`] | L2 | the allocator as values: size → class → pool → block; arenas, runs, huge blocks, heaps |
+//! | `global` | L3 | this process's one allocator: [`PyMalloc`], thread lists, options, purging, fork |
+//! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
+//!
+//! # The life of one block
+//!
+//! `alloc` computes the class from the layout, at compile time if it can, and pops the thread's list of
+//! that class. If the list is empty it is refilled with a batch from the thread's heap, under the heap's
+//! lock: obmalloc's rule gives each block, from the class's first used pool, else from a pool of the
+//! fullest arena, else from a new arena, else there is no memory and the answer is null.
+//!
+//! `dealloc` pushes the block on the list. If the list is full, all its blocks go home: those of this
+//! heap by obmalloc's rule under its lock, those of others to the inbox of their heap. Each is checked on
+//! the way. A pool whose last block came back returns to its arena, and an arena whose last pool came
+//! back to the address space it was cut from; what lies free too long, or is too much, goes back to the
+//! system.
+//!
+//! Above 512 bytes pools span several slots; above 256 KiB a block is an arena slot or a mapping of its
+//! own, grown in place or by moving its pages.
+
 mod global;
 pub mod obmalloc;
 mod os;

@@ -42,13 +42,41 @@ fn took_all() -> bool {
     ROSTER.lock().is_mine() && TAKEN.load(Ordering::Relaxed)
 }
 
+/// Takes a lock, or gives up after some seconds. A signal handler that forks may have interrupted its own
+/// thread between taking a lock and signing it: nobody else would ever free that one.
+fn take(lock: &'static Lock) -> bool {
+    const TRIES: u32 = 3000;
+    (0..TRIES).any(|n| {
+        if n > 0 {
+            os::nap_ms(1);
+        }
+        lock.try_lock().map(core::mem::forget).is_some()
+    })
+}
+
 unsafe extern "C" fn before() {
     let mut holds_one = false;
     each_lock(|lock| holds_one |= lock.is_mine());
-    if !holds_one {
-        each_lock(|lock| core::mem::forget(lock.lock()));
-        TAKEN.store(true, Ordering::Relaxed);
+    if holds_one {
+        return;
     }
+    let mut n_taken = 0;
+    let mut all = true;
+    each_lock(|lock| {
+        all = all && take(lock);
+        n_taken += u32::from(all);
+    });
+    if all {
+        TAKEN.store(true, Ordering::Relaxed);
+        return;
+    }
+    each_lock(|lock| {
+        if n_taken > 0 {
+            n_taken -= 1;
+            // SAFETY: taken above by this thread, which used nothing since.
+            unsafe { lock.unlock() }
+        }
+    });
 }
 
 unsafe extern "C" fn parent() {

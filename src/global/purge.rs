@@ -34,8 +34,6 @@ struct Policy {
     total_purged: AtomicU64,
     thread: AtomicU8,
     wake: AtomicU32,
-    /// Never changes: what the purging thread waits on between two rounds.
-    nap: AtomicU32,
 }
 
 const ABSENT: u8 = 0;
@@ -51,7 +49,6 @@ static POLICY: Policy = Policy {
     total_purged: AtomicU64::new(0),
     thread: AtomicU8::new(ABSENT),
     wake: AtomicU32::new(0),
-    nap: AtomicU32::new(0),
 };
 
 /// Bytes purged ever.
@@ -196,7 +193,7 @@ extern "C" fn run(_: *mut core::ffi::c_void) -> i32 {
             Futex::wait_for(&POLICY.wake, word, 5000);
             POLICY.thread.store(RUNNING, Ordering::Relaxed);
         }
-        Futex::wait_for(&POLICY.nap, 0, half);
+        os::nap_ms(half);
         idle_rounds = if round() { 0 } else { idle_rounds + 1 };
     }
 }

@@ -222,17 +222,12 @@ impl Extents {
         Some(base)
     }
 
-    /// Reserves a new extent of at least `len` bytes; what is left of the old one is put on the stack
-    /// of clean slots only if it has memory, which it has not: it stays reserved and unused.
+    /// Reserves a new extent of at least `len` bytes, as large as may be had. What is left of the old one
+    /// stays reserved and unused.
     fn extend(&self, state: &mut State, len: usize) -> bool {
         let mut size = state.next_extent.max(len);
         loop {
-            if let Some(base) = os::reserve(size, ARENA_BYTES) {
-                if !self.cover_locked(base, size) {
-                    // SAFETY: reserved just now.
-                    unsafe { os::unmap(base, size) };
-                    return false;
-                }
+            if let Some(base) = self.reserve(size) {
                 self.advise(base, size);
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
@@ -244,6 +239,17 @@ impl Extents {
             }
             size = (size / 2).next_multiple_of(ARENA_BYTES).max(len);
         }
+    }
+
+    /// Address space with its place in the map. A reservation that leaves no room for the map is none.
+    fn reserve(&self, size: usize) -> Option<NonNull<u8>> {
+        let base = os::reserve(size, ARENA_BYTES)?;
+        if self.cover_locked(base, size) {
+            return Some(base);
+        }
+        // SAFETY: reserved just now.
+        unsafe { os::unmap(base, size) };
+        None
     }
 
     fn slot(&self, addr: usize) -> &'static Slot {

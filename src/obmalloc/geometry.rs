@@ -13,6 +13,10 @@
 //! Production keeps the headers of an arena together because headers at multiples of 16 KiB fall into
 //! one cache set, and because blocks at offset 0 give every power-of-two class its natural alignment.
 //! Slot 0 costs one pool of 64, the same 63 that real CPython arenas have, since theirs are not aligned.
+//!
+//! One rule differs, too: production formats an emptied pool anew, where CPython keeps its free chain for
+//! the next user of the same class. Random frees otherwise leave a random chain behind for ever, and the
+//! blocks taken from it share no cache line with their neighbours (30 ns an alloc against 12, measured).
 
 use super::arena::Arena;
 use super::pool::Pool;

@@ -16,53 +16,23 @@
 //! Invariants:
 //! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
 //!   and is reported.
-//! * I2 the store holds at most `STORE_SLOTS` mappings and `STORE_BYTES` bytes.
+//! * I2 the store is bounded in mappings and in bytes (`huge_store.rs`).
 //! * I3 no system call is made under the lock, but the one that gets pages for descriptors.
 
 use super::address_map::{Owner, Slot};
 use super::descriptor::Descriptor;
 use super::extents::Extents;
+pub use super::huge_store::HugeCounts;
+use super::huge_store::State;
 use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
 
-const STORE_SLOTS: usize = 32;
-const STORE_BYTES: usize = 64 << 20;
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
 /// Largest block that lives in one arena slot. (The models are about mappings.)
 const SLOT_MAX: usize = if cfg!(loom) { 1 } else { ARENA_BYTES };
-/// Bytes of a chunk of descriptors.
-const CHUNK: usize = 64 * 1024;
-
-/// Counts of huge blocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HugeCounts {
-    /// Live blocks and their bytes.
-    pub blocks: usize,
-    /// Bytes of live blocks.
-    pub bytes: usize,
-    /// The most bytes that ever were.
-    pub bytes_high: usize,
-    /// Blocks ever made.
-    pub total: usize,
-    /// Bytes of stored mappings.
-    pub stored_bytes: usize,
-}
-
-struct State {
-    free: Option<NonNull<Descriptor>>,
-    chunk: Option<NonNull<u8>>,
-    chunk_left: usize,
-    store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
-    counts: HugeCounts,
-    /// Now, in purge epochs.
-    epoch: u32,
-}
-
-// SAFETY: the pointers are to memory the state owns.
-unsafe impl Send for State {}
 
 /// Memory for a block.
 struct Memory {
@@ -85,24 +55,10 @@ impl Huge {
     const_unless_loom! {
         /// No blocks.
         pub fn new(extents: &'static Extents) -> Self {
-            let state = State {
-                free: None,
-                chunk: None,
-                chunk_left: 0,
-                store: [None; STORE_SLOTS],
-                counts: HugeCounts {
-                    blocks: 0,
-                    bytes: 0,
-                    bytes_high: 0,
-                    total: 0,
-                    stored_bytes: 0,
-                },
-                epoch: 0,
-            };
             Self {
                 extents,
                 lock: Lock::new(),
-                state: SharedCell::new(state),
+                state: SharedCell::new(State::EMPTY),
                 stored_pools: AtomicUsize::new(0),
             }
         }
@@ -414,119 +370,5 @@ impl Huge {
     /// Sets the epoch that stamps stored mappings.
     pub fn set_epoch(&self, epoch: u32) {
         self.with(|state| state.epoch = epoch);
-    }
-}
-
-impl State {
-    fn descriptor(&mut self) -> Option<NonNull<Descriptor>> {
-        if let Some(descriptor) = self.free {
-            // SAFETY: on the free list, so made and ours.
-            self.free = unsafe { descriptor.as_ref().with_rest(|rest| rest.next) };
-            return Some(descriptor);
-        }
-        if self.chunk_left < size_of::<Descriptor>() {
-            self.chunk = Some(os::map(CHUNK, os::page_size())?);
-            self.chunk_left = CHUNK;
-        }
-        let start = self.chunk?;
-        self.chunk_left -= size_of::<Descriptor>();
-        // SAFETY: inside the chunk.
-        self.chunk = Some(unsafe { start.add(size_of::<Descriptor>()) });
-        let descriptor = start.cast();
-        // SAFETY: inside the chunk, known to nobody.
-        unsafe { descriptor.write(Descriptor::new()) };
-        Some(descriptor)
-    }
-
-    fn give_descriptor(&mut self, descriptor: NonNull<Descriptor>) {
-        // SAFETY: the caller owns it and gives it up.
-        unsafe { descriptor.as_ref().with_rest(|rest| rest.next = self.free) };
-        self.free = Some(descriptor);
-    }
-
-    fn count_in(&mut self, len: usize) {
-        let counts = &mut self.counts;
-        counts.blocks += 1;
-        counts.total += 1;
-        counts.bytes += len;
-        counts.bytes_high = counts.bytes_high.max(counts.bytes);
-    }
-
-    /// The place of the stored mapping that `fits`, the one with the least `key`.
-    fn take_place(
-        &mut self,
-        fits: impl Fn(&Descriptor) -> bool,
-        key: impl Fn(&Descriptor) -> usize,
-    ) -> Option<NonNull<Descriptor>> {
-        let mut best: Option<(usize, usize)> = None;
-        for (index, place) in self.store.iter().enumerate() {
-            let Some(stored) = place else { continue };
-            // SAFETY: stored descriptors are ours under the lock.
-            let stored = unsafe { stored.as_ref() };
-            if fits(stored) && best.is_none_or(|(_, least)| key(stored) < least) {
-                best = Some((index, key(stored)));
-            }
-        }
-        let stored = self.store[best?.0].take()?;
-        // SAFETY: as above.
-        self.counts.stored_bytes -= unsafe { stored.as_ref() }.len();
-        Some(stored)
-    }
-
-    /// The smallest stored mapping that holds `len` bytes and not more than twice as many.
-    fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
-        self.take_place(
-            |stored| {
-                let aligned = stored.base().addr().get().is_multiple_of(align);
-                stored.len() >= len && stored.len() / 2 <= len && aligned
-            },
-            |stored| stored.len(),
-        )
-    }
-
-    /// The mapping stored longest ago, if that was at or before epoch `until`.
-    fn oldest(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
-        // SAFETY: stored, so ours under the lock.
-        let epoch = |stored: &Descriptor| unsafe { stored.with_rest(|rest| rest.epoch) };
-        let age = |stored: &Descriptor| until.wrapping_sub(epoch(stored)) as i32;
-        self.take_place(
-            |stored| age(stored) >= 0,
-            |stored| usize::MAX - age(stored) as usize,
-        )
-    }
-
-    /// Keeps a mapping and returns what must go for it: another, or itself.
-    fn store(&mut self, descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
-        // SAFETY: no longer live, so ours.
-        let this = unsafe { descriptor.as_ref() };
-        // SAFETY: as above.
-        unsafe { this.with_rest(|rest| rest.epoch = self.epoch) };
-        let len = this.len();
-        let too_much = |state: &Self| state.counts.stored_bytes + len > STORE_BYTES;
-        if len > STORE_BYTES / 2 {
-            return Some(descriptor);
-        }
-        let full = self.store.iter().all(Option::is_some);
-        let out = if full || too_much(self) {
-            self.oldest(self.epoch)
-        } else {
-            None
-        };
-        let keep = if too_much(self) {
-            out
-        } else {
-            Some(descriptor)
-        };
-        let goes = if too_much(self) {
-            Some(descriptor)
-        } else {
-            out
-        };
-        if let (Some(keep), Some(place)) = (keep, self.store.iter_mut().find(|p| p.is_none())) {
-            // SAFETY: ours.
-            self.counts.stored_bytes += unsafe { keep.as_ref() }.len();
-            *place = Some(keep);
-        }
-        goes
     }
 }

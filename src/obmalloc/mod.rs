@@ -1,4 +1,18 @@
 //! L2: the allocator as values; no mutable statics.
+//!
+//! ```text
+//! size_class   size, alignment -> class            thread_lists   a thread's short lists
+//! block, pool  free chains; used, full, empty          |  refill: a batch   ^ flush
+//! arena, runs  which arena gives the next pool         v                    |
+//! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
+//! dirty        free pools that hold memory             |
+//! geometry     where headers lie                       v
+//! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
+//! report       CPython's statistics text
+//! ```
+//!
+//! Reading order: as listed, left column first.
+
 pub mod address_map;
 pub mod arena;
 pub mod block;
@@ -10,6 +24,7 @@ pub mod extents;
 pub mod geometry;
 pub mod heap;
 pub mod huge;
+mod huge_store;
 pub mod inbox;
 pub mod pool;
 pub mod report;

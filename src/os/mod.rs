@@ -25,7 +25,7 @@ pub use process::{
     next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
 };
 pub use text::{Text, fatal, say};
-pub use threads::{ExitHook, Futex, name_thread, spawn};
+pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn};
 
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;

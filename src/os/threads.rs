@@ -21,6 +21,12 @@ impl Futex {
     }
 }
 
+/// Sleeps. Async-signal-safe.
+pub fn nap_ms(ms: u64) {
+    let word = AtomicU32::new(0);
+    Futex::wait_for(&word, 0, ms);
+}
+
 impl Park for Futex {
     fn wait(word: &AtomicU32, expected: u32) {
         futex(

@@ -127,7 +127,7 @@ impl Drop for Shipped {
 }
 
 fn address(block: Option<NonNull<u8>>) -> usize {
-    block.map_or(0, |block| block.expose_provenance().get())
+    block.map_or(0, |block| block.as_ptr().expose_provenance())
 }
 
 fn pointer(addr: usize) -> NonNull<u8> {

@@ -35,10 +35,8 @@ impl Listener {
     /// Sends a signal to the launcher.
     fn send(&self, signal: i32) {
         // SAFETY: kill takes two numbers; the child has not been waited for.
-        assert_eq!(
-            unsafe { libc::kill(self.launcher.id().cast_signed(), signal) },
-            0
-        );
+        let sent = unsafe { libc::kill(self.launcher.id().cast_signed(), signal) };
+        assert_eq!(sent, 0);
     }
 
     /// Ends the probe; what it had heard besides.
