@@ -129,6 +129,8 @@ mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldes
 
 descriptor=src/obmalloc/descriptor.rs
 huge=src/obmalloc/huge.rs
+# Where the store of freed mappings is.
+store=$(grep -l 'fn take_stored' src/obmalloc/*.rs)
 mutant one_free $descriptor 'claimed in two steps' 's/self\.place\s*\.compare_exchange\(.*?\.is_ok\(\)/{ let live = self.place.load(Ordering::Acquire) == addr.wrapping_add(LIVE); if live { self.place.store(addr, Ordering::Relaxed); } live }/s'
 mutant one_free $descriptor 'claimed whatever the address' 's/self\.place\s*\.compare_exchange\(.*?\.is_ok\(\)/{ let _ = addr; self.place.fetch_and(!LIVE, Ordering::Acquire) & LIVE != 0 }/s'
 mutant one_free $descriptor 'claimed Relaxed' 's/(addr,\s*)Ordering::Acquire/$1Ordering::Relaxed/'
@@ -140,7 +142,7 @@ mutant one_free $huge 'name cleared after the memory is gone' 's/self\.slot\(bas
 mutant one_free $huge 'a slot is named free after it is given back' 's/self\.slot\(base\)\.set_owner\(freed\);(.*?\.release\([^;]*;)/$1 self.slot(base).set_owner(freed);/s'
 mutant one_free $huge 'a slot counts as mapped for its block' 's/(if carved && new_len <= SLOT_MAX[^{]*\{)/$1 self.note_resized(old_len, new_len);/'
 mutant one_free $huge 'a block is not claimed while it moves' 's/ \|\| !this\.claim\(p\.addr\(\)\.get\(\)\)//'
-mutant one_free $huge 'a stored block stays in the store' 's/self\.store\[best\?\.0\]\.take\(\)/self.store[best?.0]/'
+mutant one_free $store 'a stored block stays in the store' 's/self\.store\[best\?\.0\]\.take\(\)/self.store[best?.0]/'
 mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn give_back[^{]*\{)(.*?)self\.with\(\|state\| state\.give_descriptor\(descriptor\)\);/$1 self.with(|state| state.give_descriptor(descriptor)); $2/s'
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'
 

@@ -251,7 +251,9 @@ fn a_live_heap_costs_little() {
         let base = resident();
         for _ in 0..1000 {
             let heap = Heap::new();
-            [16, 48, 200, 500].map(|size| block(&heap, size));
+            for size in [16, 48, 200, 500] {
+                block(&heap, size);
+            }
             heaps.push(heap);
         }
         let each = (resident() - base) / 1000;

@@ -31,8 +31,47 @@ use core::ptr::NonNull;
 
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
+<<<<<<< HEAD
 /// Largest block that lives in one arena slot. (The models are about mappings.)
 const SLOT_MAX: usize = if cfg!(loom) { 1 } else { ARENA_BYTES };
+=======
+/// Largest block that lives in one arena slot. Models have mappings of whole slots, too.
+const SLOT_MAX: usize = if cfg!(loom) {
+    ARENA_BYTES - POOL_BYTES
+} else {
+    ARENA_BYTES
+};
+/// Bytes of a chunk of descriptors.
+const CHUNK: usize = 64 * 1024;
+
+/// Counts of huge blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HugeCounts {
+    /// Live blocks and their bytes.
+    pub blocks: usize,
+    /// Bytes of live blocks.
+    pub bytes: usize,
+    /// The most bytes that ever were.
+    pub bytes_high: usize,
+    /// Blocks ever made.
+    pub total: usize,
+    /// Bytes of stored mappings.
+    pub stored_bytes: usize,
+}
+
+struct State {
+    free: Option<NonNull<Descriptor>>,
+    chunk: Option<NonNull<u8>>,
+    chunk_left: usize,
+    store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
+    counts: HugeCounts,
+    /// Now, in purge epochs.
+    epoch: u32,
+}
+
+// SAFETY: the pointers are to memory the state owns.
+unsafe impl Send for State {}
+>>>>>>> wt-loom
 
 /// Memory for a block.
 struct Memory {
@@ -319,6 +358,7 @@ impl Huge {
         }
         // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
         if unsafe { os::grow(p, old_len, new_len) } {
+            self.note_resized(old_len, new_len);
             return Some((p, new_len));
         }
         if new_len < old_len {
@@ -337,12 +377,17 @@ impl Huge {
             }
         }
         self.slot(target).set_owner(owner);
+        self.note_resized(old_len, new_len);
         Some((target, new_len))
     }
 
-    fn count_resize(&self, old_len: usize, new_len: usize) {
+    /// Notes that a mapping changed its length. A block in a slot changes only its own: the slot is mapped.
+    fn note_resized(&self, old_len: usize, new_len: usize) {
         self.extents.note_mapped(new_len);
         self.extents.note_unmapped(old_len);
+    }
+
+    fn count_resize(&self, old_len: usize, new_len: usize) {
         self.with(|state| {
             let counts = &mut state.counts;
             counts.bytes = counts.bytes - old_len + new_len;
