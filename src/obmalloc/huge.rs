@@ -31,47 +31,11 @@ use core::ptr::NonNull;
 
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
-<<<<<<< HEAD
-/// Largest block that lives in one arena slot. (The models are about mappings.)
-const SLOT_MAX: usize = if cfg!(loom) { 1 } else { ARENA_BYTES };
-=======
 /// Largest block that lives in one arena slot. Models have mappings of whole slots, too.
 const SLOT_MAX: usize = if cfg!(loom) {
     ARENA_BYTES - POOL_BYTES
 } else {
     ARENA_BYTES
-};
-/// Bytes of a chunk of descriptors.
-const CHUNK: usize = 64 * 1024;
-
-/// Counts of huge blocks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HugeCounts {
-    /// Live blocks and their bytes.
-    pub blocks: usize,
-    /// Bytes of live blocks.
-    pub bytes: usize,
-    /// The most bytes that ever were.
-    pub bytes_high: usize,
-    /// Blocks ever made.
-    pub total: usize,
-    /// Bytes of stored mappings.
-    pub stored_bytes: usize,
-}
-
-struct State {
-    free: Option<NonNull<Descriptor>>,
-    chunk: Option<NonNull<u8>>,
-    chunk_left: usize,
-    store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
-    counts: HugeCounts,
-    /// Now, in purge epochs.
-    epoch: u32,
-}
-
-// SAFETY: the pointers are to memory the state owns.
-unsafe impl Send for State {}
->>>>>>> wt-loom
 
 /// Memory for a block.
 struct Memory {
