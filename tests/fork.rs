@@ -261,10 +261,9 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                     }
                 });
                 let start = std::time::Instant::now();
-                let mut random = Rng::new(1);
                 // Statistics of a heap with many pools hold its lock for long, so that signals hit inside.
                 let many: Vec<Block> = (0..200_000).map(|_| Block::new(200)).collect();
-                while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 20 {
+                while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 8 {
                     let blocks: Vec<Block> = (0..1000).map(|_| Block::new(16)).collect();
                     pass.lock().unwrap().extend(blocks);
                     assert!(PyMalloc.stats().block_bytes > 0);
@@ -274,7 +273,7 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
             });
             pass.into_inner().unwrap().into_iter().for_each(Block::free);
             PyMalloc.collect();
-            assert!(FORKS.load(Ordering::Relaxed) >= 100, "{FORKS:?} forks");
+            assert!(FORKS.load(Ordering::Relaxed) >= 50, "{FORKS:?} forks");
         },
     );
 }

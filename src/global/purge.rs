@@ -72,17 +72,18 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
     }
 }
 
-/// Looks, after a flush that left `dirty` free pools with memory in `heap`, whether too much lies free.
+/// Looks, after a flush that left `dirty` free pools with memory in the heaps it freed into, whether too
+/// much lies free.
 #[inline]
-pub(super) fn poll(heap: &SharedHeap, dirty: u64) {
+pub(super) fn poll(dirty: u64) {
     let all = dirty + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
     if all > LEAST {
-        poll_slow(heap, all);
+        poll_slow(all);
     }
 }
 
 #[cold]
-fn poll_slow(heap: &SharedHeap, dirty: u64) {
+fn poll_slow(dirty: u64) {
     if wants_thread() {
         return summon();
     }
@@ -95,7 +96,10 @@ fn poll_slow(heap: &SharedHeap, dirty: u64) {
     let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
     let purged = POLICY.purged_pools.load(Ordering::Relaxed);
     let fresh = POLICY.fresh_pools.swap(0, Ordering::Relaxed)
-        + heap.gate().enter(|state| state.take_fresh());
+        + ROSTER
+            .heaps()
+            .map(|heap| heap.gate().enter(|state| state.take_fresh()))
+            .sum::<u64>();
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
         POLICY.shift.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +116,10 @@ fn poll_slow(heap: &SharedHeap, dirty: u64) {
     let mut left = dirty - allowed;
     left = left.saturating_sub(count(EXTENTS.purge(until, left)));
     left = left.saturating_sub(count(HUGE.purge(until, left)));
-    count(purge_heap(heap, until, left));
+    // More heaps than one if there were more threads once.
+    for heap in ROSTER.heaps() {
+        left = left.saturating_sub(count(purge_heap(heap, until, left)));
+    }
     POLICY.purged_at.store(now, Ordering::Relaxed);
     POLICY
         .purged_pools

@@ -77,7 +77,7 @@ pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
                 list.lengthen(class);
                 if list.is_full() {
                     let dirty = flush(heap, list, class);
-                    purge::poll(heap, dirty);
+                    purge::poll(dirty);
                 }
                 // SAFETY: free and of this class.
                 let pushed = unsafe { list.push(block) };
@@ -207,9 +207,7 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
     os::keep_errno(|| {
         // SAFETY: passed on.
         if unsafe { HUGE.free(p) } {
-            if let Some(caller) = thread::caller() {
-                purge::poll(caller.heap(), 0);
-            }
+            purge::poll(0);
             return;
         }
         let class = class_of(MAP.label(p.addr().get()));

@@ -101,19 +101,20 @@ impl Heap {
     }
 
     /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
-    /// link is `None`. Returns the number of this heap's free pools that hold memory.
+    /// link is `None`. Returns the number of free pools that hold memory, in this heap and in others that
+    /// got some of the blocks.
     ///
     /// # Safety
     /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
         // SAFETY: linked and free by the caller's word.
-        let dirty_pools = self
+        let mut dirty_pools = self
             .gate
             .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
-            unsafe { deliver(home, chain) };
+            dirty_pools += unsafe { deliver(home, chain) };
         }
         dirty_pools
     }
@@ -214,17 +215,22 @@ unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: B
     unsafe { pending[place].1.append(Chain::one(block)) };
 }
 
+/// Hands a chain to its heap. Returns the number of that heap's free pools that hold memory, if nobody
+/// is using it: its threads may all be asleep, or gone, and then nobody else looks.
+///
 /// # Safety
 /// The chain's blocks are free and belong to the heap at `home`.
-unsafe fn deliver(home: usize, chain: Chain) {
+unsafe fn deliver(home: usize, chain: Chain) -> u64 {
     if chain.is_empty() {
-        return;
+        return 0;
     }
     // SAFETY: arenas name heaps, which live for ever.
-    unsafe {
-        let heap = &*core::ptr::with_exposed_provenance::<Heap>(home);
-        heap.gate.deliver(chain);
-    }
+    let heap = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home) };
+    // SAFETY: the chain is that heap's by the caller's word.
+    unsafe { heap.gate.deliver(chain) };
+    heap.gate
+        .try_enter(|state| state.engine.dirty().pools())
+        .unwrap_or(0)
 }
 
 /// The heap named by a block's arena.

@@ -36,6 +36,7 @@ const SLOT_MAX: usize = if cfg!(loom) {
     ARENA_BYTES - POOL_BYTES
 } else {
     ARENA_BYTES
+};
 
 /// Memory for a block.
 struct Memory {

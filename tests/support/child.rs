@@ -18,7 +18,13 @@ pub fn part() -> Option<String> {
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            test,
+            "--nocapture",
+            "--test-threads=1",
+            "--include-ignored",
+        ])
         .env(PART, part)
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null());
@@ -66,6 +72,15 @@ pub fn last_words(part: &str, output: &Output) -> String {
 pub fn watchdog(seconds: u32) {
     // SAFETY: no conditions.
     unsafe { libc::alarm(seconds) };
+}
+
+/// Makes a panic of any thread the end of the process: others may wait for that thread for ever.
+pub fn panics_end_the_process() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::exit(101);
+    }));
 }
 
 /// No core files from children that are meant to abort.
