@@ -6,8 +6,9 @@
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and 5 % of the most memory the process ever had mapped. It
-//! doubles when memory purged less than `purge_delay` ago is wanted again: a program that works in waves
-//! faster than that keeps its memory after a few of them. It halves after ten quiet delays.
+//! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
+//! wanted again: a program that works in waves faster than that keeps its memory from the second one on. It
+//! halves after ten quiet delays.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
@@ -102,7 +103,7 @@ fn poll_slow(dirty: u64) {
             .sum::<u64>();
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
-        POLICY.shift.fetch_add(1, Ordering::Relaxed);
+        widen(allowed + fresh.min(purged));
         return;
     }
     if since > 10 * delay {
@@ -124,6 +125,19 @@ fn poll_slow(dirty: u64) {
     POLICY
         .purged_pools
         .fetch_add(dirty - allowed, Ordering::Relaxed);
+}
+
+/// Doubles the allowance until it covers `wanted` pools, at least once.
+fn widen(wanted: u64) {
+    loop {
+        let before = allowance();
+        POLICY.shift.fetch_add(1, Ordering::Relaxed);
+        let now = allowance();
+        // Capped by the peak, it may have stopped growing.
+        if now >= wanted || now == before {
+            return;
+        }
+    }
 }
 
 fn count(n_pools: u64) -> u64 {
