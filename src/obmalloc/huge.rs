@@ -333,13 +333,18 @@ impl Huge {
         let owner = Owner::Huge(descriptor.addr().get());
         // The name goes before the memory, as in `give_back`; it returns if the memory stays.
         self.slot(p).set_owner(Owner::Nobody);
+        if !self.extents.cover(target, 1) {
+            // SAFETY: reserved just now.
+            unsafe { os::unmap(target, new_len) };
+            self.slot(p).set_owner(owner);
+            return None;
+        }
         // SAFETY: `target` was reserved just now; `p` is a whole mapping.
-        unsafe {
-            if !self.extents.cover(target, 1) || !os::relocate(p, old_len, new_len, target) {
-                os::unmap(target, new_len);
-                self.slot(p).set_owner(owner);
-                return None;
-            }
+        if !unsafe { os::relocate(p, old_len, new_len, target) } {
+            // The reservation may be gone, and its addresses somebody else's by now: better lost than
+            // unmapped under them.
+            self.slot(p).set_owner(owner);
+            return None;
         }
         self.slot(target).set_owner(owner);
         self.note_resized(old_len, new_len);

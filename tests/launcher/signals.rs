@@ -104,7 +104,10 @@ fn a_signal_that_kills_the_program_ends_the_launcher_alike() {
 #[test]
 fn the_launcher_stops_and_continues_with_the_program() {
     for stats in [false, true] {
-        let mut listener = Listener::start(run(stats, &file("probe"), &["listen"]));
+        let mut command = run(stats, &file("probe"), &["listen"]);
+        // A process group with a parent outside it: the kernel stops no orphaned one at SIGTSTP.
+        command.process_group(0);
+        let mut listener = Listener::start(command);
         listener.send(libc::SIGTSTP);
         listener.wait_for_state('T');
         listener.send(libc::SIGCONT);
@@ -199,7 +202,26 @@ fn the_program_inherits_what_the_launcher_was_given() {
     for stats in [false, true] {
         let launched = inherit(run(stats, &file("probe"), &["inherited"]));
         assert_eq!(launched, direct, "stats {stats}");
-        let output = run(stats, &file("probe"), &["inherited"]).output().unwrap();
-        assert_eq!(text(&output.stdout), "", "stats {stats}");
+        // Started with nothing ignored or blocked, whatever these tests were started with.
+        let mut command = run(stats, &file("probe"), &["inherited"]);
+        // SAFETY: signal, sigemptyset and sigprocmask are async-signal-safe; the set is initialised.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [
+                    libc::SIGPIPE,
+                    libc::SIGHUP,
+                    libc::SIGINT,
+                    libc::SIGQUIT,
+                    libc::SIGCHLD,
+                ] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                let mut set = std::mem::zeroed();
+                libc::sigemptyset(&mut set);
+                libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+                Ok(())
+            })
+        };
+        assert_eq!(text(&command.output().unwrap().stdout), "", "stats {stats}");
     }
 }
