@@ -13,8 +13,8 @@ pub fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// A command that runs test `test` of this binary, alone and on the main thread, with [`part`] being
-/// `part`. Options of the allocator are not inherited.
+/// A command that runs test `test` of this binary, alone, with [`part`] being `part`. (The harness still
+/// gives it a thread, and waits for that.) Options of the allocator are not inherited.
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
