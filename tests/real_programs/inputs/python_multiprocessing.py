@@ -25,9 +25,12 @@ def with_method(method, rounds):
     context = multiprocessing.get_context(method)
     blocks = [random.Random(n).randbytes(20_000 + 321 * n) for n in range(10 * rounds)]
     with context.Pool(3, maxtasksperchild=8) as pool:
-        print(method, "pool", digest("".join(pool.map(digest, blocks, chunksize=2)).encode()))
+        digests = pool.map(digest, blocks, chunksize=2)
         pool.close()
         pool.join()
+    # Only now: the pool's own thread forks new workers, and a line that waits in the buffer at that moment
+    # is printed by both processes.
+    print(method, "pool", digest("".join(digests).encode()))
 
     segment = shared_memory.SharedMemory(create=True, size=1000)
     segment.buf[:1000] = bytes(n % 251 for n in range(1000))
