@@ -432,11 +432,6 @@ impl HeapBacking {
             epoch: 0,
         }
     }
-
-    /// Names the heap, once its address is known and before it has arenas.
-    pub fn settle(&mut self, home: usize) {
-        self.home = home;
-    }
 }
 
 impl Backing for HeapBacking {

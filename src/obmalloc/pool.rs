@@ -14,8 +14,8 @@
 //! Invariants:
 //! * I1 `live <= carved <= capacity`.
 //! * I2 the free chain has `carved - live` blocks, last freed first.
-//! * I3 chain and `carved` survive the empty state; they start anew only when the next class differs or
-//!   the memory was purged (CPython 3.11, `allocate_from_new_pool`).
+//! * I3 in CPython's geometry chain and `carved` survive the empty state; they start anew only when the next
+//!   class differs (CPython 3.11, `allocate_from_new_pool`). In production they always start anew.
 //!
 //! CPython links one never-used block ahead of need; we carve when the chain is empty. The addresses are
 //! the same (shown by replay), and no block is touched before it is used.
