@@ -27,9 +27,9 @@ const MOST_RETRIED: usize = 1 << 44;
 #[cold]
 #[inline(never)]
 pub(crate) extern "C" fn alloc(class: SizeClass) -> *mut u8 {
-    let lists = thread::lists();
-    if lists.turn(class, lists.of(class).bound() / 2) {
-        return start_of(lists.of(class).pop());
+    let list = thread::lists().of(class);
+    if list.turn(list.bound() / 2) {
+        return start_of(list.pop());
     }
     alloc_from_heap(class)
 }
@@ -71,11 +71,11 @@ fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
 #[cold]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
-    let lists = thread::lists();
+    let list = thread::lists().of(class);
     // SAFETY: the caller gives the block up.
     unsafe {
         let block = Block::new(p);
-        if !(lists.turn(class, 1) && lists.of(class).push(block)) {
+        if !(list.turn(1) && list.push(block)) {
             free_to_heap(block, class);
         }
     }
@@ -95,7 +95,7 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
             Some(Caller::Live(thread, heap)) => {
                 if !thread.lists.lengthen(class) {
                     let freed = flush_older(&thread.lists, heap, class);
-                    thread.lists.turn(class, 1);
+                    thread.lists.of(class).turn(1);
                     ebb(thread, heap, freed.live_bytes);
                     purge::poll(freed.dirty_pools);
                 }
@@ -119,7 +119,7 @@ fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     if !lists.of(class).nothing_to_take() {
         flush_older(lists, heap, class);
     }
-    if lists.turn(class, 1) {
+    if lists.of(class).turn(1) {
         flush_older(lists, heap, class);
     }
 }

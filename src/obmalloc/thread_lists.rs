@@ -28,7 +28,7 @@
 //! Invariants:
 //! * I1 `take` names the null entry at the bottom of its stack or a block above it; all entries between
 //!   the bottom and `take`, and between the bottom and `put`, are free blocks of the class.
-//! * I2 `put <= limit`, and `limit` is at most `bound` entries above the bottom of its stack.
+//! * I2 `put <= limit`, and `limit` is `bound` entries above the first one of its stack.
 //! * I3 `bound * block bytes <= MAX_BYTES`, or `bound` is 1; so a list holds at most `2 * bound` blocks.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
@@ -49,8 +49,10 @@ const MAX_BYTES: usize = 16 * 1024;
 /// Most blocks one stack may hold.
 const MAX_BLOCKS: usize = 128;
 /// Bytes a new stack may hold, and blocks.
-const FIRST_BYTES: usize = 1024;
-const FIRST_BLOCKS: usize = 8;
+const FIRST_BYTES: usize = 4 * 1024;
+const FIRST_BLOCKS: usize = 64;
+/// Blocks a stack may hold after most of what a heap had out came back.
+const SHORTEST: usize = 8;
 
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
@@ -149,8 +151,41 @@ impl List {
     }
 
     /// Blocks each of its stacks may hold now.
+    #[inline(always)]
     pub fn bound(&self) -> usize {
         usize::from(self.bound.get())
+    }
+
+    /// Number of blocks on the stack to put on.
+    #[inline(always)]
+    fn n_put(&self) -> usize {
+        // Addresses, because a list without stacks has none to subtract. I2.
+        let room = (self.limit.get().addr() - self.put.get().addr()) / size_of::<Entry>();
+        self.bound() - room
+    }
+
+    /// Lets the stacks change roles, if there is nothing to take and one block at least, or `least`, on the
+    /// other. True when they did.
+    #[inline(always)]
+    pub fn turn(&self, least: usize) -> bool {
+        let turns = self.nothing_to_take() && self.n_put() >= least.max(1);
+        if turns {
+            self.exchange();
+        }
+        turns
+    }
+
+    /// Lets the stacks change roles. There is nothing to take, and the list has stacks.
+    #[inline(always)]
+    fn exchange(&self) {
+        let (bottom, put) = (self.take.get(), self.put.get());
+        // SAFETY: the entry below `put` is a block or its stack's bottom; `take` names the bottom of the
+        // other stack (I1), which has room for `bound` blocks above it.
+        unsafe {
+            self.take.set(put.sub(1));
+            self.put.set(bottom.add(1));
+            self.limit.set(bottom.add(1 + self.bound()));
+        }
     }
 }
 
@@ -278,10 +313,9 @@ impl ThreadLists {
         // SAFETY: from the bottom up to `take`, and below `put`, there are blocks (I1).
         unsafe {
             let n_take = list.take.get().offset_from_unsigned(take);
-            let n_put = list.put.get().offset_from_unsigned(put.add(1));
             (
                 core::slice::from_raw_parts(take.add(1), n_take),
-                core::slice::from_raw_parts(put.add(1), n_put),
+                core::slice::from_raw_parts(put.add(1), list.n_put()),
             )
         }
     }
@@ -295,32 +329,6 @@ impl ThreadLists {
     /// Whether there is no block of a class.
     pub fn is_empty(&self, class: SizeClass) -> bool {
         self.len(class) == 0
-    }
-
-    /// Lets the stacks change roles, if there is nothing to take and one block at least, or `least`, on the
-    /// other. True when they did.
-    pub fn turn(&self, class: SizeClass, least: usize) -> bool {
-        let list = self.of(class);
-        let (take, put) = self.stacks(class);
-        if !take.is_empty() || put.len() < least.max(1) {
-            return false;
-        }
-        self.exchange(list);
-        true
-    }
-
-    /// Lets the stacks of a list change roles. The one to take from is empty.
-    fn exchange(&self, list: &List) {
-        let Some((take, _)) = self.bottoms(list) else {
-            return;
-        };
-        // SAFETY: the first entry below `put` is a block or the bottom; the empty stack has room for
-        // `bound` blocks above its bottom.
-        unsafe {
-            list.take.set(list.put.get().sub(1));
-            list.put.set(take.add(1));
-            list.limit.set(take.add(1 + list.bound()));
-        }
     }
 
     /// Lets the list grow: its bound doubles, within the limits for `class`. False when it cannot.
@@ -373,14 +381,15 @@ impl ThreadLists {
         true
     }
 
-    /// Makes the list as short as a new one, if it holds no block.
+    /// Makes the list as short as can be, if it holds no block.
     pub fn shorten(&self, class: SizeClass) {
         let (list, (_, first)) = (self.of(class), bounds(class));
-        if list.bound() <= first || !self.is_empty(class) {
+        let least = first.min(SHORTEST);
+        if list.bound() <= least || !self.is_empty(class) {
             return;
         }
-        list.bound.set(first as u8);
-        self.exchange(list);
+        list.bound.set(least as u8);
+        list.exchange();
     }
 
     /// Room for `n` blocks on the stack to take from, which is empty; `n` is at most the bound. The last
@@ -462,7 +471,7 @@ mod tests {
                 11 => {
                     let least = list.bound() / 2;
                     let turns = take.is_empty() && !put.is_empty() && put.len() >= least;
-                    assert_eq!(lists.turn(class, least), turns);
+                    assert_eq!(list.turn(least), turns);
                     if turns {
                         core::mem::swap(&mut take, &mut put);
                     }
@@ -489,7 +498,7 @@ mod tests {
             }
             assert_eq!(lists.len(class), take.len() + put.len());
         }
-        assert!(lists.of(class).bound() > 8 && next > 10_000);
+        assert!(lists.of(class).bound() > 64 && next > 10_000);
     }
 
     #[test]
