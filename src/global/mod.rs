@@ -13,6 +13,7 @@
 
 mod exit;
 mod fork;
+mod misuse;
 pub(crate) mod next_malloc;
 mod options;
 mod private_heap;

@@ -5,12 +5,13 @@
 //!
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
+use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
-use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
-use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
+use crate::obmalloc::heap::{broken, double_free, not_a_block, verify};
+use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::List;
 use crate::os;
 use core::ptr::{NonNull, null_mut};
@@ -218,85 +219,6 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
             (None, owner) => misuse(p, owner),
         }
     });
-}
-
-/// Who owns the address, looking back from inside a large block.
-fn owner_around(p: NonNull<u8>) -> Owner {
-    /// How far inside a huge block a wrong pointer is still recognised, in slots.
-    const BACK: usize = 64;
-    let addr = p.addr().get();
-    for back in 0..BACK {
-        let Some(slot) = addr.checked_sub(back * ARENA_BYTES) else {
-            break;
-        };
-        match MAP.owner(slot) {
-            Owner::Nobody | Owner::Gone(_) => {}
-            Owner::Huge(descriptor) => {
-                let (base, len, _) = HUGE.describe(descriptor);
-                let inside = addr.wrapping_sub(base) < len;
-                return if inside {
-                    Owner::Huge(descriptor)
-                } else {
-                    Owner::Nobody
-                };
-            }
-            arena if back == 0 => return arena,
-            _ => break,
-        }
-    }
-    Owner::Nobody
-}
-
-/// Reports a pointer into our memory that is not a live block, and aborts.
-#[cold]
-fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
-    let addr = p.addr().get();
-    if !addr.is_multiple_of(ALIGNMENT) {
-        os::fatal(format_args!(
-            "free of {p:p}, which is not aligned to {ALIGNMENT} bytes"
-        ));
-    }
-    match owner {
-        Owner::Huge(descriptor) => {
-            let (base, bytes, live) = HUGE.describe(descriptor);
-            if base == addr && !live {
-                os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-            }
-            os::fatal(format_args!(
-                "free of {p:p}, which points inside a block ({bytes} bytes)"
-            ))
-        }
-        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
-            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
-        }
-        Owner::PrivateArena => os::fatal(format_args!(
-            "free of {p:p}, which belongs to a heap of its own"
-        )),
-        Owner::Arena => {
-            if let Some(class) = freed_class(p) {
-                double_free(p, class);
-            }
-            not_a_block(p)
-        }
-        _ => not_a_block(p),
-    }
-}
-
-/// A free of what is not ours, as the options say.
-#[cold]
-fn foreign(p: NonNull<u8>) {
-    // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
-        && !os::is_mapped(p)
-    {
-        os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-    }
-    super::stats::count_foreign(p);
-    match OPTIONS.foreign() {
-        options::Foreign::Leak => {}
-        options::Foreign::Forward if super::next_malloc::free(p) => {}
-        _ => os::fatal(format_args!("free of foreign pointer {p:p}")),
-    }
 }
 
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
