@@ -360,9 +360,18 @@ impl Subject for Faulty {
     }
 
     unsafe fn realloc(&mut self, p: *mut u8, layout: Layout, size: usize) -> Option<*mut u8> {
-        // SAFETY: passed on; then a byte both layouts hold.
+        // SAFETY: live for `layout` by the caller's word; what a fault names may not be live, so it is not
+        // freed.
         unsafe {
-            let p = Global.realloc(p, layout, size)?;
+            if self.fault == "none" {
+                return Global.realloc(p, layout, size);
+            }
+            let old = p;
+            let p = Global.alloc(Layout::from_size_align(size, layout.align()).ok()?);
+            if p.is_null() {
+                return None;
+            }
+            p.copy_from(old, size.min(layout.size()));
             if self.fault == "not copied" && size > 40 && layout.size() > 40 {
                 p.add(40).write(0);
             }

@@ -8,7 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, purge};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
 use crate::obmalloc::heap::{broken, double_free, not_a_block, verify};
@@ -325,6 +325,9 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
 
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
 pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
+    if watch::is_on() && watch::is_guarded() {
+        return guard::usable_bytes(p);
+    }
     match class_of(MAP.label(p.addr().get())) {
         Some(class) => Some(class.block_bytes()),
         None => HUGE.usable_bytes(p),

@@ -28,6 +28,8 @@ pub struct Thread {
     pub(super) ticks: Cell<u32>,
     /// Number of the watch for which its lists were closed last (`watch.rs`).
     pub(super) watch: Cell<u32>,
+    /// Whether it walks its stack.
+    pub(super) walking: Cell<bool>,
     /// Whether it runs an observer: what that allocates is not observed.
     pub(super) observing: Cell<bool>,
     /// Next free record, while this one is not in use.
@@ -47,6 +49,7 @@ impl Thread {
         hooked: Cell::new(false),
         ticks: Cell::new(0),
         watch: Cell::new(0),
+        walking: Cell::new(false),
         observing: Cell::new(false),
         #[cfg(feature = "preload")]
         next: Cell::new(None),

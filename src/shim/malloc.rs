@@ -146,15 +146,19 @@ extern "C" fn freed_twice(p: *mut c_void) {
 
 #[cold]
 #[inline(never)]
-extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, _align: usize) {
+extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     let Some(start) = NonNull::new(p.cast::<u8>()) else {
         return;
     };
-    if watch::is_on() {
-        watch::freeing(start, (size != UNSAID).then_some(size), API);
-    }
+    let said = |n: usize| (n != UNSAID).then_some(n);
+    // C++'s plain `delete` says that the alignment was the default one; C's `free` says nothing.
+    let align = said(align).or((API != MALLOC).then_some(ALIGNMENT));
     // SAFETY: the caller gives the block up.
-    unsafe { free_unwatched(start) }
+    unsafe {
+        if !(watch::is_on() && watch::freeing(start, said(size), align, API)) {
+            free_unwatched(start);
+        }
+    }
 }
 
 /// # Safety
@@ -237,15 +241,17 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
 unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
-        let Some(held) = slow::usable_unknown(old) else {
+        let held = slow::usable_unknown(old);
+        if held.is_none() && (slow::is_foreign(old) || !watch::is_guarded()) {
             return realloc_unlisted(old, size);
-        };
+        }
         if size == 0 {
             return realloc_to_nothing(old);
         }
         let class = class_of(MAP.label(old.addr().get()));
         let to = Resize {
-            held,
+            held: held.unwrap_or(0),
+            held_is_exact: false,
             size,
             align: ALIGNMENT,
             stays: class.is_some_and(|class| resize_stays(size, class.block_bytes())),
