@@ -27,6 +27,7 @@ use super::guard::{self, Claim};
 use super::thread::{self, Caller};
 use super::{MAP, OPTIONS, slow};
 use crate::obmalloc::address_map::class_of;
+use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
 use crate::os;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
@@ -222,7 +223,7 @@ fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>>
             p.write_bytes(0, size);
         }
         if class_of(MAP.label(p.addr().get())).is_some() {
-            p.cast::<usize>().add(1).write(0);
+            Block::new(p).unmark();
         }
     }
     Some(p)
