@@ -34,6 +34,10 @@ pub const ALLOCATORS: &[Allocator] = &[
         crate_name: Some("rusty_alloc-api"),
     },
     Allocator {
+        name: "stoolap",
+        crate_name: Some("stoolap-jemalloc"),
+    },
+    Allocator {
         name: "pymalloc",
         crate_name: Some("pymalloc"),
     },
@@ -45,6 +49,11 @@ pub const OURS: &str = "pymalloc";
 pub const OURS_AGAIN: &str = "pymalloc#2";
 /// The peer that has a ratio column of its own.
 pub const REFERENCE: &str = "mimalloc";
+
+/// Whether a column is one of ours; all others are peers.
+pub fn is_ours(column: &str) -> bool {
+    column == OURS || column == OURS_AGAIN
+}
 
 /// How much work one run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +90,17 @@ impl Group {
         Group::Crates,
         Group::Sweep,
     ];
+
+    /// The name on the command line.
+    pub fn key(self) -> &'static str {
+        match self {
+            Group::Micro => "micro",
+            Group::Threads => "threads",
+            Group::Traces => "traces",
+            Group::Crates => "crates",
+            Group::Sweep => "sweep",
+        }
+    }
 
     /// The heading in the report.
     pub fn title(self) -> &'static str {

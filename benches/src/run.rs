@@ -71,7 +71,7 @@ fn select(args: &RunArgs) -> Result<Vec<&'static Workload>, String> {
         .iter()
         .filter(|w| !(args.common.quick && w.full_only))
         .collect();
-    args.common.only(all, |w| w.name)
+    args.common.only(all, |w| (w.name, w.group.key()))
 }
 
 /// The chosen columns with their workers, and what had to be left out.
@@ -81,7 +81,7 @@ fn contestants(args: &RunArgs) -> Result<(Vec<Contestant>, Vec<String>), String>
         .map(|a| a.name)
         .chain([OURS_AGAIN])
         .collect();
-    let names = args.common.alloc(names, |name| name)?;
+    let names = args.common.peers(names, |name| name)?;
     let behind = |name: &str| {
         let name = if name == OURS_AGAIN { OURS } else { name };
         ALLOCATORS
@@ -96,7 +96,7 @@ fn contestants(args: &RunArgs) -> Result<(Vec<Contestant>, Vec<String>), String>
             continue;
         }
         match workers::obstacle(allocator).filter(|_| !args.no_build) {
-            Some(obstacle) if args.common.alloc.is_empty() => {
+            Some(obstacle) if args.common.peers.is_empty() => {
                 eprintln!("left out: {obstacle}");
                 left_out.push(obstacle);
             }

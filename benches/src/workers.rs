@@ -72,7 +72,7 @@ pub fn build(allocators: &[&Allocator]) -> Result<HashMap<&'static str, PathBuf>
         output = build(&names.join(","))?;
     }
     if !output.status.success() {
-        return Err("the workers do not build; `--alloc` leaves out the ones that fail".into());
+        return Err("the workers do not build; `--peers` leaves out the ones that fail".into());
     }
     let messages: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()

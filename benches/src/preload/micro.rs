@@ -29,7 +29,7 @@ pub fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
         };
         Ok(Program {
             name: format!("c-{name}"),
-            group: MICRO,
+            kind: MICRO,
             arguments: vec![executable.into(), "2".into(), operations.to_string().into()],
             environment: Vec::new(),
             folder: inputs.to_owned(),

@@ -15,17 +15,35 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Rows that share a table and a mean.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// The name on the command line.
+    key: &'static str,
+    /// The heading in the report.
+    title: &'static str,
+}
+
 /// Programs that start, work and end on their own.
-const PROGRAMS: &str = "Real programs";
+const PROGRAMS: Kind = Kind {
+    key: "programs",
+    title: "Real programs",
+};
 /// Scripts under CPython, twice each.
-const CPYTHON: &str = "CPython";
+const CPYTHON: Kind = Kind {
+    key: "cpython",
+    title: "CPython",
+};
 /// Threads and blocks, from `benches/c`.
-const MICRO: &str = "C micro-benchmarks";
+const MICRO: Kind = Kind {
+    key: "c-micro",
+    title: "C micro-benchmarks",
+};
 
 /// Something to run under every library.
 struct Program {
     name: String,
-    group: &'static str,
+    kind: Kind,
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, &'static str)>,
     folder: PathBuf,
@@ -45,10 +63,10 @@ pub fn run(args: &PreloadArgs) -> Result<(), String> {
     let inputs = session::inputs()?;
     let mut left_out = Vec::new();
     let libraries = library::find(args, &inputs, &mut left_out)?;
-    let libraries = args.common.alloc(libraries, |l| &l.name)?;
+    let libraries = args.common.peers(libraries, |l| &l.name)?;
     let mut programs = programs::prepare(&args.common, &inputs, &mut left_out)?;
     programs.extend(micro::prepare(&args.common, &inputs)?);
-    let programs = args.common.only(programs, |p| &p.name)?;
+    let programs = args.common.only(programs, |p| (&p.name, p.kind.key))?;
     for what in &left_out {
         eprintln!("left out: {what}");
     }
@@ -109,7 +127,7 @@ fn column(library: &Library) -> Column {
 fn row(program: &Program) -> Row {
     Row {
         name: program.name.clone(),
-        group: program.group.into(),
+        group: program.kind.title.into(),
         unit: "run".into(),
     }
 }

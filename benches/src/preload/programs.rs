@@ -60,14 +60,14 @@ pub fn prepare(
     inputs: &Path,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Program>, String> {
-    let wanted = |name: &str| {
-        common.only.is_empty()
-            || common
-                .only
-                .iter()
-                .any(|o| name.contains(o.as_str()) || o.starts_with(name))
-    };
     let mut programs = Vec::new();
+    let wanted = |name: &str| {
+        if name.starts_with("py-") {
+            common.wants(name, CPYTHON.key) || common.wants(&format!("{name}{SUFFIX}"), CPYTHON.key)
+        } else {
+            common.wants(name, PROGRAMS.key)
+        }
+    };
     for (name, _) in CATALOGUE.iter().filter(|(name, _)| wanted(name)) {
         let (executable, package) = match *name {
             name if name.starts_with("py-") => ("python3.11", "python3.11"),
@@ -174,9 +174,9 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
     };
     let mut all = vec![OsString::from(executable)];
     all.extend(arguments);
-    let program = |name: String, group, environment| Program {
+    let program = |name: String, kind, environment| Program {
         name,
-        group,
+        kind,
         arguments: all.clone(),
         environment,
         folder: folder.clone(),

@@ -4,15 +4,10 @@ use super::figure::{Figure, digits};
 use super::table::Table;
 use crate::session::{Row, Session};
 use crate::stats::{Summary, geometric_mean, ratio};
-use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE};
+use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE, is_ours};
 
 /// A loss beyond this is shown in bold.
 const LOSS: f64 = 1.05;
-
-/// Whether a column is one of ours; all others are peers.
-pub fn is_ours(column: &str) -> bool {
-    column == OURS || column == OURS_AGAIN
-}
 
 /// What a ratio of ours is taken against.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::sweep::curve;
 use crate::session::Session;
 use crate::stats::Summary;
 use plotters::prelude::*;
+use pymalloc_bench::catalogue::is_ours;
 use std::path::{Path, PathBuf};
 
 /// One line per allocator, both axes logarithmic.
@@ -139,10 +140,7 @@ fn draw(plot: &Plot, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .light_line_style(RGBColor(235, 235, 235))
         .draw()?;
     // Ours is drawn last, on top, but has the first colour.
-    let (ours, peers): (Vec<_>, Vec<_>) = plot
-        .lines
-        .iter()
-        .partition(|(name, _)| super::matrix::is_ours(name));
+    let (ours, peers): (Vec<_>, Vec<_>) = plot.lines.iter().partition(|(name, _)| is_ours(name));
     let coloured = ours
         .iter()
         .zip(0..)
@@ -150,7 +148,7 @@ fn draw(plot: &Plot, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .collect::<Vec<_>>();
     for ((name, points), i) in coloured.into_iter().rev() {
         let colour = COLOURS[i % COLOURS.len()];
-        let width = if super::matrix::is_ours(name) { 3 } else { 1 };
+        let width = if is_ours(name) { 3 } else { 1 };
         chart
             .draw_series(LineSeries::new(
                 points.iter().copied(),
