@@ -15,10 +15,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Allocators linked into a Rust program, each in a binary of its own
+    /// Everything, or the parts and workloads chosen
     Run(RunArgs),
-    /// Real programs and C micro-benchmarks with the allocator preloaded
-    Preload(PreloadArgs),
+    /// Short for `run --part preload`
+    Preload(RunArgs),
+    /// Short for `run --part instructions`
+    Instructions(RunArgs),
     /// Render saved samples again
     Report {
         /// A file written by `run` or `preload` [default: the newest of each kind in target/bench]
@@ -61,50 +63,45 @@ impl Common {
         self.only.is_empty() || self.only.iter().any(|filter| matches(filter, name, group))
     }
 
-    /// Keeps the rows `--only` names; `label` gives a row's name and the key of its group.
+    /// Checks the filters of `--only` against the rows there are, given with their groups.
     ///
     /// # Errors
     /// When a filter matches nothing: it names what there is.
-    pub fn only<T>(
-        &self,
-        all: Vec<T>,
-        label: impl Fn(&T) -> (&str, &str),
-    ) -> Result<Vec<T>, String> {
-        for filter in &self.only {
-            let named = |row: &T| matches(filter, label(row).0, label(row).1);
-            if !all.iter().any(named) {
-                let names: Vec<_> = all.iter().map(|row| label(row).0).collect();
-                return Err(format!(
+    pub fn check_only(&self, rows: &[(String, &str)]) -> Result<(), String> {
+        let matched = |filter: &&String| rows.iter().any(|row| matches(filter, &row.0, row.1));
+        match self.only.iter().find(|filter| !matched(filter)) {
+            None => Ok(()),
+            Some(filter) => {
+                let names: Vec<_> = rows.iter().map(|row| row.0.as_str()).collect();
+                Err(format!(
                     "--only {filter}: no such workload; there are {}",
                     names.join(", ")
-                ));
+                ))
             }
         }
-        Ok(all
-            .into_iter()
-            .filter(|row| self.wants(label(row).0, label(row).1))
-            .collect())
     }
 
-    /// Keeps the columns `--peers` names, and our own.
+    /// Checks the names of `--peers` against the columns there are.
     ///
     /// # Errors
     /// When a name is unknown: it names what there is.
-    pub fn peers<T>(&self, all: Vec<T>, name: impl Fn(&T) -> &str) -> Result<Vec<T>, String> {
-        for wanted in &self.peers {
-            if !all.iter().any(|column| name(column) == wanted) {
-                let names: Vec<_> = all.iter().map(name).collect();
-                return Err(format!(
-                    "--peers {wanted}: no such allocator; there are {}",
-                    names.join(", ")
-                ));
-            }
+    pub fn check_peers(&self, columns: &[String]) -> Result<(), String> {
+        match self.peers.iter().find(|wanted| !columns.contains(wanted)) {
+            None => Ok(()),
+            Some(wanted) => Err(format!(
+                "--peers {wanted}: no such allocator; there are {}",
+                columns.join(", ")
+            )),
         }
+    }
+
+    /// Keeps the columns `--peers` names, and our own.
+    pub fn peers<T>(&self, all: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
         let wanted = |column: &T| {
             let name = name(column);
             self.peers.is_empty() || is_ours(name) || self.peers.iter().any(|a| a == name)
         };
-        Ok(all.into_iter().filter(wanted).collect())
+        all.into_iter().filter(wanted).collect()
     }
 }
 
@@ -116,35 +113,56 @@ fn matches(filter: &str, name: &str, group: &str) -> bool {
     }
 }
 
+/// The parts of a run, each with its own samples and report.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Allocators linked into a Rust program, each in a binary of its own
+    InProcess,
+    /// Real programs and C micro-benchmarks with the allocator preloaded
+    Preload,
+    /// Instructions per operation, counted by callgrind
+    Instructions,
+}
+
+impl Part {
+    /// In the order of the report.
+    pub const ALL: [Part; 3] = [Part::InProcess, Part::Preload, Part::Instructions];
+}
+
+/// What to measure, and how.
 #[derive(Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub common: Common,
+    /// Only these parts [default: all]
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub part: Vec<Part>,
     /// Threads of workloads with threads [default: as many as there are CPUs, at least 2, at most 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=64))]
     pub threads: Option<u32>,
-    /// Use the workers as they are, without asking cargo
+    /// One more library to preload; NAME `pymalloc` replaces the one built here
+    #[arg(long, value_name = "NAME=PATH")]
+    pub so: Vec<String>,
+    /// Use what was built before, without asking cargo
     #[arg(long)]
     pub no_build: bool,
 }
 
-#[derive(Args)]
-pub struct PreloadArgs {
-    #[command(flatten)]
-    pub common: Common,
-    /// One more library; NAME `pymalloc` replaces the one built here
-    #[arg(long, value_name = "NAME=PATH")]
-    pub so: Vec<String>,
-    /// Do not build libpymalloc.so
-    #[arg(long)]
-    pub no_build: bool,
+impl RunArgs {
+    fn only_part(self, part: Part) -> RunArgs {
+        RunArgs {
+            part: vec![part],
+            ..self
+        }
+    }
 }
 
 /// Parses the command line and does what it says.
 pub fn dispatch() -> Result<(), String> {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
-        Command::Preload(args) => preload::run(&args),
+        Command::Preload(args) => run::run(&args.only_part(Part::Preload)),
+        Command::Instructions(args) => run::run(&args.only_part(Part::Instructions)),
         Command::Report { files } => {
             let files = if files.is_empty() {
                 session::newest()?
@@ -175,9 +193,13 @@ fn list() {
         names.join(" "),
         OURS_AGAIN
     );
-    println!("Programs under `preload`");
-    for (name, question) in preload::rows() {
-        println!("  {name:22} {question}");
+    println!("Programs under `preload` (--only programs, cpython, c-micro)");
+    for row in preload::rows() {
+        println!("  {:22} {}", row.name, row.question);
+    }
+    println!("Counted by `instructions` (--only instructions)");
+    for (name, _) in run::rows(Part::Instructions) {
+        println!("  {name}");
     }
 }
 
@@ -202,39 +224,47 @@ mod tests {
         }
     }
 
+    fn rows() -> Vec<(String, &'static str)> {
+        [
+            ("pair-8", "micro"),
+            ("pair-full", "micro"),
+            ("json", "crates"),
+        ]
+        .map(|(name, group)| (name.to_owned(), group))
+        .into()
+    }
+
     #[test]
     fn a_filter_that_matches_nothing_names_what_there_is() {
-        let common = common(&["x"], &["y"]);
-        let error = common
-            .only(vec!["a", "b"], |row| (*row, "micro"))
-            .unwrap_err();
-        assert_eq!(error, "--only x: no such workload; there are a, b");
-        let error = common.peers(vec!["a", "b"], |row| row).unwrap_err();
+        let error = common(&["x"], &[]).check_only(&rows()).unwrap_err();
+        assert_eq!(
+            error,
+            "--only x: no such workload; there are pair-8, pair-full, json"
+        );
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let error = common(&[], &["y"]).check_peers(&columns).unwrap_err();
         assert_eq!(error, "--peers y: no such allocator; there are a, b");
+        assert_eq!(common(&["json"], &["b"]).check_only(&rows()), Ok(()));
+        assert_eq!(common(&["json"], &["b"]).check_peers(&columns), Ok(()));
     }
 
     #[test]
     fn a_filter_is_a_part_a_pattern_or_a_group() {
-        type Row = (&'static str, &'static str);
-        let rows: [Row; 3] = [
-            ("pair-8", "micro"),
-            ("pair-full", "micro"),
-            ("json", "crates"),
-        ];
-        let filtered = |only: &[&str]| {
-            let kept = common(only, &[]).only(rows.to_vec(), |row: &Row| *row);
-            kept.unwrap().iter().map(|row| row.0).collect::<Vec<_>>()
+        let kept = |filters: &[&str]| {
+            let common = common(filters, &[]);
+            let kept = rows().into_iter().filter(|row| common.wants(&row.0, row.1));
+            kept.map(|row| row.0).collect::<Vec<_>>()
         };
-        let kept = |filter: &str| filtered(&[filter]);
-        assert_eq!(kept("pair"), ["pair-8", "pair-full"]);
-        assert_eq!(kept("*-8"), ["pair-8"]);
-        assert_eq!(kept("crates"), ["json"]);
-        assert_eq!(filtered(&[]).len(), rows.len());
+        assert_eq!(kept(&["pair"]), ["pair-8", "pair-full"]);
+        assert_eq!(kept(&["*-8"]), ["pair-8"]);
+        assert_eq!(kept(&["crates"]), ["json"]);
+        assert_eq!(kept(&["*-8", "json"]), ["pair-8", "json"]);
+        assert_eq!(kept(&[]).len(), rows().len());
     }
 
     #[test]
     fn our_own_columns_are_always_there() {
         let kept = common(&[], &["b"]).peers(vec!["a", "b", OURS, OURS_AGAIN], |row| row);
-        assert_eq!(kept.unwrap(), ["b", OURS, OURS_AGAIN]);
+        assert_eq!(kept, ["b", OURS, OURS_AGAIN]);
     }
 }

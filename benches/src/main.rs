@@ -1,12 +1,15 @@
 //! `pymalloc-bench`: pymalloc beside the allocators people would otherwise use, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p pymalloc-bench -- run --quick     in process; under ten minutes on two cores
+//! cargo run --release -p pymalloc-bench -- run --quick     everything; under ten minutes on two cores
 //! cargo run --release -p pymalloc-bench -- run             the same, larger and with more rounds
-//! cargo run --release -p pymalloc-bench -- preload         real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- preload         only real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- instructions    only instructions per operation
 //! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
 //! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
 //! ```
+//!
+//! `run --only 'pair-*' --peers mimalloc,rusty_alloc --rounds 5` measures a few things quickly.
 //!
 //! # From a worker to a table
 //!
@@ -15,9 +18,11 @@
 //!      │
 //!  workers / preload::library ── build or find what is measured, check that it is what it says
 //!      │
-//!  run / preload ── for each round: for each workload: for each allocator: a process of its own
+//!  in_process / preload ── for each round: for each workload: for each allocator: a process of its own
 //!      │                 in process: worker-NAME WORKLOAD  → one line of JSON, an `Outcome`
 //!      │                 preload:    measure LIBRARY PROGRAM → the same line, by wait4
+//!  instructions ── valgrind worker-NAME or a C program, twice: the difference is the operations'
+//!      │
 //!  session ── every sample with its round, saved to target/bench/*.json after each round
 //!      │
 //!  stats ── median, spread, ratios, geometric mean
@@ -47,6 +52,8 @@
 
 mod cli;
 mod execute;
+mod in_process;
+mod instructions;
 mod machine;
 mod preload;
 mod report;

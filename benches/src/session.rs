@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What was measured: in process or by preload. Also the beginning of the file's name.
-pub const KINDS: [&str; 2] = ["run", "preload"];
+/// What was measured: in process, by preload, instructions of crates, instructions of preloaded
+/// libraries, a recording replayed. Also the beginning of the file's name.
+pub const KINDS: [&str; 5] = ["run", "preload", "instructions", "cinstructions", "replay"];
 
 /// One run of the suite.
 #[derive(Debug, Default, Serialize, Deserialize)]

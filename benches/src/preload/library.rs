@@ -1,7 +1,7 @@
 //! Finds the libraries to preload, and checks that each really replaces `malloc`: a library that does not
 //! would silently be the C library under another name.
 
-use crate::cli::PreloadArgs;
+use crate::cli::RunArgs;
 use crate::session::workspace;
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN};
 use serde_json::Value;
@@ -50,12 +50,24 @@ const FOLDERS: [&str; 6] = [
     "/lib64",
 ];
 
+/// Names of all columns, whether their libraries are installed or not.
+pub fn names(so: &[String]) -> Vec<String> {
+    let given = so.iter().filter_map(|so| Some(so.split_once('=')?.0));
+    [GLIBC]
+        .into_iter()
+        .chain(PEERS.map(|(name, _, _)| name))
+        .chain([OURS, OURS_AGAIN])
+        .chain(given)
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Every library there is: glibc, the peers, `--so`, and the one built here.
 ///
 /// # Errors
 /// When a `--so` is malformed, missing, or replaces nothing.
 pub fn find(
-    args: &PreloadArgs,
+    args: &RunArgs,
     inputs: &Path,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Library>, String> {

@@ -18,8 +18,8 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ("c-prodcons", "Two threads allocate, two others free."),
 ];
 
-/// Compiles them. Each takes its number of threads and of operations per thread.
-pub fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
+/// Compiles the wanted ones. Each takes its number of threads and of operations per thread.
+pub(super) fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
     let program = |name: &str, operations: u64| -> Result<Program, String> {
         let executable = compile(name, inputs)?;
         let operations = if common.quick {
@@ -35,11 +35,16 @@ pub fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
             folder: inputs.to_owned(),
         })
     };
-    Ok(vec![
-        program("pairs", 15_000_000)?,
-        program("larson", 4_000_000)?,
-        program("prodcons", 4_000_000)?,
-    ])
+    let operations = [
+        ("pairs", 15_000_000),
+        ("larson", 4_000_000),
+        ("prodcons", 4_000_000),
+    ];
+    operations
+        .into_iter()
+        .filter(|(name, _)| common.wants(&format!("c-{name}"), MICRO.key))
+        .map(|(name, n)| program(name, n))
+        .collect()
 }
 
 /// Compiles `benches/c/NAME.c`.

@@ -2,10 +2,10 @@
 
 pub mod library;
 pub mod measure;
-mod micro;
+pub mod micro;
 mod programs;
 
-use crate::cli::PreloadArgs;
+use crate::cli::RunArgs;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report};
@@ -49,24 +49,52 @@ struct Program {
     folder: PathBuf,
 }
 
-/// Names of all rows and what they are, for `list`.
-pub fn rows() -> Vec<(String, &'static str)> {
-    programs::CATALOGUE
+/// A row of the catalogue.
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The key of its group.
+    pub key: &'static str,
+    /// What it does.
+    pub question: &'static str,
+}
+
+/// Every row, whether its program is installed or not.
+pub fn rows() -> Vec<Named> {
+    let named = |name: String, kind: Kind, question| Named {
+        name,
+        key: kind.key,
+        question,
+    };
+    let programs = programs::CATALOGUE.iter().flat_map(|&(name, question)| {
+        let kind = programs::kind(name);
+        let twice = (kind.key == CPYTHON.key).then(|| format!("{name}{}", report::SUFFIX));
+        [Some(name.to_owned()), twice]
+            .into_iter()
+            .flatten()
+            .map(move |name| named(name, kind, question))
+    });
+    let micro = micro::CATALOGUE
         .iter()
-        .chain(micro::CATALOGUE)
-        .map(|&(name, what)| (name.to_owned(), what))
-        .collect()
+        .map(|&(name, question)| named(name.to_owned(), MICRO, question));
+    programs.chain(micro).collect()
 }
 
 /// Finds libraries and programs, measures, saves, reports.
-pub fn run(args: &PreloadArgs) -> Result<(), String> {
+pub fn run(args: &RunArgs) -> Result<(), String> {
+    if !rows()
+        .iter()
+        .any(|row| args.common.wants(&row.name, row.key))
+    {
+        return Ok(());
+    }
     let inputs = session::inputs()?;
     let mut left_out = Vec::new();
     let libraries = library::find(args, &inputs, &mut left_out)?;
-    let libraries = args.common.peers(libraries, |l| &l.name)?;
+    let libraries = args.common.peers(libraries, |l| &l.name);
     let mut programs = programs::prepare(&args.common, &inputs, &mut left_out)?;
     programs.extend(micro::prepare(&args.common, &inputs)?);
-    let programs = args.common.only(programs, |p| (&p.name, p.kind.key))?;
+    programs.retain(|p| args.common.wants(&p.name, p.kind.key));
     for what in &left_out {
         eprintln!("left out: {what}");
     }
@@ -113,7 +141,8 @@ pub fn run(args: &PreloadArgs) -> Result<(), String> {
     report::print(&session, &path)
 }
 
-fn column(library: &Library) -> Column {
+/// How a library is named in a report.
+pub fn column(library: &Library) -> Column {
     let version = library
         .path
         .as_ref()
@@ -146,5 +175,5 @@ fn measure_one(
     command
         .current_dir(&program.folder)
         .envs(program.environment.iter().copied());
-    execute::outcome(&mut command, Duration::from_secs(600))
+    execute::outcome(&mut command, Duration::from_secs(600), false)
 }

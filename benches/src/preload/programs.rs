@@ -2,7 +2,7 @@
 //!
 //! Inputs are generated once into `target/bench/inputs`; the scripts lie in `benches/programs`.
 
-use super::{CPYTHON, PROGRAMS, Program};
+use super::{CPYTHON, Kind, PROGRAMS, Program};
 use crate::cli::Common;
 use crate::report::SUFFIX;
 use std::ffi::OsString;
@@ -54,6 +54,15 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ),
 ];
 
+/// The group a catalogue entry belongs to.
+pub fn kind(name: &str) -> Kind {
+    if name.starts_with("py-") {
+        CPYTHON
+    } else {
+        PROGRAMS
+    }
+}
+
 /// The programs that are installed, with their inputs made.
 pub fn prepare(
     common: &Common,
@@ -62,11 +71,8 @@ pub fn prepare(
 ) -> Result<Vec<Program>, String> {
     let mut programs = Vec::new();
     let wanted = |name: &str| {
-        if name.starts_with("py-") {
-            common.wants(name, CPYTHON.key) || common.wants(&format!("{name}{SUFFIX}"), CPYTHON.key)
-        } else {
-            common.wants(name, PROGRAMS.key)
-        }
+        let key = kind(name).key;
+        common.wants(name, key) || common.wants(&format!("{name}{SUFFIX}"), key)
     };
     for (name, _) in CATALOGUE.iter().filter(|(name, _)| wanted(name)) {
         let (executable, package) = match *name {

@@ -68,9 +68,9 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
     let rows: Vec<&Row> = session
         .rows
         .iter()
-        .filter(|r| r.group == group && measured(session, r))
+        .filter(|r| r.group == group && has(session, r, figure))
         .collect();
-    if rows.is_empty() {
+    if rows.is_empty() || !figure.is_shown_for(group) {
         return String::new();
     }
     let ratios = if figure.has_ratios() {
@@ -92,7 +92,7 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
             .map(|c| cell(session, row, &c.name, figure));
         let ratio_cells = ratios
             .iter()
-            .map(|r| ratio_cell(ratio_of(session, &row.name, figure, r.1)));
+            .map(|r| ratio_cell(ratio_of(session, &row.name, figure, r.1), figure));
         table.row(
             [name(row, figure)]
                 .into_iter()
@@ -106,20 +106,20 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
     format!("### {group}: {}\n\n{}", figure.title(), table.render())
 }
 
-/// Workloads with operations; a sweep has only points.
-fn measured(session: &Session, row: &Row) -> bool {
-    session
-        .columns
-        .iter()
-        .any(|c| session.outcomes(&row.name, &c.name).any(|o| o.ops > 0))
+/// Whether a workload has the figure under any allocator; a sweep has only points.
+fn has(session: &Session, row: &Row, figure: Figure) -> bool {
+    session.columns.iter().any(|c| {
+        session
+            .outcomes(&row.name, &c.name)
+            .any(|o| figure.of(o).is_some())
+    })
 }
 
 fn name(row: &Row, figure: Figure) -> String {
-    match figure {
-        Figure::Cpu | Figure::Wall if row.unit != "run" => {
-            format!("{} (per {})", row.name, row.unit)
-        }
-        _ => row.name.clone(),
+    if figure.is_per_operation() && row.unit != "run" {
+        format!("{} (per {})", row.name, row.unit)
+    } else {
+        row.name.clone()
     }
 }
 
@@ -136,26 +136,25 @@ fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
         }
         .into();
     };
-    match figure {
-        Figure::Cpu | Figure::Wall => {
-            let spread = spread(&s, &format!("{:.0}%", 100.0 * s.spread));
-            format!("{}{spread}", figure.write(s.median))
-        }
-        Figure::Peak | Figure::Faults => figure.write(s.median),
-    }
+    let spread = match figure {
+        Figure::Faults => String::new(),
+        _ => spread(&s, &format!("{:.0}%", 100.0 * s.spread), figure),
+    };
+    format!("{}{spread}", figure.write(s.median))
 }
 
 /// What follows a median: its spread and its mark. A single sample has no spread.
-fn spread(summary: &Summary, text: &str) -> String {
+fn spread(summary: &Summary, text: &str, figure: Figure) -> String {
     match summary.n_samples {
+        _ if !figure.varies() => String::new(),
         1 => summary.mark().into(),
         _ => format!(" ±{text}{}", summary.mark()),
     }
 }
 
-fn ratio_cell(ratio: Option<Summary>) -> String {
+fn ratio_cell(ratio: Option<Summary>, figure: Figure) -> String {
     let Some(r) = ratio else { return String::new() };
-    let spread = spread(&r, &format!("{:.2}", r.spread * r.median));
+    let spread = spread(&r, &format!("{:.2}", r.spread * r.median), figure);
     let text = format!("{}{spread}", digits(r.median));
     if r.median > LOSS {
         format!("**{text}**")
@@ -247,12 +246,15 @@ mod tests {
             spread: 0.0,
             n_samples: 3,
         };
-        assert_eq!(ratio_cell(Some(loss)), "**1.20 ±0.00**");
+        assert_eq!(ratio_cell(Some(loss), Figure::Cpu), "**1.20 ±0.00**");
         assert_eq!(
-            ratio_cell(Some(Summary {
-                n_samples: 1,
-                ..loss
-            })),
+            ratio_cell(
+                Some(Summary {
+                    n_samples: 1,
+                    ..loss
+                }),
+                Figure::Cpu
+            ),
             "**1.20?**"
         );
     }

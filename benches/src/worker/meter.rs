@@ -9,7 +9,7 @@
 
 use super::proc;
 use crate::catalogue::Scale;
-use crate::outcome::{Outcome, Point};
+use crate::outcome::{Latency, Outcome, Point};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,22 @@ impl Meter {
         self.live_seen = true;
         self.outcome.live_rss_kib = proc::rss_kib();
         self.outcome.mappings = proc::mappings();
+    }
+
+    /// The same for a workload that knows how many bytes it has asked for and not freed.
+    pub fn live_with(&mut self, bytes: u64) {
+        self.live();
+        self.outcome.live_bytes = bytes;
+    }
+
+    /// Records what single calls took.
+    pub fn latency(&mut self, latency: Latency) {
+        self.outcome.latency = Some(latency);
+    }
+
+    /// Records what a live thread keeps resident beyond its stack, bytes.
+    pub fn thread_bytes(&mut self, bytes: f64) {
+        self.outcome.thread_bytes = Some(bytes);
     }
 
     /// Records one point of a sweep.
