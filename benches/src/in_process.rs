@@ -49,6 +49,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
         started: machine::stamp(),
         columns: contestants.iter().map(|c| c.column.clone()).collect(),
         left_out,
+        notes: Vec::new(),
         rows: workloads.iter().map(|w| row(w)).collect(),
         samples: Vec::new(),
     };

@@ -115,6 +115,7 @@ fn count_all(
         started: machine::stamp(),
         columns: columns.iter().map(|c| c.column.clone()).collect(),
         left_out,
+        notes: Vec::new(),
         rows: rows.iter().map(row).collect(),
         samples: Vec::new(),
     };
@@ -170,14 +171,20 @@ fn collected(command: &mut Command, executable: &Path) -> Result<i64, String> {
     let output = command.output().map_err(|e| format!("valgrind: {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let last = said.lines().last().unwrap_or("no message");
         return Err(format!(
-            "{}: {}: {last}",
+            "{} under valgrind: {}: {}",
             executable.display(),
-            output.status
+            output.status,
+            own_words(&said)
         ));
     }
     count_in(&said).ok_or_else(|| "callgrind printed no count".into())
+}
+
+/// The first line that the program, not valgrind, has said.
+fn own_words(said: &str) -> &str {
+    let own = |line: &&str| !line.is_empty() && !line.starts_with("==");
+    said.lines().find(own).unwrap_or("no message")
 }
 
 /// The number on callgrind's line `==PID== Collected : N`.
@@ -197,6 +204,7 @@ mod tests {
         let said = "==1== Events    : Ir\n==1== Collected : 123456\n==1== \n";
         assert_eq!(count_in(said), Some(123_456));
         assert_eq!(count_in("==1== Command: x\n"), None);
+        assert_eq!(own_words("==1== a\n\nno memory\n==1== b\n"), "no memory");
     }
 
     #[test]

@@ -67,8 +67,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: this process must stay small, it is the floor of what it measures.
     let mut args = std::env::args_os();
-    if args.nth(1).is_some_and(|a| a == preload::measure::COMMAND) {
-        return preload::measure::main(args);
+    match args.nth(1) {
+        Some(command) if command == preload::measure::COMMAND => {
+            return preload::measure::main(args);
+        }
+        Some(command) if command == preload::redis::COMMAND => return preload::redis::main(args),
+        _ => {}
     }
     // `… | head` ends this program like any other, instead of a panic in `println!`.
     // SAFETY: the default action needs no handler, and no thread has been started.

@@ -24,6 +24,9 @@ pub struct Session {
     pub columns: Vec<Column>,
     /// What could not be measured, and how to change that.
     pub left_out: Vec<String>,
+    /// What else there is to say at the top of the report.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The workloads, in the order of the tables.
     pub rows: Vec<Row>,
     /// In the order they were taken.

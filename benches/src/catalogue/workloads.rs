@@ -53,7 +53,6 @@ const fn memory(workload: Workload) -> Workload {
 const fn heavy(workload: Workload) -> Workload {
     Workload {
         heavy: true,
-        settle: true,
         ..workload
     }
 }
@@ -130,12 +129,12 @@ pub const WORKLOADS: &[Workload] = &[
         "block",
         "100,000 mixed blocks freed last first?",
     ),
-    memory(w(
+    w(
         Micro,
         "batch-random",
         "block",
         "100,000 mixed blocks freed in random order?",
-    )),
+    ),
     w(
         Micro,
         "replace-1m",

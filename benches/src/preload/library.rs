@@ -186,6 +186,22 @@ fn build() -> Result<PathBuf, String> {
         .ok_or_else(|| "cargo built no libpymalloc.so".into())
 }
 
+/// The C library this program itself runs with.
+pub fn c_library() -> Result<PathBuf, String> {
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the address of a function, and room for the answer; zeroed is a value of that plain type.
+    let found = unsafe {
+        libc::dladdr(libc::malloc as *const libc::c_void, found.as_mut_ptr());
+        found.assume_init()
+    };
+    if found.dli_fname.is_null() {
+        return Err("no shared C library".into());
+    }
+    // SAFETY: the loader keeps the name of a library that stays loaded.
+    let name = unsafe { std::ffi::CStr::from_ptr(found.dli_fname) };
+    Ok(PathBuf::from(name.to_string_lossy().into_owned()))
+}
+
 /// A program that prints the path of the object that owns `malloc`.
 fn compile_owner(inputs: &Path) -> Result<PathBuf, String> {
     super::micro::compile("owner", inputs)
@@ -226,6 +242,16 @@ fn check(library: &Library, owner: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_c_library_is_found() {
+        let path = c_library().unwrap();
+        assert!(
+            path.to_string_lossy().contains("libc"),
+            "{}",
+            path.display()
+        );
+    }
 
     #[test]
     fn a_malformed_so_is_refused() {

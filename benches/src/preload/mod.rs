@@ -4,6 +4,7 @@ pub mod library;
 pub mod measure;
 pub mod micro;
 mod programs;
+pub mod redis;
 
 use crate::cli::RunArgs;
 use crate::run::{command_line, progress};
@@ -47,6 +48,11 @@ struct Program {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, &'static str)>,
     folder: PathBuf,
+    /// What runs beside it, a command of this program; empty for nothing.
+    companion: String,
+    /// Whether it is linked against an allocator of its own: the column without a library then preloads
+    /// the C library.
+    brings_allocator: bool,
 }
 
 /// A row of the catalogue.
@@ -105,6 +111,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
         started: machine::stamp(),
         columns: libraries.iter().map(column).collect(),
         left_out,
+        notes: Vec::new(),
         rows: programs.iter().map(row).collect(),
         samples: Vec::new(),
     };
@@ -166,10 +173,16 @@ fn measure_one(
     library: &Library,
 ) -> Result<pymalloc_bench::outcome::Outcome, String> {
     let this = std::env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
+    let preloaded = match &library.path {
+        Some(path) => path.clone(),
+        None if program.brings_allocator => library::c_library()?,
+        None => PathBuf::new(),
+    };
     let mut command = Command::new(this);
     command
         .arg(measure::COMMAND)
-        .arg(library.path.as_deref().unwrap_or("".as_ref()))
+        .arg(preloaded)
+        .arg(&program.companion)
         .args(&program.arguments);
     execute::without_tuning(&mut command);
     command

@@ -2,7 +2,7 @@
 //!
 //! Inputs are generated once into `target/bench/inputs`; the scripts lie in `benches/programs`.
 
-use super::{CPYTHON, Kind, PROGRAMS, Program};
+use super::{CPYTHON, Kind, PROGRAMS, Program, redis};
 use crate::cli::Common;
 use crate::report::SUFFIX;
 use std::ffi::OsString;
@@ -36,6 +36,15 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ),
     ("xz", "xz -1 -T2 compresses 8 MiB in blocks of 2 MiB."),
     ("zstd", "zstd -12 -T2 compresses 8 MiB."),
+    ("lua", "Tables, closures and string building."),
+    (
+        "jq",
+        "A JSON document of 8,000 records filtered and grouped.",
+    ),
+    (
+        "redis",
+        "A server in memory under 150,000 pipelined commands; the client is not measured.",
+    ),
     (
         "py-json",
         "CPython: JSON encoded and decoded. With /malloc: PYTHONMALLOC=malloc.",
@@ -79,6 +88,8 @@ pub fn prepare(
             name if name.starts_with("py-") => ("python3.11", "python3.11"),
             "node" => ("node", "nodejs"),
             "xz" => ("xz", "xz-utils"),
+            "lua" => ("lua5.4", "lua5.4"),
+            "redis" => ("redis-server", "redis-server"),
             name => (name, name),
         };
         let Some(executable) = locate(executable) else {
@@ -111,15 +122,15 @@ fn locate(command: &str) -> Option<PathBuf> {
         .then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// A catalogue entry as one program, or two for a Python script.
-fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program>, String> {
+/// What a program is given to do.
+fn arguments(name: &str, inputs: &Path) -> Result<Vec<OsString>, String> {
     let script = |file: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("programs")
             .join(file)
             .into_os_string()
     };
-    let arguments: Vec<OsString> = match name {
+    Ok(match name {
         "gcc" => vec![
             "-O2".into(),
             "-c".into(),
@@ -142,6 +153,15 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
         ],
         "perl" => vec![script("words.pl")],
         "node" => vec![script("objects.js")],
+        "lua" => vec![script("objects.lua")],
+        "jq" => vec![
+            "-c".into(),
+            "group_by(.kind) | map({kind: .[0].kind, n: length, sum: (map(.score) | add), names: (map(.name) | unique)})".into(),
+            input(inputs, "records.json", json)?,
+        ],
+        "redis" => ["--port", "0", "--unixsocket", redis::SOCKET, "--save", "", "--appendonly", "no"]
+            .map(Into::into)
+            .into(),
         "git" => [
             "-c",
             "pack.threads=2",
@@ -172,7 +192,12 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
             input(inputs, "mixed.txt", mixed)?,
         ],
         _ => vec![script(&format!("{}.py", name.replace('-', "_")))],
-    };
+    })
+}
+
+/// A catalogue entry as one program, or two for a Python script.
+fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program>, String> {
+    let arguments = arguments(name, inputs)?;
     let folder = if name == "git" {
         repository(inputs, &executable)?
     } else {
@@ -181,11 +206,17 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
     let mut all = vec![OsString::from(executable)];
     all.extend(arguments);
     let program = |name: String, kind, environment| Program {
-        name,
         kind,
         arguments: all.clone(),
         environment,
         folder: folder.clone(),
+        companion: match name.as_str() {
+            "redis" => format!("{} {REDIS_COMMANDS}", redis::COMMAND),
+            _ => String::new(),
+        },
+        // Debian's is linked against jemalloc.
+        brings_allocator: name == "redis",
+        name,
     };
     if !name.starts_with("py-") {
         return Ok(vec![program(name.into(), PROGRAMS, vec![])]);
@@ -199,6 +230,27 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
             vec![fixed, ("PYTHONMALLOC", "malloc")],
         ),
     ])
+}
+
+/// Commands the redis row serves.
+const REDIS_COMMANDS: u64 = 150_000;
+
+/// 8,000 records for jq.
+fn json() -> String {
+    let record = |i: u64| {
+        let random = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        format!(
+            "{{\"id\":{i},\"kind\":\"kind{}\",\"name\":\"name {}\",\"score\":{},\"tags\":[\"a{}\",\"b\"]}}",
+            random >> 60,
+            (random >> 40) % 3000,
+            (random >> 20) % 1000,
+            random % 7
+        )
+    };
+    format!(
+        "[{}]",
+        (0..8_000).map(record).collect::<Vec<_>>().join(",\n")
+    )
 }
 
 /// The path of a generated file, made if it is missing.

@@ -6,7 +6,7 @@ use crate::session::{Row, Session};
 use crate::stats::{Summary, geometric_mean, ratio};
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE, is_ours};
 
-/// A loss beyond this is shown in bold.
+/// A loss beyond this, and beyond what the A/A columns differ, is shown in bold.
 const LOSS: f64 = 1.05;
 
 /// What a ratio of ours is taken against.
@@ -90,9 +90,17 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
             .columns
             .iter()
             .map(|c| cell(session, row, &c.name, figure));
-        let ratio_cells = ratios
-            .iter()
-            .map(|r| ratio_cell(ratio_of(session, &row.name, figure, r.1), figure));
+        let of = |against| ratio_of(session, &row.name, figure, against);
+        let noise = of(Against::Column(OURS_AGAIN)).map_or(1.0, |r| r.median.max(1.0 / r.median));
+        let ratio_cells = ratios.iter().map(|r| {
+            let is_noise = r.1 == Against::Column(OURS_AGAIN);
+            let bound = if is_noise {
+                f64::INFINITY
+            } else {
+                noise.max(LOSS)
+            };
+            ratio_cell(of(r.1), figure, bound)
+        });
         table.row(
             [name(row, figure)]
                 .into_iter()
@@ -152,11 +160,12 @@ fn spread(summary: &Summary, text: &str, figure: Figure) -> String {
     }
 }
 
-fn ratio_cell(ratio: Option<Summary>, figure: Figure) -> String {
+/// A ratio with its spread, in bold beyond `bound`.
+fn ratio_cell(ratio: Option<Summary>, figure: Figure, bound: f64) -> String {
     let Some(r) = ratio else { return String::new() };
     let spread = spread(&r, &format!("{:.2}", r.spread * r.median), figure);
     let text = format!("{}{spread}", digits(r.median));
-    if r.median > LOSS {
+    if r.median > bound {
         format!("**{text}**")
     } else {
         text
@@ -246,17 +255,36 @@ mod tests {
             spread: 0.0,
             n_samples: 3,
         };
-        assert_eq!(ratio_cell(Some(loss), Figure::Cpu), "**1.20 ±0.00**");
-        assert_eq!(
-            ratio_cell(
-                Some(Summary {
-                    n_samples: 1,
-                    ..loss
-                }),
-                Figure::Cpu
-            ),
-            "**1.20?**"
-        );
+        let cell = |summary, bound| ratio_cell(Some(summary), Figure::Cpu, bound);
+        assert_eq!(cell(loss, LOSS), "**1.20 ±0.00**");
+        let single = Summary {
+            n_samples: 1,
+            ..loss
+        };
+        assert_eq!(cell(single, LOSS), "**1.20?**");
+        assert_eq!(cell(loss, 1.3), "1.20 ±0.00");
+    }
+
+    #[test]
+    fn a_loss_within_what_the_same_allocator_differs_from_itself_is_none() {
+        let mut session = session();
+        let row_of = |session: &Session| {
+            let table = render(session, "Micro-benchmarks", Figure::Cpu);
+            table
+                .lines()
+                .find(|l| l.contains("small"))
+                .unwrap()
+                .to_owned()
+        };
+        let scale = |session: &mut Session, column: &str, by: u64| {
+            for sample in session.samples.iter_mut().filter(|s| s.column == column) {
+                sample.result.as_mut().unwrap().cpu_ns *= by;
+            }
+        };
+        scale(&mut session, OURS, 4);
+        assert!(!row_of(&session).contains("**"), "{}", row_of(&session));
+        scale(&mut session, OURS_AGAIN, 4);
+        assert!(row_of(&session).contains("**2.00"), "{}", row_of(&session));
     }
 
     #[test]

@@ -88,12 +88,15 @@ fn head(session: &Session) -> String {
         .map(|c| format!("{}: {}", c.name, c.version))
         .collect();
     let _ = writeln!(out, "{}\n", versions.join(" · "));
+    for note in &session.notes {
+        let _ = writeln!(out, "{note}\n");
+    }
     for what in &session.left_out {
         let _ = writeln!(out, "Left out: {what}\n");
     }
     out += "Medians; ± is half the interquartile range. `~` marks samples that spread by more than 10 %, `?` a single \
-            sample. A ratio below 1 means that pymalloc is better; losses above 1.05 are bold. A/A is pymalloc \
-            against itself under a second name: what it differs from 1 is noise.\n\n";
+            sample. A ratio below 1 means that pymalloc is better. A/A is pymalloc against itself under a second \
+            name: what it differs from 1 is noise. Losses above 1.05 and beyond that noise are bold.\n\n";
     out
 }
 

@@ -25,6 +25,7 @@ mod persistent;
 mod prodcons;
 mod regexes;
 mod replace;
+mod replay;
 mod script;
 mod shift;
 mod sparse;
@@ -97,6 +98,8 @@ pub fn find(name: &str) -> Option<Work> {
         "op-private" => operation::private,
         "op-remote" => operation::remote,
         "op-waves" => operation::waves,
+        // Not in the catalogue: its input is the user's.
+        "replay" => replay::run,
         "sweep-pair" => sweep::pair,
         "sweep-batch" => sweep::batch,
         _ => return None,

@@ -38,7 +38,7 @@ fn in_two_threads(m: &mut Meter, work: impl Fn(usize, &mut Single) + Sync) -> Re
 
 /// Random replacement, each thread for itself.
 pub fn private(m: &mut Meter) -> Result<(), String> {
-    let n = m.pick(400_000, 2_000_000);
+    let n = m.pick(150_000, 1_000_000);
     in_two_threads(m, |me, single| {
         let mut slots = Scratch::<*mut u8>::new(LIVE);
         let mut rng = Rng::new(me as u64);
@@ -60,7 +60,7 @@ pub fn private(m: &mut Meter) -> Result<(), String> {
 
 /// Each thread puts a new block where it frees the other's.
 pub fn remote(m: &mut Meter) -> Result<(), String> {
-    let n = m.pick(400_000, 2_000_000);
+    let n = m.pick(150_000, 1_000_000);
     let places: Vec<AtomicPtr<u8>> = (0..2 * ON_THE_WAY).map(|_| AtomicPtr::default()).collect();
     in_two_threads(m, |me, single| {
         let mut rng = Rng::new(me as u64);
@@ -92,7 +92,7 @@ pub fn remote(m: &mut Meter) -> Result<(), String> {
 
 /// Fill and drain, in random order.
 pub fn waves(m: &mut Meter) -> Result<(), String> {
-    let waves = m.pick(4, 12);
+    let waves = m.pick(1, 6);
     in_two_threads(m, |me, single| {
         let mut blocks = Scratch::<*mut u8>::new(WAVE);
         let mut rng = Rng::new(me as u64);

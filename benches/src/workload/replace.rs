@@ -20,6 +20,7 @@ pub fn replacements<const MIB: usize>(m: &Meter) -> u64 {
 
 pub fn run<const MIB: usize>(m: &mut Meter) -> Result<(), String> {
     let mut slots = Scratch::<*mut u8>::new((MIB << 20) / MEAN);
+    m.own(&mut slots);
     let mut rng = Rng::new(MIB as u64);
     for slot in slots.iter_mut() {
         *slot = block::alloc(rng.request());

@@ -45,6 +45,7 @@ pub fn run(m: &mut Meter) -> Result<(), String> {
         n_used: 0,
         bytes: 0,
     };
+    m.own(&mut set.slots);
     let mut rng = Rng::new(29);
     let rounds = m.pick(1, 6);
     for (low, high) in (0..rounds).flat_map(|_| PHASES) {
