@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
-//! them in it: roster, heaps by number, huge, extents.
+//! them in it: roster, regions, heaps by number, huge, extents.
 
 mod exit;
 mod fork;
@@ -17,6 +17,7 @@ pub(crate) mod next_malloc;
 mod options;
 mod private_heap;
 mod purge;
+mod regions;
 mod registration;
 mod rust;
 pub(crate) mod slow;

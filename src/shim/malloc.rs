@@ -1,35 +1,23 @@
 //! malloc, free and what is made of them.
 //!
-//! A free block carries a mark in its second word, its address mixed with a secret. Whatever hands a block
-//! out clears the mark, so a block that carries it at `free` is freed for the second time, by whichever
-//! thread. Both are one store in a cache line that is at hand.
+//! A free block carries a mark (`obmalloc/block.rs`). Whatever hands a block out clears it, so a block that
+//! carries it at `free` is freed for the second time, by whichever thread. Both are one store in a cache
+//! line that is at hand.
 
 use crate::global::{self, MAP, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
-use crate::obmalloc::block::Block;
+use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 
-/// What a free block at `addr` carries in its second word. The secret is where the kernel loaded us.
-#[inline(always)]
-fn mark(addr: usize) -> usize {
-    !(addr ^ (&raw const MAP).addr())
-}
-
-#[inline(always)]
-fn second_word(p: NonNull<u8>) -> NonNull<usize> {
-    // SAFETY: every block has at least 16 bytes.
-    unsafe { p.cast::<usize>().add(1) }
-}
-
 /// A block on its way to the user: without its mark.
 #[inline(always)]
 fn hand_out(block: Block) -> *mut c_void {
     // SAFETY: the block is ours until this function returns it.
-    unsafe { second_word(block.start()).write(0) };
+    unsafe { block.unmark() };
     block.start().as_ptr().cast()
 }
 
@@ -83,7 +71,7 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
     let p = slow::alloc_general(size, align);
     if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
-        unsafe { second_word(block).write(0) };
+        unsafe { Block::new(block).unmark() };
     }
     or_enomem(p)
 }
@@ -105,11 +93,12 @@ pub unsafe extern "C" fn free(p: *mut c_void) {
     }
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             return freed_twice(p);
         }
-        second_word(start).write(mark(p.addr()));
-        list.push_into_room(Block::new(start));
+        block.mark(MAP.secret(), Place::List);
+        list.push_into_room(block);
     }
 }
 
@@ -133,10 +122,11 @@ extern "C" fn free_slow(p: *mut c_void) {
     };
     // SAFETY: labelled; the mark is written to a block that is free from here on.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             double_free(start, class);
         }
-        second_word(start).write(mark(p.addr()));
+        block.mark(MAP.secret(), Place::List);
         slow::free(start, class);
     }
 }
