@@ -95,13 +95,16 @@ impl Common {
         }
     }
 
+    /// Whether `--peers` leaves a column in.
+    pub fn is_chosen(&self, column: &str) -> bool {
+        self.peers.is_empty() || is_ours(column) || self.peers.iter().any(|peer| peer == column)
+    }
+
     /// Keeps the columns `--peers` names, and our own.
     pub fn peers<T>(&self, all: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
-        let wanted = |column: &T| {
-            let name = name(column);
-            self.peers.is_empty() || is_ours(name) || self.peers.iter().any(|a| a == name)
-        };
-        all.into_iter().filter(wanted).collect()
+        all.into_iter()
+            .filter(|column| self.is_chosen(name(column)))
+            .collect()
     }
 }
 

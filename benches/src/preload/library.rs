@@ -1,6 +1,7 @@
 //! Finds the libraries to preload, and checks that each really replaces `malloc`: a library that does not
 //! would silently be the C library under another name.
 
+use super::peers;
 use crate::cli::RunArgs;
 use crate::session::workspace;
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN};
@@ -56,6 +57,7 @@ pub fn names(so: &[String]) -> Vec<String> {
     [GLIBC]
         .into_iter()
         .chain(PEERS.map(|(name, _, _)| name))
+        .chain(peers::MADE)
         .chain([OURS, OURS_AGAIN])
         .chain(given)
         .map(str::to_owned)
@@ -95,6 +97,22 @@ pub fn find(
                 "{name}: no {} (Debian: apt install {package}, or --so {name}=PATH)",
                 files[0]
             )),
+        }
+    }
+    for name in peers::MADE {
+        if given.iter().any(|l| l.name == name) || !args.common.is_chosen(name) {
+            continue;
+        }
+        let made = peers::make(name, !args.no_build).and_then(|path| {
+            let library = Library {
+                name: name.into(),
+                path: Some(path),
+            };
+            check(&library, &owner).map(|()| library)
+        });
+        match made {
+            Ok(library) => found.push(library),
+            Err(why) => left_out.push(why),
         }
     }
     if !args.no_build && !given.iter().any(|l| l.name == OURS) {

@@ -3,6 +3,7 @@
 pub mod library;
 pub mod measure;
 pub mod micro;
+mod peers;
 mod programs;
 pub mod redis;
 

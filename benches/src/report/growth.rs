@@ -24,43 +24,57 @@ fn beyond_control(own: (f64, f64), control: (f64, f64)) -> f64 {
     (own.1 - (control.1 - control.0)) / own.0
 }
 
-pub fn render(session: &Session) -> String {
-    let measured = |kind: &str, set: &str| cost(session, kind, set, None).is_some();
-    let sets: Vec<&str> = SETS
-        .iter()
+/// The live sets that were measured with their control.
+fn measured(session: &Session) -> Vec<&'static str> {
+    let has = |kind: &str, set: &str| cost(session, kind, set, None).is_some();
+    SETS.iter()
         .map(|set| set.0)
-        .filter(|set| measured("replace", set) && measured("control", set))
-        .collect();
-    let (Some(first), Some(last)) = (sets.first(), sets.last().filter(|_| sets.len() > 1)) else {
-        return String::new();
+        .filter(|set| has("replace", set) && has("control", set))
+        .collect()
+}
+
+/// The costs in the smallest and the largest live set.
+fn ends(session: &Session, kind: &str, column: Option<&str>) -> Option<(f64, f64)> {
+    let sets = measured(session);
+    let [first, .., last] = sets[..] else {
+        return None;
     };
+    Some((
+        cost(session, kind, first, column)?,
+        cost(session, kind, last, column)?,
+    ))
+}
+
+/// How an allocator's cost grows from the smallest live set to the largest, less what the control grows.
+pub fn beyond(session: &Session, column: &str) -> Option<f64> {
+    let own = ends(session, "replace", Some(column))?;
+    Some(beyond_control(own, ends(session, "control", None)?))
+}
+
+pub fn render(session: &Session) -> String {
+    let sets = measured(session);
+    if sets.len() < 2 {
+        return String::new();
+    }
     let head = ["allocator".to_owned()]
         .into_iter()
         .chain(sets.iter().map(|set| format!("replace-{set}")))
         .chain(["growth".to_owned(), "beyond the control".to_owned()]);
     let mut table = Table::new(head);
-    let ends = |kind: &str, column: Option<&str>| {
-        Some((
-            cost(session, kind, first, column)?,
-            cost(session, kind, last, column)?,
-        ))
-    };
-    let control = ends("control", None);
-    let mut row = |name: &str, kind: &str, column: Option<&str>| {
-        let Some(own) = ends(kind, column) else {
+    let mut row = |name: &str, kind: &str, column: Option<&str>, beyond: Option<f64>| {
+        let Some(own) = ends(session, kind, column) else {
             return;
         };
         let costs = sets
             .iter()
             .map(|set| cost(session, kind, set, column).map_or(String::new(), time));
-        let beyond = control.map(|control| beyond_control(own, control));
         let growth = [digits(own.1 / own.0), beyond.map_or(String::new(), digits)];
         table.row([name.to_owned()].into_iter().chain(costs).chain(growth));
     };
-    for column in &session.columns {
-        row(&column.name, "replace", Some(&column.name));
+    for column in session.columns.iter().map(|c| c.name.as_str()) {
+        row(column, "replace", Some(column), beyond(session, column));
     }
-    row("control", "control", None);
+    row("control", "control", None, None);
     format!(
         "## Cost by live set\n\nCPU time per random replacement. The control reads and writes the same blocks in the \
          same order where a bump allocator has put them; what it grows from the first live set to the last is \

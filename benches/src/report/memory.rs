@@ -36,29 +36,56 @@ pub fn render(session: &Session) -> String {
     )
 }
 
-/// What may stay of a live set a second after it was freed: a fraction of it, and KiB.
-const KEPT: (f64, f64) = (0.05, 2048.0);
+/// What stayed of a live set an idle second after it was freed, KiB beyond what there was before.
+pub struct Kept {
+    live: f64,
+    kept: f64,
+}
+
+impl Kept {
+    /// Whether no more stayed than may: 5 % of what was live, and 2 MiB.
+    pub fn is_within(&self) -> bool {
+        self.kept <= 0.05 * self.live.max(0.0) + 2048.0
+    }
+}
+
+/// The median of a figure of memory.
+fn median(
+    session: &Session,
+    row: &str,
+    column: &str,
+    figure: fn(&Outcome) -> Option<f64>,
+) -> Option<f64> {
+    Summary::of(&session.values(row, column, figure)).map(|s| s.median)
+}
+
+/// What an allocator kept of a workload's memory; `None` when no sample waited for it.
+pub fn kept(session: &Session, row: &str, column: &str) -> Option<Kept> {
+    let later = median(session, row, column, |o| {
+        o.later_rss_kib.map(|kib| kib as f64)
+    })?;
+    let base = median(session, row, column, |o| Some(o.base_rss_kib as f64))?;
+    let live = median(session, row, column, |o| Some(o.live_rss_kib as f64))?;
+    Some(Kept {
+        live: live - base,
+        kept: (later - base).max(0.0),
+    })
+}
 
 fn cells(session: &Session, row: &Row, column: &str) -> Option<[String; 10]> {
-    let median = |figure: fn(&Outcome) -> Option<f64>| {
-        Summary::of(&session.values(&row.name, column, figure)).map(|s| s.median)
-    };
+    let median = |figure| median(session, &row.name, column, figure);
     let later = median(|o| o.later_rss_kib.map(|kib| kib as f64))?;
     let base = median(|o| Some(o.base_rss_kib as f64))?;
     let live = median(|o| Some(o.live_rss_kib as f64))?;
     let freed = median(|o| Some(o.freed_rss_kib as f64))?;
     let mappings = median(|o| Some(o.mappings as f64))?;
-    let (grown, kept) = (live - base, (later - base).max(0.0));
-    let share = if grown > 0.0 {
-        format!("{:.0} %", 100.0 * kept / grown)
+    let kept = kept(session, &row.name, column)?;
+    let share = if kept.live > 0.0 {
+        format!("{:.0} %", 100.0 * kept.kept / kept.live)
     } else {
         String::new()
     };
-    let within = if kept <= KEPT.0 * grown.max(0.0) + KEPT.1 {
-        "yes"
-    } else {
-        "no"
-    };
+    let within = if kept.is_within() { "yes" } else { "no" };
     let per_byte = median(|o| {
         let grown = o.live_rss_kib.saturating_sub(o.base_rss_kib) * 1024;
         (o.live_bytes > 0).then_some(grown as f64 / o.live_bytes as f64)

@@ -3,6 +3,7 @@
 //! ```text
 //! # title, command, machine, versions, what was left out
 //! ## Summary       one line per group: ratios of geometric means
+//! ## Targets       what is aimed at, and whether this run met it
 //! ## each group    instructions, CPU, wall, throughput, peak RSS, page faults: a table each, ratios to
 //!                  the peers at the right
 //! ## CPython       PYTHONMALLOC=malloc over each library against built-in pymalloc
@@ -24,6 +25,7 @@ mod plot;
 mod summary;
 mod sweep;
 mod table;
+mod targets;
 mod threads;
 
 use crate::session::Session;
@@ -50,6 +52,7 @@ pub fn print(session: &Session, saved: &Path) -> Result<(), String> {
 pub fn render(session: &Session) -> String {
     let mut out = head(session);
     out += &summary::render(session);
+    out += &targets::render(session);
     let control = Group::Control.title();
     for group in session.groups().into_iter().filter(|g| *g != control) {
         let tables: String = Figure::ALL

@@ -9,8 +9,9 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
 
-/// Bytes after which the part already read is dropped.
-const STEP: usize = 1 << 20;
+/// Bytes after which the part already read is dropped: a multiple of every page size there is, and little
+/// enough that a reader per thread does not show in the resident set.
+const STEP: usize = 64 << 10;
 
 /// A file in memory, read-only.
 struct Mapped {
@@ -56,7 +57,7 @@ impl Mapped {
     fn for_each_piece(&self, part: Range<usize>, mut take: impl FnMut(&[u8])) {
         for at in part.clone().step_by(STEP) {
             take(&self.file()[at..part.end.min(at + STEP)]);
-            let piece = at & !(PAGE - 1)..part.end.min(at + STEP) & !(PAGE - 1);
+            let piece = at & !(STEP - 1)..part.end.min(at + STEP) & !(STEP - 1);
             if !piece.is_empty() {
                 // SAFETY: whole pages inside the mapping, clean file pages: a later read brings them back.
                 unsafe {
@@ -70,9 +71,6 @@ impl Mapped {
         }
     }
 }
-
-/// What `madvise` works in; a multiple of every page size there is.
-const PAGE: usize = 64 << 10;
 
 impl Drop for Mapped {
     fn drop(&mut self) {
