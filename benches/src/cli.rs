@@ -152,6 +152,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Whether a part is chosen.
+    pub fn has(&self, part: Part) -> bool {
+        self.part.is_empty() || self.part.contains(&part)
+    }
+
     fn only_part(self, part: Part) -> RunArgs {
         RunArgs {
             part: vec![part],

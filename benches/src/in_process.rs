@@ -33,6 +33,20 @@ pub fn columns() -> Vec<&'static str> {
     names.chain([OURS_AGAIN]).collect()
 }
 
+/// Checks the names of `--peers` against these columns and others.
+///
+/// # Errors
+/// When a name is unknown: it names what there is.
+pub fn check_peers(args: &RunArgs, others: &[String]) -> Result<(), String> {
+    let mut all: Vec<String> = columns().into_iter().map(str::to_owned).collect();
+    for other in others {
+        if !all.contains(other) {
+            all.push(other.clone());
+        }
+    }
+    args.common.check_peers(&all)
+}
+
 /// Builds, measures, saves, reports.
 pub fn run(args: &RunArgs) -> Result<(), String> {
     let workloads = select(args);

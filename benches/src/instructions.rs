@@ -9,7 +9,7 @@ use crate::cli::RunArgs;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, in_process, machine, preload, report};
-use pymalloc_bench::catalogue::COUNTED;
+use pymalloc_bench::catalogue::{COUNTED, Counted};
 use pymalloc_bench::outcome::Outcome;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,19 @@ const KEY: &str = "instructions";
 /// Operations of the two runs: multiples of every loop's batch.
 const OPERATIONS: [u64; 2] = [16_000, 48_000];
 
-/// What is counted of the C functions, and what one operation is.
-const COUNTED_C: &[(&str, &str)] = &[
-    ("insn-c-pair-16", "pair"),
-    ("insn-c-pair-64", "pair"),
-    ("insn-c-pair-512", "pair"),
-    ("insn-c-pair-4096", "pair"),
-    ("insn-c-batch", "pair"),
-    ("insn-c-zeroed", "pair"),
-    ("insn-c-realloc", "call"),
+/// What is counted of the C functions.
+const COUNTED_C: &[Counted] = &[
+    Counted::quick("insn-c-pair-16", "pair"),
+    Counted::full("insn-c-pair-64", "pair"),
+    Counted::quick("insn-c-pair-512", "pair"),
+    Counted::full("insn-c-pair-4096", "pair"),
+    Counted::quick("insn-c-batch", "pair"),
+    Counted::full("insn-c-zeroed", "pair"),
+    Counted::quick("insn-c-realloc", "call"),
 ];
 
 /// A column: what is executed and what is preloaded.
-struct Counted {
+struct Contestant {
     column: Column,
     executable: PathBuf,
     library: Option<PathBuf>,
@@ -42,16 +42,17 @@ struct Counted {
 /// Names and groups of all rows.
 pub fn rows() -> Vec<(String, &'static str)> {
     let all = COUNTED.iter().chain(COUNTED_C);
-    all.map(|(name, _)| ((*name).to_owned(), KEY)).collect()
+    all.map(|c| (c.name.to_owned(), KEY)).collect()
 }
 
 /// Counts, saves, reports: the crates first, then the preload libraries.
 pub fn run(args: &RunArgs) -> Result<(), String> {
-    let wanted = |all: &[(&'static str, &'static str)]| {
-        let mut rows = all.to_vec();
-        rows.retain(|(name, _)| args.common.wants(name, KEY));
-        rows
+    let common = &args.common;
+    // `--only` overrides what a quick run leaves out.
+    let is_wanted = |c: &Counted| {
+        common.wants(c.name, KEY) && (c.quick || !common.quick || !common.only.is_empty())
     };
+    let wanted = |all: &[Counted]| all.iter().copied().filter(is_wanted).collect::<Vec<_>>();
     let (rust, c) = (wanted(COUNTED), wanted(COUNTED_C));
     if rust.is_empty() && c.is_empty() {
         return Ok(());
@@ -71,7 +72,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
     }
     if !rust.is_empty() {
         let (contestants, left_out) = in_process::contestants(args)?;
-        let columns = contestants.into_iter().map(|c| Counted {
+        let columns = contestants.into_iter().map(|c| Contestant {
             column: c.column,
             executable: c.worker,
             library: None,
@@ -85,7 +86,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
         let executable = preload::micro::compile("counted", &inputs)?;
         let libraries = preload::library::find(args, &inputs, &mut left_out)?;
         let libraries = args.common.peers(libraries, |l| &l.name);
-        let columns = libraries.iter().map(|l| Counted {
+        let columns = libraries.iter().map(|l| Contestant {
             column: preload::column(l),
             executable: executable.clone(),
             library: l.path.clone(),
@@ -99,14 +100,14 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
 fn count_all(
     kind: &str,
     title: &str,
-    rows: &[(&'static str, &'static str)],
-    columns: Vec<Counted>,
+    rows: &[Counted],
+    columns: Vec<Contestant>,
     left_out: Vec<String>,
 ) -> Result<(), String> {
-    let row = |&(name, unit): &(&str, &str)| Row {
-        name: name.into(),
+    let row = |counted: &Counted| Row {
+        name: counted.name.into(),
         group: title.into(),
-        unit: unit.into(),
+        unit: counted.unit.into(),
     };
     let mut session = Session {
         kind: kind.into(),
@@ -121,18 +122,18 @@ fn count_all(
     };
     let path = session.new_path()?;
     let started = Instant::now();
-    for (i, (name, _)) in rows.iter().enumerate() {
+    for (i, Counted { name, .. }) in rows.iter().enumerate() {
         progress(started, 0, 1, i, rows.len(), name);
-        for counted in &columns {
-            let first: Vec<OsString> = match counted.library {
+        for contestant in &columns {
+            let first: Vec<OsString> = match contestant.library {
                 None if kind == "instructions" => vec!["count".into(), (*name).into()],
                 _ => vec![(*name).into()],
             };
             session.samples.push(Sample {
                 row: (*name).into(),
-                column: counted.column.name.clone(),
+                column: contestant.column.name.clone(),
                 round: 0,
-                result: per_operation(counted, &first),
+                result: per_operation(contestant, &first),
             });
         }
         session.save(&path)?;
@@ -142,21 +143,21 @@ fn count_all(
 }
 
 /// Instructions of one operation: the slope between two runs.
-fn per_operation(counted: &Counted, first: &[OsString]) -> Result<Outcome, String> {
+fn per_operation(contestant: &Contestant, first: &[OsString]) -> Result<Outcome, String> {
     let [few, many] = OPERATIONS;
     let at = |n: u64| {
         let mut command = Command::new("valgrind");
         command
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-            .arg(&counted.executable)
+            .arg(&contestant.executable)
             .args(first)
             .arg(n.to_string())
             .stdin(Stdio::null());
         execute::without_tuning(&mut command);
-        if let Some(library) = &counted.library {
+        if let Some(library) = &contestant.library {
             command.env("LD_PRELOAD", library);
         }
-        collected(&mut command, &counted.executable)
+        collected(&mut command, &contestant.executable)
     };
     let instructions = (at(many)? - at(few)?) as f64 / (many - few) as f64;
     Ok(Outcome {

@@ -33,7 +33,8 @@
 //! # Why the numbers can be trusted, and where not
 //!
 //! * **One binary per allocator**, all with fat LTO from the same source, so that inlining counts where
-//!   it is real: a Rust allocator can be inlined, one behind a C interface cannot.
+//!   it is real: a Rust allocator can be inlined, one behind a C interface cannot. Every peer is a release
+//!   build with its crate's own defaults: no assertions, no hardening, no tuning by the environment.
 //! * **Interleaved**: A B C … A B C …, and each round starts with another allocator, so that a machine
 //!   that slows down slows all of them down.
 //! * **A process per sample**: no allocator inherits another's heap, and the high-water mark of the
@@ -41,11 +42,14 @@
 //!   small process of their own (`measure`), because `ru_maxrss` starts from the size of whoever calls
 //!   `exec`; what that process itself needs, some 3 MiB, is the floor of that column.
 //! * **The harness keeps out of the way**: the workloads' own tables and inputs are mapped beside the
-//!   allocator, and `/proc` is read without allocating.
+//!   allocator and subtracted from its resident set, and `/proc` is read without allocating.
 //! * **A/A**: pymalloc runs twice under two names. What differs between the two columns is noise, and a
-//!   loss smaller than that is none.
+//!   loss smaller than that is none. It does not show what differs between two binaries: where the
+//!   compiler places a loop moves a workload by a few per cent for good, whatever the allocator.
 //! * **CPU time is the headline**, user plus system of all threads: it is what noise from other
 //!   processes disturbs least. It hides waiting, so wall time has its table too.
+//! * **Single calls** are timed in CPU time (`worker::single`); the longest is the median of the longest
+//!   of at least 20 processes. Interrupts and what a hypervisor takes are in it, for everyone.
 //! * **Spread** is half the interquartile range, relative to the median. A sample that spreads more than
 //!   [`stats::NOISY`] is marked `~`, one that was taken only once `?`; none is dropped.
 //! * Inputs are generated or recorded, small, and the same for everyone; they are not your program.

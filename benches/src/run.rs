@@ -10,27 +10,10 @@ use std::time::Instant;
 /// # Errors
 /// When a filter matches nothing in any part, or a part fails.
 pub fn run(args: &RunArgs) -> Result<(), String> {
-    let parts = if args.part.is_empty() {
-        Part::ALL.to_vec()
-    } else {
-        args.part.clone()
-    };
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(|p| args.has(*p)).collect();
     let rows: Vec<_> = parts.iter().flat_map(|part| rows(*part)).collect();
     args.common.check_only(&rows)?;
-    let mut columns: Vec<String> = Vec::new();
-    for part in &parts {
-        columns.extend(match part {
-            Part::InProcess | Part::Instructions => in_process::columns()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            Part::Preload => Vec::new(),
-        });
-        if *part != Part::InProcess {
-            columns.extend(preload::library::names(&args.so));
-        }
-    }
-    args.common.check_peers(&columns)?;
+    in_process::check_peers(args, &preload::library::names(&args.so))?;
     for part in parts {
         match part {
             Part::InProcess => in_process::run(args)?,

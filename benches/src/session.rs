@@ -6,8 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What was measured: in process, by preload, instructions of crates, instructions of preloaded
-/// libraries, a recording replayed. Also the beginning of the file's name.
-pub const KINDS: [&str; 5] = ["run", "preload", "instructions", "cinstructions", "replay"];
+/// libraries, a recording replayed by either. Also the beginning of the file's name.
+pub const KINDS: [&str; 6] = [
+    "run",
+    "preload",
+    "instructions",
+    "cinstructions",
+    "replay",
+    "creplay",
+];
 
 /// One run of the suite.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -4,7 +4,7 @@
 mod workloads;
 
 use serde::{Deserialize, Serialize};
-pub use workloads::{COUNTED, WORKLOADS, Workload, workload};
+pub use workloads::{COUNTED, Counted, WORKLOADS, Workload, workload};
 
 /// An allocator measured in process: one worker binary.
 pub struct Allocator {

@@ -111,12 +111,12 @@ pub const WORKLOADS: &[Workload] = &[
         "pair",
         "What does a pair cost at the worst live count near a million objects, when the class's other pools are full?",
     ),
-    memory(w(
+    w(
         Micro,
         "trees",
         "node",
         "What do linked structures cost: binary trees up to depth 18, built, walked and dropped?",
-    )),
+    ),
     w(
         Micro,
         "batch-fifo",
@@ -329,12 +329,12 @@ pub const WORKLOADS: &[Workload] = &[
         "script",
         "rhai: compile and run a script with maps, arrays and strings?",
     ),
-    memory(w(
+    w(
         Crates,
         "imbl",
         "update",
         "imbl: persistent maps with many live versions?",
-    )),
+    ),
     w(
         Crates,
         "btree",
@@ -390,14 +390,44 @@ pub fn workload(name: &str) -> Option<&'static Workload> {
     WORKLOADS.iter().find(|w| w.name == name)
 }
 
-/// What instructions are counted for, and what one operation is.
-pub const COUNTED: &[(&str, &str)] = &[
-    ("insn-box-16", "pair"),
-    ("insn-box-64", "pair"),
-    ("insn-box-512", "pair"),
-    ("insn-box-4k", "pair"),
-    ("insn-runtime", "pair"),
-    ("insn-batch", "pair"),
-    ("insn-zeroed", "pair"),
-    ("insn-grow", "push"),
+/// A loop whose instructions are counted.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// On the command line and in the tables.
+    pub name: &'static str,
+    /// What one operation is.
+    pub unit: &'static str,
+    /// Also in a quick run.
+    pub quick: bool,
+}
+
+impl Counted {
+    /// A loop of a quick run, too.
+    pub const fn quick(name: &'static str, unit: &'static str) -> Counted {
+        Counted {
+            name,
+            unit,
+            quick: true,
+        }
+    }
+
+    /// A loop of a full run.
+    pub const fn full(name: &'static str, unit: &'static str) -> Counted {
+        Counted {
+            quick: false,
+            ..Counted::quick(name, unit)
+        }
+    }
+}
+
+/// What instructions are counted for, in process.
+pub const COUNTED: &[Counted] = &[
+    Counted::quick("insn-box-16", "pair"),
+    Counted::full("insn-box-64", "pair"),
+    Counted::quick("insn-box-512", "pair"),
+    Counted::full("insn-box-4k", "pair"),
+    Counted::quick("insn-runtime", "pair"),
+    Counted::quick("insn-batch", "pair"),
+    Counted::full("insn-zeroed", "pair"),
+    Counted::full("insn-grow", "push"),
 ];

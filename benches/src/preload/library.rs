@@ -3,7 +3,7 @@
 
 use super::peers;
 use crate::cli::RunArgs;
-use crate::session::workspace;
+use crate::session::{folder, workspace};
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ pub fn names(so: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Every library there is: glibc, the peers, `--so`, and the one built here.
+/// Every library there is: glibc, the peers, the one built here, `--so`.
 ///
 /// # Errors
 /// When a `--so` is malformed, missing, or replaces nothing.
@@ -80,50 +80,32 @@ pub fn find(
         check(&library, &owner)?;
         given.push(library);
     }
+    let is_given = |name: &str| given.iter().any(|l| l.name == name);
+    let checked = |name: &str, path: PathBuf| {
+        let library = Library {
+            name: name.into(),
+            path: Some(path),
+        };
+        check(&library, &owner).map(|()| library)
+    };
     let mut found = vec![Library {
         name: GLIBC.into(),
         path: None,
     }];
-    for (name, files, package) in PEERS {
-        if given.iter().any(|l| l.name == name) {
-            continue;
-        }
-        match locate(files) {
-            Some(path) => found.push(Library {
-                name: name.into(),
-                path: Some(path),
-            }),
-            None => left_out.push(format!(
-                "{name}: no {} (Debian: apt install {package}, or --so {name}=PATH)",
-                files[0]
-            )),
-        }
+    let mut add = |library: Result<Library, String>| match library {
+        Ok(library) => found.push(library),
+        Err(why) => left_out.push(why),
+    };
+    for (name, files, package) in PEERS.into_iter().filter(|peer| !is_given(peer.0)) {
+        add(packaged(name, files, package).and_then(|path| checked(name, path)));
     }
-    for name in peers::MADE {
-        if given.iter().any(|l| l.name == name) || !args.common.is_chosen(name) {
-            continue;
-        }
-        let made = peers::make(name, !args.no_build).and_then(|path| {
-            let library = Library {
-                name: name.into(),
-                path: Some(path),
-            };
-            check(&library, &owner).map(|()| library)
-        });
-        match made {
-            Ok(library) => found.push(library),
-            Err(why) => left_out.push(why),
-        }
+    let wanted = |name: &&str| !is_given(name) && args.common.is_chosen(name);
+    for name in peers::MADE.into_iter().filter(wanted) {
+        add(peers::make(name, !args.no_build).and_then(|path| checked(name, path)));
     }
-    if !args.no_build && !given.iter().any(|l| l.name == OURS) {
-        let library = Library {
-            name: OURS.into(),
-            path: Some(build()?),
-        };
-        match check(&library, &owner) {
-            Ok(()) => found.push(library),
-            Err(why) => left_out.push(why),
-        }
+    if !is_given(OURS) {
+        let path = if args.no_build { built()? } else { build()? };
+        add(checked(OURS, path));
     }
     found.extend(given);
     if let Some(ours) = found.iter().find(|l| l.name == OURS) {
@@ -139,6 +121,16 @@ pub fn find(
         }
     }
     Ok(found)
+}
+
+/// The library of a package.
+fn packaged(name: &str, files: &[&str], package: &str) -> Result<PathBuf, String> {
+    locate(files).ok_or_else(|| {
+        format!(
+            "{name}: no {} (Debian: apt install {package}, or --so {name}=PATH)",
+            files[0]
+        )
+    })
 }
 
 fn parse(so: &str) -> Result<Library, String> {
@@ -165,6 +157,13 @@ fn locate(files: &[&str]) -> Option<PathBuf> {
             .map(move |folder| Path::new(folder).join(file))
     });
     candidates.into_iter().find(|path| path.exists())
+}
+
+/// Our library as it was built before.
+fn built() -> Result<PathBuf, String> {
+    let path = folder()?.join("../release/libpymalloc.so");
+    path.canonicalize()
+        .map_err(|_| format!("{} is not built; leave out --no-build", path.display()))
 }
 
 /// Builds our library.

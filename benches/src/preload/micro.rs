@@ -43,6 +43,7 @@ pub(super) fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, St
             environment: Vec::new(),
             folder: inputs.to_owned(),
             companion: String::new(),
+            once: name == "threads",
             brings_allocator: false,
         })
     };

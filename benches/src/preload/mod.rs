@@ -51,6 +51,8 @@ struct Program {
     folder: PathBuf,
     /// What runs beside it, a command of this program; empty for nothing.
     companion: String,
+    /// A quick run visits it once: its memory is the point.
+    once: bool,
     /// Whether it is linked against an allocator of its own: the column without a library then preloads
     /// the C library.
     brings_allocator: bool,
@@ -120,6 +122,9 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
     let started = Instant::now();
     for round in 0..args.common.rounds() {
         for (i, program) in programs.iter().enumerate() {
+            if args.common.quick && program.once && round > 0 {
+                continue;
+            }
             progress(
                 started,
                 round,

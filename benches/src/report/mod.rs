@@ -78,7 +78,8 @@ fn head(session: &Session) -> String {
         "preload" => "Preloaded allocators",
         "instructions" => "Instructions, in process",
         "cinstructions" => "Instructions, preloaded",
-        "replay" => "A recording replayed",
+        "replay" => "A recording replayed, allocators in process",
+        "creplay" => "A recording replayed, allocators preloaded",
         _ => "Allocators in process",
     };
     let mut out = format!(

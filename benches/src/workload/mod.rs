@@ -43,6 +43,10 @@ pub type Work = fn(&mut Meter) -> Result<(), String>;
 
 /// The function of the workload of that name in [`crate::catalogue`].
 pub fn find(name: &str) -> Option<Work> {
+    single_threaded(name).or_else(|| all_others(name))
+}
+
+fn single_threaded(name: &str) -> Option<Work> {
     Some(match name {
         "pair-8" => pair::run::<8>,
         "pair-64" => pair::run::<64>,
@@ -71,6 +75,12 @@ pub fn find(name: &str) -> Option<Work> {
         "control-64m" => control::run::<64>,
         "control-1g" => control::run::<1024>,
         "control-4g" => control::run::<4096>,
+        _ => return None,
+    })
+}
+
+fn all_others(name: &str) -> Option<Work> {
+    Some(match name {
         "larson" => larson::run,
         "pairs-threads" => pair::threads,
         "prodcons-1-1" => prodcons::one_to_one,
@@ -113,8 +123,12 @@ mod tests {
         for workload in crate::catalogue::WORKLOADS {
             assert!(super::find(workload.name).is_some(), "{}", workload.name);
         }
-        for (name, _) in crate::catalogue::COUNTED {
-            assert!(super::counted::find(name).is_some(), "{name}");
+        for counted in crate::catalogue::COUNTED {
+            assert!(
+                super::counted::find(counted.name).is_some(),
+                "{}",
+                counted.name
+            );
         }
     }
 }

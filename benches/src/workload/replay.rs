@@ -163,3 +163,49 @@ pub fn run(m: &mut Meter) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+
+    /// Blocks go from thread 0 to thread 1 and back; slots are reused many times.
+    fn ping_pong() -> Script {
+        let mut script = Script::new();
+        for i in 0..2_000u64 {
+            let address = 0x1000 + i % 7 * 0x100;
+            script.alloc((i % 2) as u32, address, 1 + i % 100, 16, i % 3 == 0);
+            script.resize(((i + 1) % 2) as u32, address, address + 0x40, 50_000);
+            script.free((i % 2) as u32, address + 0x40);
+        }
+        script.alloc(1, 0x10, 5, 64, false);
+        script
+    }
+
+    #[test]
+    fn threads_that_hand_blocks_back_and_forth_come_to_an_end() {
+        let file = format!("pymalloc-bench-replay-{}.calls", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        ping_pong().write(&path).unwrap();
+        let threads = Threads::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let slots = Scratch::<Slot>::new(threads.header().n_slots);
+        let seen = Seen::default();
+        std::thread::scope(|scope| {
+            let (threads, slots, seen) = (&threads, &slots[..], &seen);
+            for thread in 0..2 {
+                scope.spawn(move || threads.for_each(thread, |call| step(slots, seen, call)));
+            }
+        });
+        assert!(seen.rss_kib.load(Ordering::Relaxed) > 0);
+        let turns: u32 = slots.iter().map(|s| s.turn.load(Ordering::Relaxed)).sum();
+        assert_eq!(turns, 3 * 2_000 + 1);
+        let live: Vec<_> = slots.iter().filter(|s| !s.block.get().is_null()).collect();
+        assert_eq!(live.len(), 1);
+        assert_eq!(
+            (live[0].layout().size(), live[0].block.get().addr() % 64),
+            (5, 0)
+        );
+        release(live[0]);
+    }
+}
