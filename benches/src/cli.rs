@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{preload, report, run, session};
+use crate::{preload, replay, report, run, session};
 use clap::{Args, Parser, Subcommand};
 use pymalloc_bench::catalogue::{self, Group, OURS_AGAIN, is_ours};
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ enum Command {
     Preload(RunArgs),
     /// Short for `run --part instructions`
     Instructions(RunArgs),
+    /// A recording made by `pymalloc record`, under every allocator
+    Replay(ReplayArgs),
     /// Render saved samples again
     Report {
         /// A file written by `run` or `preload` [default: the newest of each kind in target/bench]
@@ -151,6 +153,46 @@ pub struct RunArgs {
     pub no_build: bool,
 }
 
+/// What to replay, and how.
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// The recording
+    pub file: PathBuf,
+    /// Samples per allocator
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Only these allocators beside pymalloc, which is always measured, and twice
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub peers: Vec<String>,
+    /// Only with the allocators linked in, or only with those preloaded [default: both]
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    pub part: Vec<Part>,
+    /// One more library to preload
+    #[arg(long, value_name = "NAME=PATH")]
+    pub so: Vec<String>,
+    /// Use what was built before, without asking cargo
+    #[arg(long)]
+    pub no_build: bool,
+}
+
+impl ReplayArgs {
+    /// The same for what is shared with `run`.
+    pub fn run_args(&self) -> RunArgs {
+        RunArgs {
+            common: Common {
+                quick: false,
+                rounds: Some(self.rounds),
+                only: Vec::new(),
+                peers: self.peers.clone(),
+            },
+            part: self.part.clone(),
+            threads: None,
+            so: self.so.clone(),
+            no_build: self.no_build,
+        }
+    }
+}
+
 impl RunArgs {
     /// Whether a part is chosen.
     pub fn has(&self, part: Part) -> bool {
@@ -171,6 +213,7 @@ pub fn dispatch() -> Result<(), String> {
         Command::Run(args) => run::run(&args),
         Command::Preload(args) => run::run(&args.only_part(Part::Preload)),
         Command::Instructions(args) => run::run(&args.only_part(Part::Instructions)),
+        Command::Replay(args) => replay::run(&args),
         Command::Report { files } => {
             let files = if files.is_empty() {
                 session::newest()?

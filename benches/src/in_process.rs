@@ -47,6 +47,24 @@ pub fn check_peers(args: &RunArgs, others: &[String]) -> Result<(), String> {
     args.common.check_peers(&all)
 }
 
+/// The worker without an allocator of its own, to be preloaded.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn worker_of_the_system(args: &RunArgs) -> Result<PathBuf, String> {
+    let system: Vec<&Allocator> = ALLOCATORS
+        .iter()
+        .filter(|a| a.crate_name.is_none())
+        .collect();
+    let mut built = if args.no_build {
+        workers::built(&system)?
+    } else {
+        workers::build(&system)?
+    };
+    let worker = system.first().and_then(|a| built.remove(a.name));
+    worker.ok_or_else(|| "no worker without an allocator".into())
+}
+
 /// Builds, measures, saves, reports.
 pub fn run(args: &RunArgs) -> Result<(), String> {
     let workloads = select(args);

@@ -5,6 +5,7 @@
 //! cargo run --release -p pymalloc-bench -- run             the same, larger and with more rounds
 //! cargo run --release -p pymalloc-bench -- preload         only real programs under LD_PRELOAD
 //! cargo run --release -p pymalloc-bench -- instructions    only instructions per operation
+//! cargo run --release -p pymalloc-bench -- replay FILE     a recording of your program, under every allocator
 //! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
 //! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
 //! ```
@@ -60,6 +61,10 @@ mod in_process;
 mod instructions;
 mod machine;
 mod preload;
+#[path = "../../src/observe/recording/mod.rs"]
+#[allow(dead_code, reason = "the writing half belongs to the library")]
+mod recording;
+mod replay;
 mod report;
 mod run;
 mod session;
