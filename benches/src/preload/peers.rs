@@ -1,6 +1,7 @@
 //! Preload libraries of peers that no package has, made from the sources cargo has fetched already.
 
 use crate::session::{folder, workspace};
+use crate::workers;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,22 +16,29 @@ pub const MADE: [&str; 2] = ["mimalloc3", "rusty_alloc"];
 pub fn make(name: &str, build: bool) -> Result<PathBuf, String> {
     let folder = folder()?.join("peers");
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let library = match name {
-        "mimalloc3" => folder.join("libmimalloc3.so"),
-        _ => folder.join("release/librusty_alloc_preload.so"),
-    };
+    if name == "rusty_alloc" {
+        let library = folder.join("release/librusty_alloc_preload.so");
+        if build {
+            build_rusty_alloc(&folder)?;
+        }
+        return existing(name, library);
+    }
+    // Another version of the crate is another file.
+    let version = workers::locked_version("libmimalloc-sys");
+    let library = folder.join(format!("libmimalloc3-sys-{version}.so"));
+    if build && !library.exists() {
+        eprintln!("building {}", library.display());
+        compile_mimalloc(&library)?;
+    }
+    existing(name, library)
+}
+
+fn existing(name: &str, library: PathBuf) -> Result<PathBuf, String> {
     if library.exists() {
-        return Ok(library);
+        Ok(library)
+    } else {
+        Err(format!("{name}: {} is not built", library.display()))
     }
-    if !build {
-        return Err(format!("{name}: {} is not built", library.display()));
-    }
-    eprintln!("building {}", library.display());
-    match name {
-        "mimalloc3" => compile_mimalloc(&library)?,
-        _ => build_rusty_alloc(&folder)?,
-    }
-    Ok(library)
 }
 
 /// The version 3 that the crate `libmimalloc-sys` brings, with the options of its own release build.
