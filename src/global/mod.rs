@@ -9,11 +9,14 @@
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
-//! them in it: roster, regions, heaps by number, huge, extents.
+//! them in it: quarantine, roster, regions, heaps by number, huge, extents.
 
 mod exit;
 mod fork;
+mod guard;
+mod misuse;
 pub(crate) mod next_malloc;
+mod nothing;
 mod options;
 mod private_heap;
 mod purge;
@@ -25,6 +28,7 @@ mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
+pub(crate) mod watch;
 
 pub use private_heap::Heap;
 pub use rust::PyMalloc;

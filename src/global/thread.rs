@@ -26,6 +26,12 @@ pub struct Thread {
     hooked: Cell<bool>,
     /// Slow calls so far: paces what is done now and then.
     pub(super) ticks: Cell<u32>,
+    /// Number of the watch for which its lists were closed last (`watch.rs`).
+    pub(super) watch: Cell<u32>,
+    /// Whether it walks its stack.
+    pub(super) walking: Cell<bool>,
+    /// Whether it runs an observer: what that allocates is not observed.
+    pub(super) observing: Cell<bool>,
     /// The most bytes of blocks its heap had out since the lists were last emptied for there being few.
     pub(super) most_live: Cell<u64>,
 }
@@ -41,6 +47,9 @@ impl Thread {
         ended: Cell::new(false),
         hooked: Cell::new(false),
         ticks: Cell::new(0),
+        watch: Cell::new(0),
+        walking: Cell::new(false),
+        observing: Cell::new(false),
         most_live: Cell::new(0),
     };
 }
@@ -146,6 +155,12 @@ pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
     if let Some(heap) = thread.heap.get() {
         f(thread, heap);
     }
+}
+
+/// This thread's record, if it may be written: threads that have ended share one in the preload library.
+pub(super) fn own() -> Option<&'static Thread> {
+    let thread = place::current();
+    (thread.heap.get().is_some() || !cfg!(feature = "preload")).then_some(thread)
 }
 
 /// In a child after fork: only this thread is left.
