@@ -105,7 +105,8 @@ pub fn find(
     }
     if !is_given(OURS) {
         let path = if args.no_build { built()? } else { build()? };
-        add(checked(OURS, path));
+        // A report about ours without ours is none.
+        found.push(checked(OURS, path)?);
     }
     found.extend(given);
     if let Some(ours) = found.iter().find(|l| l.name == OURS) {
@@ -244,10 +245,10 @@ fn check(library: &Library, owner: &Path) -> Result<(), String> {
         "" => format!("a program preloaded with it ends with {}", output.status),
         other => format!("malloc still comes from {other}"),
     };
-    let hint = if library.name == OURS {
-        " (built without `--features preload`?)"
-    } else {
-        ""
+    let hint = match said.as_str() {
+        "" => "",
+        _ if library.name == OURS => " (built without `--features preload`?)",
+        _ => "",
     };
     Err(format!(
         "{}: {} does not replace malloc: {why}{hint}",

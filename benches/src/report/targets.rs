@@ -94,45 +94,42 @@ fn in_process(session: &Session) -> Vec<Target> {
         Group::Traces.title(),
     ];
     let all: Vec<&str> = micro.iter().chain(&crates).copied().collect();
-    let cpu = |groups: &[&str], against| mean(&ratios(session, groups, Figure::Cpu, against));
-    let peak = |against| mean(&ratios(session, &all, Figure::Peak, against));
-    let reference = Against::Column(REFERENCE);
+    let (reference, jemalloc) = (Against::Column(REFERENCE), Against::Column("jemalloc"));
     let lines = [
+        ("CPU", "", Figure::Cpu, &all[..], Against::BestPeer, 0.85),
+        ("CPU", "", Figure::Cpu, &all, reference, 0.60),
         (
-            "CPU, all, against the best peer per workload".to_owned(),
-            cpu(&all, Against::BestPeer),
-            0.85,
-        ),
-        (
-            format!("CPU, all, against {REFERENCE}"),
-            cpu(&all, reference),
-            0.60,
-        ),
-        (
-            format!("CPU, real crates, against {REFERENCE}"),
-            cpu(&crates, reference),
+            "CPU",
+            "real crates, ",
+            Figure::Cpu,
+            &crates,
+            reference,
             0.95,
         ),
         (
-            format!("CPU, all but real crates, against {REFERENCE}"),
-            cpu(&micro, reference),
+            "CPU",
+            "all but real crates, ",
+            Figure::Cpu,
+            &micro,
+            reference,
             0.45,
         ),
-        (
-            format!("peak RSS against {REFERENCE}"),
-            peak(reference),
-            0.75,
-        ),
-        (
-            "peak RSS against jemalloc".to_owned(),
-            peak(Against::Column("jemalloc")),
-            0.95,
-        ),
+        ("peak RSS", "", Figure::Peak, &all, reference, 0.75),
+        ("peak RSS", "", Figure::Peak, &all, jemalloc, 0.95),
     ];
-    let mut targets: Vec<Target> = lines
-        .into_iter()
-        .filter_map(|(aim, value, bound)| Some(Target::new(aim, value?, bound)))
-        .collect();
+    let line = |(what, which, figure, groups, against, bound)| {
+        let ratios = ratios(session, groups, figure, against);
+        let against = match against {
+            Against::BestPeer => "the best peer per workload",
+            Against::Column(name) => name,
+        };
+        let aim = format!(
+            "{what}, {which}{} workloads, against {against}",
+            ratios.len()
+        );
+        Some(Target::new(aim, mean(&ratios)?, bound))
+    };
+    let mut targets: Vec<Target> = lines.into_iter().filter_map(line).collect();
     targets.extend(losses(
         &ratios(session, &all, Figure::Cpu, Against::BestPeer),
         1.05,
@@ -266,7 +263,7 @@ mod tests {
         let line = |aim: &str| text.lines().find(|l| l.contains(aim)).unwrap().to_owned();
         // Ours takes half of mimalloc's time everywhere.
         assert!(
-            line("CPU, all, against mimalloc").contains("0.50"),
+            line("CPU, 2 workloads, against mimalloc").contains("0.50"),
             "{text}"
         );
         assert!(line("CPU, real crates").ends_with("| yes |"), "{text}");
