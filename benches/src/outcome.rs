@@ -19,6 +19,9 @@ pub struct Outcome {
     pub base_rss_kib: u64,
     /// Resident set while the workload's memory is still live, KiB.
     pub live_rss_kib: u64,
+    /// How much of `live_rss_kib` lies in huge pages, KiB.
+    #[serde(default)]
+    pub live_huge_kib: u64,
     /// Resident set right after everything was freed, KiB.
     pub freed_rss_kib: u64,
     /// Resident set one idle second after that, KiB; absent when the run did not wait.

@@ -12,6 +12,7 @@ pub fn render(session: &Session) -> String {
         "allocator",
         "before",
         "live",
+        "of it huge pages",
         "freed",
         "1 s later",
         "kept of what was live",
@@ -72,11 +73,12 @@ pub fn kept(session: &Session, row: &str, column: &str) -> Option<Kept> {
     })
 }
 
-fn cells(session: &Session, row: &Row, column: &str) -> Option<[String; 10]> {
+fn cells(session: &Session, row: &Row, column: &str) -> Option<[String; 11]> {
     let median = |figure| median(session, &row.name, column, figure);
     let later = median(|o| o.later_rss_kib.map(|kib| kib as f64))?;
     let base = median(|o| Some(o.base_rss_kib as f64))?;
     let live = median(|o| Some(o.live_rss_kib as f64))?;
+    let huge = median(|o| Some(o.live_huge_kib as f64))?;
     let freed = median(|o| Some(o.freed_rss_kib as f64))?;
     let mappings = median(|o| Some(o.mappings as f64))?;
     let kept = kept(session, &row.name, column)?;
@@ -96,6 +98,7 @@ fn cells(session: &Session, row: &Row, column: &str) -> Option<[String; 10]> {
         column.into(),
         mib(base),
         mib(live),
+        mib(huge),
         mib(freed),
         mib(later),
         share,

@@ -95,6 +95,7 @@ impl Meter {
     pub fn live(&mut self) {
         self.live_seen = true;
         self.outcome.live_rss_kib = proc::rss_kib().saturating_sub(self.own_kib);
+        self.outcome.live_huge_kib = proc::huge_kib();
         self.outcome.mappings = proc::mappings();
     }
 
@@ -104,10 +105,11 @@ impl Meter {
         self.outcome.live_bytes = bytes;
     }
 
-    /// The same for a workload that has looked itself: KiB, mappings, bytes.
-    pub fn live_was(&mut self, rss_kib: u64, mappings: u64, bytes: u64) {
+    /// The same for a workload that has looked itself: KiB, KiB in huge pages, mappings, bytes.
+    pub fn live_was(&mut self, rss_kib: u64, huge_kib: u64, mappings: u64, bytes: u64) {
         self.live_seen = true;
         self.outcome.live_rss_kib = rss_kib.saturating_sub(self.own_kib);
+        self.outcome.live_huge_kib = huge_kib;
         self.outcome.mappings = mappings;
         self.outcome.live_bytes = bytes;
     }

@@ -42,6 +42,7 @@ impl Slot {
 #[derive(Default)]
 struct Seen {
     rss_kib: AtomicU64,
+    huge_kib: AtomicU64,
     mappings: AtomicU64,
 }
 
@@ -85,6 +86,7 @@ fn step(slots: &[Slot], seen: &Seen, call: Call) {
     if call.kind == Kind::Look {
         // Relaxed: the threads are joined before anybody reads them.
         seen.rss_kib.store(proc::rss_kib(), Ordering::Relaxed);
+        seen.huge_kib.store(proc::huge_kib(), Ordering::Relaxed);
         seen.mappings.store(proc::mappings(), Ordering::Relaxed);
         return;
     }
@@ -154,6 +156,7 @@ pub fn run(m: &mut Meter) -> Result<(), String> {
     });
     m.live_was(
         seen.rss_kib.load(Ordering::Relaxed),
+        seen.huge_kib.load(Ordering::Relaxed),
         seen.mappings.load(Ordering::Relaxed),
         header.most_bytes,
     );
