@@ -60,6 +60,11 @@ impl Common {
         self.rounds.unwrap_or(if self.quick { 3 } else { 11 })
     }
 
+    /// Whether a quick run leaves out what takes long. `--only` says what it wants, and gets it.
+    pub fn saves_time(&self) -> bool {
+        self.quick && self.only.is_empty()
+    }
+
     /// Whether `--only` names a workload of a group, or nothing at all.
     pub fn wants(&self, name: &str, group: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|filter| matches(filter, name, group))
@@ -311,6 +316,12 @@ mod tests {
         assert_eq!(kept(&["crates"]), ["json"]);
         assert_eq!(kept(&["*-8", "json"]), ["pair-8", "json"]);
         assert_eq!(kept(&[]).len(), rows().len());
+    }
+
+    #[test]
+    fn what_is_asked_for_by_name_is_not_left_out() {
+        assert!(common(&[], &[]).saves_time());
+        assert!(!common(&["replace-4g"], &[]).saves_time());
     }
 
     #[test]

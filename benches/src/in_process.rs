@@ -90,7 +90,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
     let rounds = args.common.rounds();
     for round in 0..rounds {
         for (i, workload) in workloads.iter().enumerate() {
-            if args.common.quick && workload.heavy && round > 0 {
+            if workload.heavy && round > 0 && args.common.saves_time() {
                 continue;
             }
             progress(started, round, rounds, i, workloads.len(), workload.name);
@@ -140,10 +140,10 @@ fn visit(
     }
 }
 
-/// The chosen workloads. `--only` overrides what a quick run leaves out.
+/// The chosen workloads.
 fn select(args: &RunArgs) -> Vec<&'static Workload> {
     let common = &args.common;
-    let too_large = |w: &Workload| common.quick && w.full_only && common.only.is_empty();
+    let too_large = |w: &Workload| w.full_only && common.saves_time();
     catalogue::WORKLOADS
         .iter()
         .filter(|w| !too_large(w) && common.wants(w.name, w.group.key()))

@@ -48,10 +48,7 @@ pub fn rows() -> Vec<(String, &'static str)> {
 /// Counts, saves, reports: the crates first, then the preload libraries.
 pub fn run(args: &RunArgs) -> Result<(), String> {
     let common = &args.common;
-    // `--only` overrides what a quick run leaves out.
-    let is_wanted = |c: &Counted| {
-        common.wants(c.name, KEY) && (c.quick || !common.quick || !common.only.is_empty())
-    };
+    let is_wanted = |c: &Counted| common.wants(c.name, KEY) && (c.quick || !common.saves_time());
     let wanted = |all: &[Counted]| all.iter().copied().filter(is_wanted).collect::<Vec<_>>();
     let (rust, c) = (wanted(COUNTED), wanted(COUNTED_C));
     if rust.is_empty() && c.is_empty() {

@@ -122,7 +122,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
     let started = Instant::now();
     for round in 0..args.common.rounds() {
         for (i, program) in programs.iter().enumerate() {
-            if args.common.quick && program.once && round > 0 {
+            if program.once && round > 0 && args.common.saves_time() {
                 continue;
             }
             progress(
