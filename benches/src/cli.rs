@@ -115,11 +115,16 @@ impl Common {
     }
 }
 
-/// Whether a filter of `--only` means this workload.
+/// Groups beside those of the workloads in process.
+const OTHER_GROUPS: [&str; 4] = ["programs", "cpython", "c-micro", "instructions"];
+
+/// Whether a filter of `--only` means this workload. The name of a group means that group only.
 fn matches(filter: &str, name: &str, group: &str) -> bool {
+    let is_group = Group::ALL.iter().any(|g| g.key() == filter) || OTHER_GROUPS.contains(&filter);
     match glob::Pattern::new(filter) {
+        _ if is_group => filter == group,
         Ok(pattern) if filter.contains(['*', '?', '[']) => pattern.matches(name),
-        _ => filter == group || name.contains(filter),
+        _ => name.contains(filter),
     }
 }
 
@@ -316,6 +321,8 @@ mod tests {
         assert_eq!(kept(&["crates"]), ["json"]);
         assert_eq!(kept(&["*-8", "json"]), ["pair-8", "json"]);
         assert_eq!(kept(&[]).len(), rows().len());
+        assert!(!matches("threads", "json-threads", "crates"));
+        assert!(matches("threads", "larson", "threads"));
     }
 
     #[test]
