@@ -5,27 +5,33 @@
 //! | pages | [`reserve`], [`commit`], [`map`], [`unmap`], [`purge`], [`grow`], [`relocate`], [`label`] |
 //! | machine | [`page_size`], [`cpus`], [`now_ms`], [`random`] |
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
+//! | files | [`File`], [`remove_file`] |
+//! | stack | [`registers`], [`stack_word`] |
 //! | last words | [`fatal`], [`say`], [`Text`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
 //! call changes nothing and leaves `errno` as the system set it. Nothing here allocates, and nothing
 //! takes a lock of the C library except where the item says so.
 
+mod files;
 mod pages;
 mod process;
+mod stack;
 mod text;
 mod threads;
 
+pub use files::{File, FileId, parent_pid, remove_file, unix_ms, wipe_on_fork};
 pub use pages::{
     advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve,
     unmap,
 };
 pub use process::{
-    at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno,
+    at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition, is_privileged, keep_errno,
     next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
 };
+pub use stack::{Registers, registers, stack_word};
 pub use text::{Text, fatal, say};
-pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn};
+pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn, thread_id};
 
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;

@@ -1,0 +1,318 @@
+//! One recording being written.
+
+use super::super::recording::encode::{
+    Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES,
+};
+use super::super::recording::format::{Ending, Header, MOST_FRAMES, MarkKind};
+use super::super::unwind::Unwinder;
+use super::StartError;
+use super::config::Config;
+use super::output::{Output, OutputError};
+use super::stacks::{Stacks, Threads};
+use crate::global::watch::Event;
+use crate::os::{self, File};
+use crate::sync::{Ordering, fence};
+
+/// Events between two looks at the clock; a power of two.
+const CLOCK_EVERY: u64 = 16;
+
+/// Frames of this library that stand before the caller's.
+const OWN_FRAMES: usize = 24;
+
+/// What a recording with stacks has beside one without.
+struct Tracer {
+    unwinder: Unwinder,
+    stacks: Stacks,
+    /// Frames of the stack defined last.
+    last: [usize; MOST_FRAMES],
+    last_len: usize,
+    /// The range of this library's code; empty when it is part of the program.
+    own: (usize, usize),
+    /// Frames to keep.
+    frames: usize,
+}
+
+/// A recording.
+pub struct Session {
+    chunk: Chunk<'static>,
+    output: Output,
+    threads: Threads,
+    tracer: Option<Tracer>,
+    /// Events written.
+    events: u64,
+    start_ms: u64,
+    /// Time written last.
+    time_ms: u64,
+    limit: u64,
+}
+
+impl Session {
+    /// Makes the file and begins with what the program is.
+    pub fn new(config: &Config) -> Result<Self, StartError> {
+        let header = Header {
+            has_stacks: config.frames > 0,
+            pid: os::pid(),
+            parent: os::parent_pid(),
+            start_unix_ms: os::unix_ms(),
+            max_frames: config.frames as u32,
+            page_bytes: os::page_size() as u32,
+        };
+        let threads = Threads::new().ok_or(StartError::Refused)?;
+        let tracer = match config.frames {
+            0 => None,
+            frames => Some(Tracer::new(frames).ok_or(StartError::Refused)?),
+        };
+        let (output, memory) = Output::create(config, &header).map_err(|error| match error {
+            OutputError::Taken => StartError::Taken,
+            OutputError::Refused => StartError::Refused,
+        })?;
+        let mut session = Self {
+            chunk: Chunk::new(memory, header.has_stacks),
+            output,
+            threads,
+            tracer,
+            events: 0,
+            start_ms: os::now_ms(),
+            time_ms: 0,
+            limit: config.limit,
+        };
+        session.introduce();
+        Ok(session)
+    }
+
+    /// Writes the program's path and command line.
+    fn introduce(&mut self) {
+        let mut text = [0; TEXT_BYTES];
+        let len = os::executable_path(&mut text);
+        self.chunk.program(&text[..len]);
+        if let Some(file) = File::open(c"/proc/self/cmdline") {
+            // What does not fit is cut; a command line may have megabytes.
+            let len = file.read(&mut text);
+            let words = text[..len].strip_suffix(&[0]).unwrap_or(&text[..len]);
+            for word in words.split(|byte| *byte == 0) {
+                if self.chunk.has_room(EVENT_BYTES + word.len()) {
+                    self.chunk.argument(word);
+                }
+            }
+        }
+        self.publish();
+    }
+
+    /// Writes one event. False when the recording is over.
+    pub fn event(&mut self, event: &Event) -> bool {
+        if self.events.is_multiple_of(CLOCK_EVERY) {
+            self.tell_time();
+        }
+        let is_free = matches!(event, Event::Freeing { .. });
+        if !self.make_room(EVENT_BYTES) {
+            return false;
+        }
+        let stack = if is_free { 0 } else { self.stack() };
+        if !self.make_room(EVENT_BYTES) {
+            return false;
+        }
+        let thread = self.threads.current().number;
+        match *event {
+            Event::Allocated {
+                address,
+                size,
+                align,
+                zeroed,
+                ..
+            } => {
+                let block = Alloc {
+                    address,
+                    size,
+                    align,
+                    zeroed,
+                };
+                self.chunk.alloc(thread, &block, stack);
+            }
+            Event::Freeing { address, .. } => self.chunk.free(thread, address),
+            Event::Resized { old, new, size, .. } => {
+                self.chunk.resize(thread, old, new, size, stack);
+            }
+        }
+        self.events += 1;
+        self.publish();
+        true
+    }
+
+    /// Writes a mark. False when the recording is over.
+    pub fn mark(&mut self, kind: MarkKind, name: &[u8]) -> bool {
+        self.tell_time();
+        if !self.make_room(EVENT_BYTES + TEXT_BYTES) {
+            return false;
+        }
+        let thread = self.threads.current().number;
+        self.chunk.mark(thread, kind, name);
+        self.events += 1;
+        self.publish();
+        true
+    }
+
+    /// Writes the last event, and what is left, to the file.
+    pub fn end(&mut self, why: Ending) {
+        self.tell_time();
+        if self.make_room(EVENT_BYTES) {
+            self.close(why);
+        }
+    }
+
+    fn close(&mut self, why: Ending) {
+        self.chunk.end(why, self.events);
+        self.publish();
+        if self.output.write(&mut self.chunk) {
+            self.output.finish();
+        } else {
+            full();
+        }
+    }
+
+    fn tell_time(&mut self) {
+        let now = os::now_ms() - self.start_ms;
+        if now != self.time_ms && self.chunk.has_room(2 * EVENT_BYTES) {
+            self.time_ms = now;
+            self.chunk.time(now);
+        }
+    }
+
+    /// I3 of the module: the header's length comes after the events it counts.
+    fn publish(&mut self) {
+        // Release, for a reader of the tail file: it has no other way to know.
+        fence(Ordering::Release);
+        self.chunk.publish();
+    }
+
+    /// Writes the chunk to the file if `need` bytes do not fit. False when the recording is over.
+    fn make_room(&mut self, need: usize) -> bool {
+        // The last event always fits.
+        if self.chunk.has_room(need + EVENT_BYTES) {
+            return true;
+        }
+        if self.output.len >= self.limit {
+            self.close(Ending::Limit);
+            return false;
+        }
+        if !self.output.write(&mut self.chunk) {
+            full();
+            return false;
+        }
+        self.chunk.next();
+        // The new number comes before the events that overwrite the old ones.
+        fence(Ordering::Release);
+        true
+    }
+
+    /// The number of the calling thread's stack, defined if it is new. 0 for none.
+    fn stack(&mut self) -> u32 {
+        let Some(tracer) = &mut self.tracer else {
+            return 0;
+        };
+        let mut frames = [0; MOST_FRAMES + OWN_FRAMES];
+        let bounds = &mut self.threads.current().bounds;
+        let n = tracer.walk(bounds, &mut frames);
+        let skipped = tracer.skip(&frames[..n]);
+        let frames = &frames[skipped..n];
+        let frames = &frames[..frames.len().min(tracer.frames)];
+        if frames.is_empty() {
+            return 0;
+        }
+        let (number, is_new) = tracer.stacks.number(frames);
+        if is_new && !self.define(frames) {
+            return 0;
+        }
+        number
+    }
+
+    /// Writes the definition of a stack, and of the modules it is the first to touch.
+    fn define(&mut self, frames: &[usize]) -> bool {
+        for frame in frames {
+            if !self.define_module(*frame) {
+                return false;
+            }
+        }
+        if !self.make_room(STACK_BYTES) {
+            return false;
+        }
+        let Some(tracer) = &mut self.tracer else {
+            return false;
+        };
+        let last = &tracer.last[..tracer.last_len];
+        let pairs = frames.iter().rev().zip(last.iter().rev());
+        let shared = pairs.take_while(|(new, old)| new == old).count();
+        self.chunk.stack(frames, shared);
+        tracer.last[..frames.len()].copy_from_slice(frames);
+        tracer.last_len = frames.len();
+        true
+    }
+
+    fn define_module(&mut self, frame: usize) -> bool {
+        let Some(tracer) = &mut self.tracer else {
+            return false;
+        };
+        let untold = |module: &super::super::unwind::Module| !module.told;
+        if !tracer.unwinder.module_of(frame).is_some_and(untold) {
+            return true;
+        }
+        if !self.make_room(EVENT_BYTES + TEXT_BYTES) {
+            return false;
+        }
+        let Some(tracer) = &mut self.tracer else {
+            return false;
+        };
+        if let Some(module) = tracer.unwinder.module_of(frame) {
+            module.told = true;
+            self.chunk
+                .module(module.start, module.end, module.file_offset, module.path());
+        }
+        true
+    }
+}
+
+/// Says that the recording ends early, once.
+fn full() {
+    os::say(format_args!(
+        "the recording cannot be written (is the disk full?); it ends here"
+    ));
+}
+
+impl Tracer {
+    fn new(frames: usize) -> Option<Self> {
+        let mut unwinder = Unwinder::new()?;
+        let own = if cfg!(feature = "preload") {
+            let here = os::registers();
+            let mut bounds = super::super::unwind::Bounds::default();
+            // Fills the list of modules.
+            unwinder.walk(here, &mut bounds, &mut [0]);
+            let module = unwinder.module_of(here.program);
+            module.map_or((0, 0), |module| (module.start, module.end))
+        } else {
+            (0, 0)
+        };
+        Some(Self {
+            unwinder,
+            stacks: Stacks::new()?,
+            last: [0; MOST_FRAMES],
+            last_len: 0,
+            own,
+            frames,
+        })
+    }
+
+    #[inline(never)]
+    fn walk(
+        &mut self,
+        bounds: &mut super::super::unwind::Bounds,
+        frames: &mut [usize],
+    ) -> usize {
+        let most = (self.frames + OWN_FRAMES).min(frames.len());
+        self.unwinder.walk(os::registers(), bounds, &mut frames[..most])
+    }
+
+    /// Frames at the front that are this library's.
+    fn skip(&self, frames: &[usize]) -> usize {
+        let is_own = |frame: &&usize| (self.own.0..self.own.1).contains(*frame);
+        frames.iter().take_while(is_own).count()
+    }
+}
