@@ -13,6 +13,7 @@
 
 mod exit;
 mod fork;
+mod misuse;
 pub(crate) mod next_malloc;
 mod options;
 mod private_heap;
@@ -24,6 +25,7 @@ mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
+pub(crate) mod watch;
 
 pub use private_heap::Heap;
 pub use rust::PyMalloc;

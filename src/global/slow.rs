@@ -5,12 +5,14 @@
 //!
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
+use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
-use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use super::watch::{self, RUST};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
-use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
+use crate::obmalloc::heap::{broken, double_free, not_a_block, verify};
+use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::obmalloc::thread_lists::List;
 use crate::os;
 use core::ptr::{NonNull, null_mut};
@@ -23,10 +25,19 @@ const ZERO_FROM_HEAP: usize = 4096;
 /// makes room for one such block at most.
 const MOST_RETRIED: usize = 1 << 44;
 
-/// A block of `class` when its list is empty. Null when memory is out.
+/// A small block for Rust when its list is empty. Null when memory is out.
 #[cold]
 #[inline(never)]
-pub(crate) extern "C" fn alloc(class: SizeClass) -> *mut u8 {
+pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
+    if watch::is_on() {
+        return watch::alloc(size, ALIGNMENT, false, RUST);
+    }
+    alloc_listed(SizeClass::small(size))
+}
+
+/// A block of `class` when its list is empty. Null when memory is out.
+#[cold]
+fn alloc_listed(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
         Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
@@ -57,13 +68,29 @@ fn refill_length(list: &List, class: SizeClass) -> u32 {
     (list.bound() / 2).clamp(1, touched)
 }
 
+/// Frees a small block of Rust's whose list is full.
+///
+/// # Safety
+/// `p` is a live block that was allocated for `size` bytes, or corruption to be reported.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, size: usize) {
+    // SAFETY: passed on.
+    unsafe {
+        if watch::is_on() {
+            return watch::free_rust(p, size, ALIGNMENT);
+        }
+        free_listed(p, SizeClass::small(size));
+    }
+}
+
 /// Frees a block of `class` whose list is full.
 ///
 /// # Safety
 /// `p` is a live block of `class`, or corruption to be reported.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
+pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
     os::keep_errno(|| {
         // SAFETY: the caller gives the block up.
         let block = unsafe { Block::new(p) };
@@ -96,6 +123,14 @@ fn flush(heap: &SharedHeap, list: &List, class: SizeClass) -> u64 {
     let (first, n) = list.take_all();
     // SAFETY: blocks from a list are free; they are verified on the way.
     unsafe { heap.free_many(class, first, n) }
+}
+
+/// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
+pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
+    flush_all(thread, heap);
+    for class in SizeClass::all() {
+        thread.lists.of(class).close();
+    }
 }
 
 /// Sends home what a thread holds.
@@ -131,8 +166,21 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
-            None => alloc(class),
+            None => alloc_unlisted(size, align, RUST),
         },
+        None => alloc_unlisted(size, align, RUST),
+    }
+}
+
+/// As [`alloc_general`], for an API, where no list has a block.
+#[cold]
+#[inline(never)]
+pub(crate) extern "C" fn alloc_unlisted(size: usize, align: usize, api: u8) -> *mut u8 {
+    if watch::is_on() {
+        return watch::alloc(size, align, false, api);
+    }
+    match SizeClass::aligned(size, align) {
+        Some(class) => alloc_listed(class),
         None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
 }
@@ -160,15 +208,27 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
 #[inline(never)]
 pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
+    let class = SizeClass::aligned(size, align);
+    if let Some(class) = class.filter(|class| class.block_bytes() < ZERO_FROM_HEAP)
+        && let Some(block) = thread::lists().of(class).pop()
+    {
+        let p = block.start().as_ptr();
+        // SAFETY: a block of at least `size` bytes, just handed out.
+        unsafe { p.write_bytes(0, size) };
+        return p;
+    }
+    alloc_zeroed_unlisted(size, align, RUST)
+}
+
+/// As [`alloc_zeroed`], for an API, where no list has a block.
+#[inline(never)]
+pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize, api: u8) -> *mut u8 {
+    if watch::is_on() {
+        return watch::alloc(size, align, true, api);
+    }
     let (p, zeroed) = match SizeClass::aligned(size, align) {
-        Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_general(size, align), false),
-        Some(class) => {
-            let taken = os::keep_errno(|| thread::caller()?.heap().alloc_one(class));
-            taken.map_or((null_mut(), true), |(block, zeroed)| {
-                (block.start().as_ptr(), zeroed)
-            })
-        }
-        None => alloc_huge(size, align).map_or((null_mut(), true), |(p, z)| (p.as_ptr(), z)),
+        Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_listed(class), false),
+        _ => take(size, align).map_or((null_mut(), true), |(p, zeroed)| (p.as_ptr(), zeroed)),
     };
     if !p.is_null() && !zeroed {
         // SAFETY: a block of at least `size` bytes, just handed out.
@@ -177,23 +237,66 @@ pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
     p
 }
 
+/// A block past the lists. True with it when it reads as zero.
+pub(super) fn take(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+    let Some(class) = SizeClass::aligned(size, align) else {
+        return alloc_huge(size, align);
+    };
+    os::keep_errno(|| {
+        let (block, zeroed) = thread::caller()?.heap().alloc_one(class)?;
+        Some((block.start(), zeroed))
+    })
+}
+
+/// Frees a block of `class`, or one without a class, past the lists.
+///
+/// # Safety
+/// `p` is a live block of `class`, or corruption to be reported.
+pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
+    // SAFETY: the caller gives the block up; verified by the heap.
+    unsafe {
+        let (Some(class), Some(caller)) = (class, thread::caller()) else {
+            return free_unknown(p);
+        };
+        let block = Block::new(p);
+        block.set_link(None);
+        os::keep_errno(|| purge::poll(caller.heap().free_many(class, Some(block), 1)));
+    }
+}
+
 /// Frees a block that was allocated for `size` bytes at a multiple of `align`.
 ///
 /// # Safety
 /// `p` came from [`alloc_general`] with these numbers, or is corruption to be reported.
 #[inline(never)]
 pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align: usize) {
-    match SizeClass::aligned(size, align) {
-        Some(class) => {
-            // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
-            unsafe {
-                if !thread::lists().of(class).push(Block::new(p)) {
-                    free(p, class);
-                }
-            }
+    // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
+    unsafe {
+        if let Some(class) = SizeClass::aligned(size, align)
+            && thread::lists().of(class).push(Block::new(p))
+        {
+            return;
         }
-        // SAFETY: passed on.
-        None => unsafe { free_unknown(p) },
+        free_unlisted(p, size, align);
+    }
+}
+
+/// As [`free_general`], where no list has room.
+///
+/// # Safety
+/// As [`free_general`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_unlisted(p: NonNull<u8>, size: usize, align: usize) {
+    // SAFETY: passed on.
+    unsafe {
+        if watch::is_on() {
+            return watch::free_rust(p, size, align);
+        }
+        match SizeClass::aligned(size, align) {
+            Some(class) => free_listed(p, class),
+            None => free_unknown(p),
+        }
     }
 }
 
@@ -218,85 +321,6 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
             (None, owner) => misuse(p, owner),
         }
     });
-}
-
-/// Who owns the address, looking back from inside a large block.
-fn owner_around(p: NonNull<u8>) -> Owner {
-    /// How far inside a huge block a wrong pointer is still recognised, in slots.
-    const BACK: usize = 64;
-    let addr = p.addr().get();
-    for back in 0..BACK {
-        let Some(slot) = addr.checked_sub(back * ARENA_BYTES) else {
-            break;
-        };
-        match MAP.owner(slot) {
-            Owner::Nobody | Owner::Gone(_) => {}
-            Owner::Huge(descriptor) => {
-                let (base, len, _) = HUGE.describe(descriptor);
-                let inside = addr.wrapping_sub(base) < len;
-                return if inside {
-                    Owner::Huge(descriptor)
-                } else {
-                    Owner::Nobody
-                };
-            }
-            arena if back == 0 => return arena,
-            _ => break,
-        }
-    }
-    Owner::Nobody
-}
-
-/// Reports a pointer into our memory that is not a live block, and aborts.
-#[cold]
-fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
-    let addr = p.addr().get();
-    if !addr.is_multiple_of(ALIGNMENT) {
-        os::fatal(format_args!(
-            "free of {p:p}, which is not aligned to {ALIGNMENT} bytes"
-        ));
-    }
-    match owner {
-        Owner::Huge(descriptor) => {
-            let (base, bytes, live) = HUGE.describe(descriptor);
-            if base == addr && !live {
-                os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-            }
-            os::fatal(format_args!(
-                "free of {p:p}, which points inside a block ({bytes} bytes)"
-            ))
-        }
-        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
-            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
-        }
-        Owner::PrivateArena => os::fatal(format_args!(
-            "free of {p:p}, which belongs to a heap of its own"
-        )),
-        Owner::Arena => {
-            if let Some(class) = freed_class(p) {
-                double_free(p, class);
-            }
-            not_a_block(p)
-        }
-        _ => not_a_block(p),
-    }
-}
-
-/// A free of what is not ours, as the options say.
-#[cold]
-fn foreign(p: NonNull<u8>) {
-    // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
-        && !os::is_mapped(p)
-    {
-        os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-    }
-    super::stats::count_foreign(p);
-    match OPTIONS.foreign() {
-        options::Foreign::Leak => {}
-        options::Foreign::Forward if super::next_malloc::free(p) => {}
-        _ => os::fatal(format_args!("free of foreign pointer {p:p}")),
-    }
 }
 
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
@@ -365,6 +389,11 @@ pub(crate) unsafe extern "C" fn resize(
         SizeClass::aligned(size, align),
         SizeClass::aligned(new_size, align),
     );
+    if watch::is_on() {
+        let stays = old == new && old.is_some();
+        // SAFETY: passed on.
+        return unsafe { watch::resize_rust(p, size, align, new_size, stays) };
+    }
     if old == new {
         let Some(_) = old else {
             // SAFETY: a live huge block by the caller's word.

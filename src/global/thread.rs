@@ -13,7 +13,6 @@
 
 use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit};
 use crate::obmalloc::extents::HeapBacking;
-use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -27,6 +26,10 @@ pub struct Thread {
     hooked: Cell<bool>,
     /// Slow calls so far: paces what is done now and then.
     pub(super) ticks: Cell<u32>,
+    /// Number of the watch for which its lists were closed last (`watch.rs`).
+    pub(super) watch: Cell<u32>,
+    /// Whether it runs an observer: what that allocates is not observed.
+    pub(super) observing: Cell<bool>,
     /// Next free record, while this one is not in use.
     #[cfg(feature = "preload")]
     next: Cell<Option<&'static Thread>>,
@@ -43,6 +46,8 @@ impl Thread {
         ended: Cell::new(false),
         hooked: Cell::new(false),
         ticks: Cell::new(0),
+        watch: Cell::new(0),
+        observing: Cell::new(false),
         #[cfg(feature = "preload")]
         next: Cell::new(None),
     };
@@ -135,10 +140,7 @@ pub(super) fn end() {
     let Some(heap) = thread.heap.get() else {
         return;
     };
-    super::slow::flush_all(thread, heap);
-    for class in SizeClass::all() {
-        thread.lists.of(class).close();
-    }
+    super::slow::close_all(thread, heap);
     thread.heap.set(None);
     thread.ended.set(true);
     place::release(thread);
@@ -151,6 +153,12 @@ pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
     if let Some(heap) = thread.heap.get() {
         f(thread, heap);
     }
+}
+
+/// This thread's record, if it may be written: threads that have ended share one in the preload library.
+pub(super) fn own() -> Option<&'static Thread> {
+    let thread = place::current();
+    (thread.heap.get().is_some() || !cfg!(feature = "preload")).then_some(thread)
 }
 
 /// In a child after fork: only this thread is left.

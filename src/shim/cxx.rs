@@ -3,8 +3,9 @@
 //! `new` is `malloc`. When memory is out, the next definition in link order is called: libstdc++'s, which
 //! runs the new-handler and throws, or returns null from a nothrow form. It is looked up only then.
 
-use super::aligned::memalign;
-use super::malloc::{free, malloc};
+use super::aligned::memalign_for;
+use super::malloc::{UNSAID, free_for, malloc_for};
+use crate::global::watch::{NEW, NEW_ARRAY};
 use crate::os;
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
@@ -37,7 +38,7 @@ fn next(name: &'static CStr) -> NonNull<c_void> {
 pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW>(size);
         if !p.is_null() {
             return p;
         }
@@ -53,7 +54,7 @@ pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
 pub unsafe extern "C-unwind" fn _Znam(size: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW_ARRAY>(size);
         if !p.is_null() {
             return p;
         }
@@ -72,7 +73,7 @@ pub unsafe extern "C-unwind" fn _ZnwmRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW>(size);
         if !p.is_null() {
             return p;
         }
@@ -96,7 +97,7 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW_ARRAY>(size);
         if !p.is_null() {
             return p;
         }
@@ -117,7 +118,7 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
 pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW>(align, size);
         if !p.is_null() {
             return p;
         }
@@ -136,7 +137,7 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) 
 pub unsafe extern "C-unwind" fn _ZnamSt11align_val_t(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW_ARRAY>(align, size);
         if !p.is_null() {
             return p;
         }
@@ -159,7 +160,7 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW>(align, size);
         if !p.is_null() {
             return p;
         }
@@ -186,7 +187,7 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW_ARRAY>(align, size);
         if !p.is_null() {
             return p;
         }
@@ -208,7 +209,7 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPv(p: *mut c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete(void*, size_t)`
@@ -216,9 +217,9 @@ pub unsafe extern "C" fn _ZdlPv(p: *mut c_void) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, _size: usize) {
+pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, size, UNSAID) }
 }
 
 /// `operator delete(void*, nothrow_t const&)`
@@ -228,7 +229,7 @@ pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, _size: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete(void*, align_val_t)`
@@ -236,9 +237,9 @@ pub unsafe extern "C" fn _ZdlPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_voi
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, _align: usize) {
+pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, align) }
 }
 
 /// `operator delete(void*, size_t, align_val_t)`
@@ -246,9 +247,9 @@ pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, _align: usize) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, _size: usize, _align: usize) {
+pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, size: usize, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, size, align) }
 }
 
 /// `operator delete(void*, align_val_t, nothrow_t const&)`
@@ -258,11 +259,11 @@ pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, _size: usize, _a
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPvSt11align_val_tRKSt9nothrow_t(
     p: *mut c_void,
-    _align: usize,
+    align: usize,
     _tag: *const c_void,
 ) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, align) }
 }
 
 /// `operator delete[](void*)`
@@ -272,7 +273,7 @@ pub unsafe extern "C" fn _ZdlPvSt11align_val_tRKSt9nothrow_t(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPv(p: *mut c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete[](void*, size_t)`
@@ -280,9 +281,9 @@ pub unsafe extern "C" fn _ZdaPv(p: *mut c_void) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, _size: usize) {
+pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, size, UNSAID) }
 }
 
 /// `operator delete[](void*, nothrow_t const&)`
@@ -292,7 +293,7 @@ pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, _size: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete[](void*, align_val_t)`
@@ -300,9 +301,9 @@ pub unsafe extern "C" fn _ZdaPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_voi
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, _align: usize) {
+pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, align) }
 }
 
 /// `operator delete[](void*, size_t, align_val_t)`
@@ -310,9 +311,9 @@ pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, _align: usize) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, _size: usize, _align: usize) {
+pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, size: usize, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, size, align) }
 }
 
 /// `operator delete[](void*, align_val_t, nothrow_t const&)`
@@ -322,9 +323,9 @@ pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, _size: usize, _a
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPvSt11align_val_tRKSt9nothrow_t(
     p: *mut c_void,
-    _align: usize,
+    align: usize,
     _tag: *const c_void,
 ) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, align) }
 }
