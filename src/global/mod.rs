@@ -20,6 +20,7 @@ mod private_heap;
 mod purge;
 mod registration;
 mod rust;
+pub(crate) mod slot;
 pub(crate) mod slow;
 mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]

@@ -99,6 +99,9 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
             None => foreign(p),
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
+            // The lists of a watched thread stay closed.
+            // SAFETY: the caller gives the block up; verified by the heap.
+            Some(_) if super::watch::is_on() => unsafe { give(p, Some(class)) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
                 list.lengthen(class);

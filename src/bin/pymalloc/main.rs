@@ -12,6 +12,7 @@
 //! demo        the workload under both mallocs        library   which libpymalloc.so, and whether it is one
 //! workload      … and the workload itself            elf       the few ELF fields those two ask for
 //! child       starts, forwards signals, waits        system    the only file that calls libc
+//! record      runs it and leaves a recording        view      what is shown of one: profile/
 //! stats_file  where the summary arrives              report    text for people
 //! ```
 
@@ -21,6 +22,14 @@ mod demo;
 mod elf;
 mod failure;
 mod library;
+mod profile;
+mod record;
+#[allow(
+    dead_code,
+    reason = "the launcher reads recordings; the library, which includes this folder too, writes them"
+)]
+#[path = "../../observe/recording/mod.rs"]
+mod recording;
 mod report;
 mod run;
 mod stats_file;
@@ -32,6 +41,8 @@ mod stats_file;
 mod summary;
 mod system;
 mod target;
+mod units;
+mod view;
 mod workload;
 
 use args::Command;
@@ -57,6 +68,12 @@ fn start() -> Result<i32, Failure> {
         Command::RunHelp => print(args::RUN_HELP),
         Command::Version => print(concat!("pymalloc ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run(options) => run::run(&options),
+        Command::RecordHelp => print(args::RECORD_HELP),
+        Command::Record(options) => record::record(&options),
+        Command::ReportHelp => print(args::REPORT_HELP),
+        Command::Report(options) => view::report(&options),
+        Command::WhyHelp => print(args::WHY_HELP),
+        Command::Why(options) => view::why(&options),
         Command::DemoWorkload => print(&format!("{:016x}\n", workload::run())),
     }
 }

@@ -29,7 +29,7 @@ pub use config::Config;
 use session::Session;
 
 use super::recording::format::{Ending, MarkKind};
-use crate::global::{self, watch};
+use crate::global::{slot, watch};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU32, Ordering, SharedCell};
 use core::mem::MaybeUninit;
@@ -81,7 +81,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
         begin(place)
     };
     begun?;
-    if !global::fill_recorder_slot(NonNull::from(place).cast()) {
+    if !slot::fill_recorder(NonNull::from(place).cast()) {
         return Err(StartError::Twice);
     }
     os::at_exit(process_ends);
@@ -108,7 +108,7 @@ extern "C" fn process_ends() {
 
 fn place() -> Option<&'static Place> {
     // SAFETY: only `start` fills the slot, with a place that stays for ever.
-    global::recorder_slot().map(|place| unsafe { place.cast::<Place>().as_ref() })
+    slot::recorder().map(|place| unsafe { place.cast::<Place>().as_ref() })
 }
 
 fn make_place(config: Config) -> Option<&'static Place> {
@@ -137,7 +137,11 @@ fn begin(place: &'static Place) -> Result<(), StartError> {
     recorder.state.store(STOPPED, Ordering::Relaxed);
     let session = Session::new(&place.config)?;
     // SAFETY: the lock is held.
-    unsafe { recorder.session.with_mut(|cell| cell.write(session)) };
+    unsafe {
+        recorder.session.with_mut(|cell| {
+            cell.write(session);
+        });
+    }
     recorder.state.store(RECORDING, Ordering::Relaxed);
     Ok(())
 }

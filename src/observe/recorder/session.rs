@@ -4,7 +4,7 @@ use super::super::recording::encode::{
     Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES,
 };
 use super::super::recording::format::{Ending, Header, MOST_FRAMES, MarkKind};
-use super::super::unwind::Unwinder;
+use super::super::unwind::{Bounds, Unwinder};
 use super::StartError;
 use super::config::Config;
 use super::output::{Output, OutputError};
@@ -251,9 +251,9 @@ impl Session {
         let Some(tracer) = &mut self.tracer else {
             return false;
         };
-        let untold = |module: &super::super::unwind::Module| !module.told;
-        if !tracer.unwinder.module_of(frame).is_some_and(untold) {
-            return true;
+        match tracer.unwinder.module_of(frame) {
+            Some(module) if !module.told => {}
+            _ => return true,
         }
         if !self.make_room(EVENT_BYTES + TEXT_BYTES) {
             return false;
@@ -282,7 +282,7 @@ impl Tracer {
         let mut unwinder = Unwinder::new()?;
         let own = if cfg!(feature = "preload") {
             let here = os::registers();
-            let mut bounds = super::super::unwind::Bounds::default();
+            let mut bounds = Bounds::default();
             // Fills the list of modules.
             unwinder.walk(here, &mut bounds, &mut [0]);
             let module = unwinder.module_of(here.program);
@@ -303,7 +303,7 @@ impl Tracer {
     #[inline(never)]
     fn walk(
         &mut self,
-        bounds: &mut super::super::unwind::Bounds,
+        bounds: &mut Bounds,
         frames: &mut [usize],
     ) -> usize {
         let most = (self.frames + OWN_FRAMES).min(frames.len());

@@ -218,6 +218,36 @@ impl Follower {
     }
 }
 
+/// Appends the chunk that a dead process was filling to its recording, so that the file is everything. Only
+/// when no process writes it any more.
+///
+/// # Errors
+/// When it is no recording or the system refuses; then nothing is lost.
+pub fn seal(path: &Path) -> Result<(), ReadError> {
+    let mut follower = Follower::open(path)?;
+    let mut payload = Vec::new();
+    while follower.whole_chunk(&mut payload)? {
+        follower.decoder.next_chunk();
+        follower.at += (CHUNK_HEADER_BYTES + payload.len()) as u64;
+    }
+    if !follower.damaged && follower.tail_chunk(&mut payload) && !payload.is_empty() {
+        let header = ChunkHeader {
+            len: payload.len() as u32,
+            number: follower.decoder.number(),
+            checksum: checksum(&payload),
+        };
+        let file = File::options().write(true).open(path)?;
+        // What a chunk left that was being written when the process died is written once more.
+        file.set_len(follower.at)?;
+        let bytes = [&header.to_bytes()[..], &payload].concat();
+        file.write_all_at(&bytes, follower.at)?;
+    }
+    match std::fs::remove_file(&follower.tail) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Fills `bytes` from `at` on. False when the file ends before.
 fn read_whole(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(bytes, at) {

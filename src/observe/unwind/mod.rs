@@ -22,15 +22,19 @@ mod rule;
 
 use crate::os::{self, Registers};
 use core::ptr::NonNull;
-pub use modules::Module;
+use modules::Module;
 use modules::Modules;
 use rule::{Base, Rule};
 
 /// Rules remembered; a power of two.
 const REMEMBERED: usize = 16 * 1024;
 
-/// Milliseconds between two looks at the process's memory map for addresses that are not found.
-const PATIENCE_MS: u64 = 200;
+/// Most looks at the process's memory map for addresses that are not found, in [`SPAN_MS`]: a program that
+/// runs code where there is none would look at every step.
+const LOOKS: u32 = 16;
+
+/// See [`LOOKS`].
+const SPAN_MS: u64 = 200;
 
 /// A remembered answer.
 #[derive(Clone, Copy)]
@@ -56,7 +60,9 @@ pub struct Bounds {
 pub struct Unwinder {
     modules: Modules,
     answers: NonNull<[Answer; REMEMBERED]>,
-    looked_ms: u64,
+    /// When the current span began, and looks in it.
+    span_ms: u64,
+    looks: u32,
 }
 
 impl Unwinder {
@@ -67,7 +73,8 @@ impl Unwinder {
         Some(Self {
             modules: Modules::new()?,
             answers: os::map(len, page)?.cast(),
-            looked_ms: 0,
+            span_ms: 0,
+            looks: 0,
         })
     }
 
@@ -106,7 +113,6 @@ impl Unwinder {
 
     /// Reads the memory map; the end of the mapping that holds `stack`.
     fn look(&mut self, stack: usize) -> Option<usize> {
-        self.looked_ms = os::now_ms();
         let end = self.modules.refresh(stack);
         if self.modules.lost_any() {
             // Something else may stand there next.
@@ -178,9 +184,14 @@ impl Unwinder {
     #[inline(never)]
     fn rule_slow(&mut self, inside: usize) -> Option<u64> {
         if self.modules.find(inside).is_none() {
-            if os::now_ms().wrapping_sub(self.looked_ms) < PATIENCE_MS {
+            let now = os::now_ms();
+            if now.wrapping_sub(self.span_ms) >= SPAN_MS {
+                (self.span_ms, self.looks) = (now, 0);
+            }
+            if self.looks == LOOKS {
                 return None;
             }
+            self.looks += 1;
             self.look(0);
         }
         let module = self.modules.find(inside)?;

@@ -7,7 +7,7 @@
 //! * **I2** An entry stays while the list shows the same range of the same file; else it is made anew.
 
 use super::frame_table::FrameTable;
-use crate::os::{self, File, FileId};
+use crate::os::{self, File};
 use core::ffi::CStr;
 use core::ptr::NonNull;
 

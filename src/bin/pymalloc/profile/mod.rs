@@ -7,12 +7,13 @@
 //!                │
 //!                ▼
 //!              stacks     one tree of calls, for whichever sum is asked
-//!                ├─► text: summary, table, tree, leaks, temporary, diff
-//!                └─► files: folded, flame graph, pprof, speedscope, dhat, JSON
+//!                ├─► text: summary, table, tree, leaks, temporary, diff, why
+//!                └─► files: folded, flame graph, pprof, speedscope, DHAT, JSON, heat map
 //! ```
 
 pub mod dhat;
 pub mod flamegraph;
+pub mod heat_map;
 pub mod json;
 pub mod leaks;
 pub mod named;
@@ -24,3 +25,4 @@ pub mod symbols;
 pub mod table;
 pub mod tree;
 pub mod usage;
+pub mod why;

@@ -80,6 +80,11 @@ impl Measure {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StackUse {
     sums: [Sum; 4],
+    live: Sum,
+    /// The most bytes of it that lived at once, and the blocks then.
+    pub most: Sum,
+    /// Milliseconds that its blocks lived, added up.
+    pub lifetimes_ms: u64,
 }
 
 impl StackUse {
@@ -90,6 +95,14 @@ impl StackUse {
 
     fn at(&mut self, measure: Measure) -> &mut Sum {
         &mut self.sums[measure as usize]
+    }
+
+    fn made(&mut self, bytes: u64) {
+        self.at(Measure::Total).add(bytes);
+        self.live.add(bytes);
+        if self.live.bytes > self.most.bytes {
+            self.most = self.live;
+        }
     }
 }
 
@@ -104,6 +117,8 @@ pub struct Block {
     pub thread: u32,
     /// How many blocks that thread had made before.
     nth: u64,
+    /// When it was made, in milliseconds since the start.
+    pub born_ms: u64,
 }
 
 /// Hashes addresses: one multiplication, as the map's users are many and known.
@@ -175,7 +190,7 @@ pub struct Usage {
     /// When most bytes lived.
     pub peak: Moment,
     /// Events up to the peak.
-    peak_event: u64,
+    pub peak_event: u64,
     /// Events so far.
     pub events: u64,
     /// By number; 0 for blocks without a stack.
@@ -270,14 +285,15 @@ impl Usage {
             stack,
             thread: step.thread,
             nth: thread.made.blocks,
+            born_ms: step.time_ms,
         };
         thread.made.add(size);
-        self.stack(stack).at(Measure::Total).add(size);
+        self.stack(stack).made(size);
         self.sizes[64 - size.leading_zeros() as usize].add(size);
         self.live.add(size);
         if let Some(lost) = self.blocks.insert(address, block) {
-            // Its free was not seen: made by what the recorder does not see.
-            self.live.remove(lost.size);
+            // Its free was not seen: the recorder does not see everything.
+            self.died(&lost, step);
         }
         if self.live.bytes > self.peak.live.bytes {
             self.peak = self.moment(step);
@@ -290,7 +306,7 @@ impl Usage {
             self.unknown_frees += 1;
             return;
         };
-        self.live.remove(block.size);
+        self.died(&block, step);
         let made = self.threads[block.thread as usize].made.blocks;
         if made - block.nth <= self.within {
             self.stack(block.stack).at(Measure::Temporary).add(block.size);
@@ -298,6 +314,13 @@ impl Usage {
         let freer = &mut self.threads[step.thread as usize];
         freer.freed += 1;
         freer.freed_of_others += u64::from(block.thread != step.thread);
+    }
+
+    fn died(&mut self, block: &Block, step: &Step) {
+        self.live.remove(block.size);
+        let stack = self.stack(block.stack);
+        stack.live.remove(block.size);
+        stack.lifetimes_ms += step.time_ms.saturating_sub(block.born_ms);
     }
 
     fn stack(&mut self, number: u32) -> &mut StackUse {
@@ -349,20 +372,35 @@ pub fn profile(path: &Path, within: u64) -> Result<Profile, ReadError> {
     let mut usage = Usage::new(within);
     let contents = read(path, |step| usage.step(step))?;
     usage.add_live(Measure::Leaks);
-    let mut at_peak = Usage::new(within);
-    let mut follower = Follower::open(path)?;
     let until = usage.peak_event;
-    // A recording that still grows has events behind those that were counted.
-    follower.poll(&mut |step: &Step| {
-        if at_peak.events < until {
-            at_peak.step(step);
-        }
-    })?;
+    let mut at_peak = usage_until(path, within, |_, events| events >= until)?;
     at_peak.add_live(Measure::Peak);
     for (stack, peak) in usage.stacks.iter_mut().zip(&at_peak.stacks) {
         *stack.at(Measure::Peak) = peak.of(Measure::Peak);
     }
     Ok(Profile { contents, usage })
+}
+
+/// The recording at `path` up to the event before which `stop`, told of it and of the number of events so far,
+/// says so.
+///
+/// # Errors
+/// When it is none or the system refuses.
+pub fn usage_until(
+    path: &Path,
+    within: u64,
+    stop: impl Fn(&Step, u64) -> bool,
+) -> Result<Usage, ReadError> {
+    let mut usage = Usage::new(within);
+    let mut stopped = false;
+    // A recording that still grows has events behind those that were counted.
+    Follower::open(path)?.poll(&mut |step: &Step| {
+        stopped = stopped || stop(step, usage.events);
+        if !stopped {
+            usage.step(step);
+        }
+    })?;
+    Ok(usage)
 }
 
 #[cfg(test)]
