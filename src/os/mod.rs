@@ -26,8 +26,9 @@ pub use pages::{
     unmap,
 };
 pub use process::{
-    at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition, is_privileged, keep_errno,
-    next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
+    at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
+    is_privileged, keep_errno, next_symbol, now_ms, on_fork, pid, set_errno, write_error,
+    write_file,
 };
 pub use stack::{Registers, registers, stack_word};
 pub use text::{Text, fatal, say};

@@ -49,7 +49,10 @@ pub fn record(options: &Record) -> Result<i32, Failure> {
 /// Where the recording goes, as a path that holds wherever the program goes.
 fn output(options: &Record) -> Result<PathBuf, Failure> {
     let path = options.output.clone().unwrap_or_else(|| {
-        let program = options.program.as_ref().map(|program| Path::new(&program.name));
+        let program = options
+            .program
+            .as_ref()
+            .map(|program| Path::new(&program.name));
         let name = program.and_then(Path::file_name).unwrap_or_default();
         let mut name = OsString::from(name);
         name.push(".pmrec");
@@ -117,8 +120,9 @@ fn closing_words(path: &Path, target: &Target, follow: bool) -> String {
 
 /// The recording with all its events in one file.
 fn sealed(path: &Path) -> Result<Contents, ReadError> {
-    read::seal(path)?;
-    read::read(path, |_| {})
+    // On a full disk the tail stays where it is, and is read from there.
+    let sealed = read::seal(path);
+    read::read(path, |_| {}).or_else(|error| sealed.and(Err(error)))
 }
 
 /// The recordings of other processes, which are named by their numbers.
@@ -129,7 +133,8 @@ fn others(path: &Path) -> Vec<PathBuf> {
     let start = format!("{}.", name.display());
     let is_number = |name: &str| {
         let number = name.strip_prefix(&start);
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+        number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries

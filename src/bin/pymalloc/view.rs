@@ -5,7 +5,9 @@ use crate::failure::Failure;
 use crate::profile::named::Named;
 use crate::profile::usage::{self, Measure, Profile};
 use crate::profile::why::Pinned;
-use crate::profile::{dhat, flamegraph, heat_map, json, leaks, pprof, speedscope, summary, table, tree};
+use crate::profile::{
+    dhat, flamegraph, heat_map, json, leaks, pprof, speedscope, summary, table, tree,
+};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -29,7 +31,9 @@ pub fn why(options: &Why) -> Result<i32, Failure> {
         At::Ms(ms) => Some(usage::usage_until(path, 1, |step, _| step.time_ms > ms)),
     };
     let usage = usage.transpose().map_err(failed)?;
-    let blocks = usage.as_ref().map_or(&profile.usage.blocks, |usage| &usage.blocks);
+    let blocks = usage
+        .as_ref()
+        .map_or(&profile.usage.blocks, |usage| &usage.blocks);
     let page = u64::from(profile.contents.header.page_bytes);
     let pinned = Pinned::new(blocks, &named, page);
     if let Some(output) = &options.output {

@@ -67,6 +67,18 @@ pub enum StartError {
     Refused,
 }
 
+impl core::fmt::Display for StartError {
+    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        out.write_str(match self {
+            Self::Twice => "this process has recorded already",
+            Self::Taken => "another process records into this file",
+            Self::Refused => "the system refused the file or memory for it",
+        })
+    }
+}
+
+impl std::error::Error for StartError {}
+
 /// Begins to record.
 ///
 /// # Errors

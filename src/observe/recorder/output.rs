@@ -55,7 +55,9 @@ impl Output {
         let has_tail = shared.is_some();
         // Without a tail, a killed process loses the events of its last chunk.
         let memory = shared.or_else(|| os::map(CHUNK_BYTES, os::page_size()));
-        let place = memory.ok_or(OutputError::Refused)?.cast::<[u8; CHUNK_BYTES]>();
+        let place = memory
+            .ok_or(OutputError::Refused)?
+            .cast::<[u8; CHUNK_BYTES]>();
         let output = Self {
             path,
             tail,

@@ -1,8 +1,6 @@
 //! One recording being written.
 
-use super::super::recording::encode::{
-    Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES,
-};
+use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
 use super::super::recording::format::{Ending, Header, MOST_FRAMES, MarkKind};
 use super::super::unwind::{Bounds, Unwinder};
 use super::StartError;
@@ -23,9 +21,6 @@ const OWN_FRAMES: usize = 24;
 struct Tracer {
     unwinder: Unwinder,
     stacks: Stacks,
-    /// Frames of the stack defined last.
-    last: [usize; MOST_FRAMES],
-    last_len: usize,
     /// The range of this library's code; empty when it is part of the program.
     own: (usize, usize),
     /// Frames to keep.
@@ -44,6 +39,8 @@ pub struct Session {
     /// Time written last.
     time_ms: u64,
     limit: u64,
+    /// Nothing more is written.
+    over: bool,
 }
 
 impl Session {
@@ -75,6 +72,7 @@ impl Session {
             start_ms: os::now_ms(),
             time_ms: 0,
             limit: config.limit,
+            over: false,
         };
         session.introduce();
         Ok(session)
@@ -104,9 +102,6 @@ impl Session {
             self.tell_time();
         }
         let is_free = matches!(event, Event::Freeing { .. });
-        if !self.make_room(EVENT_BYTES) {
-            return false;
-        }
         let stack = if is_free { 0 } else { self.stack() };
         if !self.make_room(EVENT_BYTES) {
             return false;
@@ -159,7 +154,9 @@ impl Session {
         }
     }
 
+    /// Writes why it ends, and all that is left.
     fn close(&mut self, why: Ending) {
+        self.over = true;
         self.chunk.end(why, self.events);
         self.publish();
         if self.output.write(&mut self.chunk) {
@@ -171,7 +168,7 @@ impl Session {
 
     fn tell_time(&mut self) {
         let now = os::now_ms() - self.start_ms;
-        if now != self.time_ms && self.chunk.has_room(2 * EVENT_BYTES) {
+        if now != self.time_ms && !self.over && self.chunk.has_room(2 * EVENT_BYTES) {
             self.time_ms = now;
             self.chunk.time(now);
         }
@@ -187,14 +184,18 @@ impl Session {
     /// Writes the chunk to the file if `need` bytes do not fit. False when the recording is over.
     fn make_room(&mut self, need: usize) -> bool {
         // The last event always fits.
-        if self.chunk.has_room(need + EVENT_BYTES) {
-            return true;
+        if self.over || self.chunk.has_room(need + EVENT_BYTES) {
+            return !self.over;
         }
         if self.output.len >= self.limit {
             self.close(Ending::Limit);
             return false;
         }
         if !self.output.write(&mut self.chunk) {
+            self.over = true;
+            // The tail, at least, says why.
+            self.chunk.end(Ending::Refused, self.events);
+            self.publish();
             full();
             return false;
         }
@@ -218,55 +219,41 @@ impl Session {
         if frames.is_empty() {
             return 0;
         }
-        let (number, is_new) = tracer.stacks.number(frames);
-        if is_new && !self.define(frames) {
+        let Some(found) = tracer.stacks.find(frames) else {
             return 0;
-        }
-        number
-    }
-
-    /// Writes the definition of a stack, and of the modules it is the first to touch.
-    fn define(&mut self, frames: &[usize]) -> bool {
-        for frame in frames {
-            if !self.define_module(*frame) {
-                return false;
-            }
-        }
-        if !self.make_room(STACK_BYTES) {
-            return false;
-        }
-        let Some(tracer) = &mut self.tracer else {
-            return false;
         };
-        let last = &tracer.last[..tracer.last_len];
-        let pairs = frames.iter().rev().zip(last.iter().rev());
-        let shared = pairs.take_while(|(new, old)| new == old).count();
-        self.chunk.stack(frames, shared);
-        tracer.last[..frames.len()].copy_from_slice(frames);
-        tracer.last_len = frames.len();
-        true
+        if found.new > 0 {
+            let outside = frames.get(found.new).copied().unwrap_or(0);
+            self.define(found.parent, outside, &frames[..found.new]);
+        }
+        found.number
     }
 
-    fn define_module(&mut self, frame: usize) -> bool {
+    /// Writes the definition of new frames, and of the modules they are the first to touch.
+    fn define(&mut self, parent: u32, outside: usize, frames: &[usize]) {
+        for frame in frames {
+            self.define_module(*frame);
+        }
+        if self.make_room(STACK_BYTES) {
+            self.chunk.stack(parent, outside, frames);
+        }
+    }
+
+    fn define_module(&mut self, frame: usize) {
         let Some(tracer) = &mut self.tracer else {
-            return false;
+            return;
         };
         match tracer.unwinder.module_of(frame) {
-            Some(module) if !module.told => {}
-            _ => return true,
+            Some(module) if !module.told => module.told = true,
+            _ => return,
         }
-        if !self.make_room(EVENT_BYTES + TEXT_BYTES) {
-            return false;
+        if self.make_room(EVENT_BYTES + TEXT_BYTES)
+            && let Some(tracer) = &mut self.tracer
+            && let Some(module) = tracer.unwinder.module_of(frame)
+        {
+            let (start, end, offset) = (module.start, module.end, module.file_offset);
+            self.chunk.module(start, end, offset, module.path());
         }
-        let Some(tracer) = &mut self.tracer else {
-            return false;
-        };
-        if let Some(module) = tracer.unwinder.module_of(frame) {
-            module.told = true;
-            self.chunk
-                .module(module.start, module.end, module.file_offset, module.path());
-        }
-        true
     }
 }
 
@@ -293,21 +280,16 @@ impl Tracer {
         Some(Self {
             unwinder,
             stacks: Stacks::new()?,
-            last: [0; MOST_FRAMES],
-            last_len: 0,
             own,
             frames,
         })
     }
 
     #[inline(never)]
-    fn walk(
-        &mut self,
-        bounds: &mut Bounds,
-        frames: &mut [usize],
-    ) -> usize {
+    fn walk(&mut self, bounds: &mut Bounds, frames: &mut [usize]) -> usize {
         let most = (self.frames + OWN_FRAMES).min(frames.len());
-        self.unwinder.walk(os::registers(), bounds, &mut frames[..most])
+        self.unwinder
+            .walk(os::registers(), bounds, &mut frames[..most])
     }
 
     /// Frames at the front that are this library's.

@@ -1,39 +1,37 @@
 //! Stacks and threads by number: tables that only grow, in mappings of their own.
+//!
+//! Stacks are paths in a tree. Two tables of the same kind find them: one by all frames of a stack, asked for
+//! every event, and one by a node and a frame below it, asked only when the first knows nothing.
 
 use super::super::unwind::Bounds;
 use crate::os;
 use core::ptr::NonNull;
 
-/// A stack that was defined.
+/// A number and what it belongs to.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// [`hash`] of its frames; 0 for no entry.
+    /// A hash of that; 0 for no entry.
     hash: u64,
     number: u32,
 }
 
-/// Numbers of the stacks met so far, by a hash of 64 bits: two different stacks of one hash are not to be
-/// expected before there are billions.
-pub struct Stacks {
+/// Numbers by a hash of 64 bits: two different things of one hash are not to be expected before there are
+/// billions.
+struct Numbers {
     entries: NonNull<Entry>,
     /// Entries there is room for, a power of two.
     room: usize,
-    n: u32,
+    used: usize,
 }
 
-impl Stacks {
-    /// No stack so far. `None` when memory is out.
-    pub fn new() -> Option<Self> {
-        Self::with_room(4096)
-    }
-
+impl Numbers {
     fn with_room(room: usize) -> Option<Self> {
         let page = os::page_size();
         let len = (room * size_of::<Entry>()).next_multiple_of(page);
         Some(Self {
             entries: os::map(len, page)?.cast(),
             room,
-            n: 0,
+            used: 0,
         })
     }
 
@@ -42,28 +40,20 @@ impl Stacks {
         unsafe { core::slice::from_raw_parts_mut(self.entries.as_ptr(), self.room) }
     }
 
-    /// The number of the stack with these frames, and whether it is new. 0 when memory is out.
-    pub fn number(&mut self, frames: &[usize]) -> (u32, bool) {
-        let hash = hash(frames);
-        if self.n as usize * 2 >= self.room && self.grow().is_none() && self.is_full() {
-            return (0, false);
+    /// The number at `hash`, or `new`, which is then remembered. `None` when memory is out.
+    fn get_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
+        // One place stays free, so that every search ends.
+        if self.used * 2 >= self.room && self.grow().is_none() && self.used + 1 >= self.room {
+            return None;
         }
-        let n = self.n;
         let entry = place(self.entries(), hash);
-        if entry.hash != 0 {
-            return (entry.number, false);
+        if entry.hash == 0 {
+            let number = new();
+            *entry = Entry { hash, number };
+            self.used += 1;
+            return Some(number);
         }
-        *entry = Entry {
-            hash,
-            number: n + 1,
-        };
-        self.n += 1;
-        (self.n, true)
-    }
-
-    /// One place stays free, so that every search ends.
-    fn is_full(&self) -> bool {
-        self.n as usize + 1 >= self.room
+        Some(entry.number)
     }
 
     fn grow(&mut self) -> Option<()> {
@@ -73,7 +63,7 @@ impl Stacks {
                 *place(wider.entries(), entry.hash) = *entry;
             }
         }
-        wider.n = self.n;
+        wider.used = self.used;
         let old = core::mem::replace(self, wider);
         let page = os::page_size();
         let len = (old.room * size_of::<Entry>()).next_multiple_of(page);
@@ -93,14 +83,75 @@ fn place(entries: &mut [Entry], hash: u64) -> &mut Entry {
     &mut entries[at]
 }
 
-/// Never 0.
-fn hash(frames: &[usize]) -> u64 {
-    let mix = |sum: u64, frame: &usize| {
-        (sum ^ *frame as u64)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(31)
-    };
-    frames.iter().fold(frames.len() as u64, mix) | 1
+fn mix(sum: u64, value: u64) -> u64 {
+    let mixed = (sum ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 29
+}
+
+/// The stacks met so far.
+pub struct Stacks {
+    whole: Numbers,
+    below: Numbers,
+    /// Nodes so far.
+    n: u32,
+}
+
+/// The part of a stack that is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The node of its innermost frame.
+    pub number: u32,
+    /// The last node on its way that was there.
+    pub parent: u32,
+    /// Frames inside of it, which are new.
+    pub new: usize,
+}
+
+impl Stacks {
+    /// No stack so far. `None` when memory is out.
+    pub fn new() -> Option<Self> {
+        Some(Self {
+            whole: Numbers::with_room(4096)?,
+            below: Numbers::with_room(4096)?,
+            n: 0,
+        })
+    }
+
+    /// The stack with these frames, innermost first. `None` when memory is out.
+    pub fn find(&mut self, frames: &[usize]) -> Option<Found> {
+        let fold = |sum, frame: &usize| mix(sum, *frame as u64);
+        let hash = frames.iter().fold(frames.len() as u64, fold) | 1;
+        let mut found = Found {
+            number: 0,
+            parent: 0,
+            new: 0,
+        };
+        let (below, n) = (&mut self.below, &mut self.n);
+        let number = self
+            .whole
+            .get_or(hash, || add(below, n, frames, &mut found).unwrap_or(0))?;
+        Some(Found { number, ..found })
+    }
+}
+
+/// Goes down the tree, from the outermost frame on; the last node.
+fn add(below: &mut Numbers, n: &mut u32, frames: &[usize], found: &mut Found) -> Option<u32> {
+    let mut node = 0;
+    for (place, frame) in frames.iter().enumerate().rev() {
+        let hash = mix(mix(1, u64::from(node)), *frame as u64) | 1;
+        let before = *n;
+        let next = below.get_or(hash, || {
+            *n += 1;
+            *n
+        })?;
+        // Below a new node there are only new ones.
+        if *n > before && found.new == 0 {
+            found.new = place + 1;
+            found.parent = node;
+        }
+        node = next;
+    }
+    Some(node)
 }
 
 /// What is known of one thread.
@@ -172,16 +223,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stacks_keep_their_numbers_when_the_table_grows() {
+    fn stacks_keep_their_numbers_when_the_tables_grow() {
         let mut stacks = Stacks::new().expect("memory");
-        let frames = |n: usize| [n, n * 7, 0x40_0000 + n];
-        for n in 1..20_000 {
-            assert_eq!(stacks.number(&frames(n)), (n as u32, true));
+        let frames = |n: usize| [n, 0x50_0000 + n / 2, 0x40_0000];
+        let first: Vec<_> = (1..20_000).map(|n| stacks.find(&frames(n))).collect();
+        for (n, first) in (1..20_000).zip(first) {
+            let (again, first) = (stacks.find(&frames(n)), first.expect("memory"));
+            assert_eq!(
+                again.map(|found| (found.number, found.new)),
+                Some((first.number, 0))
+            );
         }
-        for n in 1..20_000 {
-            assert_eq!(stacks.number(&frames(n)), (n as u32, false));
-        }
-        assert_ne!(stacks.number(&[1]).0, stacks.number(&[1, 0]).0);
+    }
+
+    #[test]
+    fn what_is_new_hangs_from_what_was_there() {
+        let mut stacks = Stacks::new().expect("memory");
+        let mut find = |frames: &[usize]| {
+            let found = stacks.find(frames).expect("memory");
+            (found.number, found.parent, found.new)
+        };
+        assert_eq!(find(&[3, 2, 1]), (3, 0, 3));
+        assert_eq!(find(&[5, 4, 2, 1]), (5, 2, 2));
+        assert_eq!(find(&[2, 1]), (2, 0, 0), "a part of a known one");
+        assert_eq!(find(&[3, 2, 1]), (3, 0, 0));
+        assert_eq!(find(&[9]), (6, 0, 1));
     }
 
     #[test]
@@ -190,8 +256,8 @@ mod tests {
         assert_eq!(threads.current().number, 0);
         std::thread::scope(|scope| {
             let threads = &mut threads;
-            // SAFETY: a thread that is waited for while nobody else uses the table.
             struct Moved<'a>(&'a mut Threads);
+            // SAFETY: the thread is waited for while nobody else uses the table.
             unsafe impl Send for Moved<'_> {}
             let moved = Moved(threads);
             let number = scope.spawn(move || {

@@ -65,17 +65,22 @@ pub struct Module {
     pub file_offset: u64,
     /// The file; empty for memory without one.
     pub path: Vec<u8>,
-    /// Stacks with greater numbers use it (I4).
-    pub after_stack: u32,
+    /// Nodes with greater numbers use it (I4).
+    pub after_node: u32,
+}
+
+/// A frame and the one outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Node {
+    parent: u32,
+    frame: u64,
 }
 
 /// What events refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
-    /// Frames of all stacks, outermost first.
-    frames: Vec<u64>,
-    /// Where in `frames` each stack lies.
-    stacks: Vec<(usize, usize)>,
+    /// Node `n` is at `n - 1`.
+    nodes: Vec<Node>,
     /// Modules in the order of their definition.
     pub modules: Vec<Module>,
     /// Path of the executable.
@@ -87,36 +92,29 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Number of stacks; they are numbered from 1.
-    pub fn n_stacks(&self) -> u32 {
-        self.stacks.len() as u32
+    /// Number of nodes; stacks are numbered from 1 to it.
+    pub fn n_nodes(&self) -> u32 {
+        self.nodes.len() as u32
     }
 
-    /// Frames of a stack, outermost first: addresses to which calls return. Empty for stack 0.
-    pub fn stack(&self, number: u32) -> &[u64] {
-        let index = (number as usize).checked_sub(1);
-        let place = index.and_then(|index| self.stacks.get(index));
-        place.map_or(&[], |(start, len)| &self.frames[*start..start + len])
+    /// Frames of a stack, innermost first, each with the number of its node: addresses to which calls return.
+    /// None for stack 0.
+    pub fn stack(&self, number: u32) -> impl Iterator<Item = (u32, u64)> {
+        let node = |number: u32| {
+            let index = (number as usize).checked_sub(1)?;
+            self.nodes.get(index).map(|node| (number, *node))
+        };
+        // A parent is defined before its child, so the way ends.
+        std::iter::successors(node(number), move |(_, inner)| node(inner.parent))
+            .map(|(number, node)| (number, node.frame))
     }
 
-    /// The module that held `address` when stack `number` was defined.
+    /// The module that held `address` when node `number` was defined.
     pub fn module_of(&self, address: u64, number: u32) -> Option<&Module> {
         let holds = |module: &&Module| {
-            module.after_stack < number && (module.start..module.end).contains(&address)
+            module.after_node < number && (module.start..module.end).contains(&address)
         };
         self.modules.iter().rev().find(holds)
-    }
-
-    fn define(&mut self, shared: usize, own: &[u64]) -> Option<()> {
-        let (start, len) = self.stacks.last().copied().unwrap_or((0, 0));
-        if shared > len {
-            return None;
-        }
-        let at = self.frames.len();
-        self.frames.extend_from_within(start..start + shared);
-        self.frames.extend_from_slice(own);
-        self.stacks.push((at, shared + own.len()));
-        Some(())
     }
 
     fn mark(&mut self, name: &[u8]) -> u32 {
@@ -287,21 +285,22 @@ impl Decoder {
             return Some(0);
         }
         let number = u32::try_from(take_varint(bytes)?).ok()?;
-        (number <= self.tables.n_stacks()).then_some(number)
+        (number <= self.tables.n_nodes()).then_some(number)
     }
 
     fn stack(&mut self, bytes: &mut &[u8], n: usize) -> Option<()> {
-        let shared = usize::try_from(take_varint(bytes)?).ok()?;
-        let mut own = Vec::new();
-        let mut outside = match shared.checked_sub(1) {
-            Some(last) => *self.tables.stack(self.tables.n_stacks()).get(last)?,
-            None => 0,
+        let mut parent = u32::try_from(take_varint(bytes)?).ok()?;
+        let mut outside = match parent {
+            0 => 0,
+            _ => self.tables.nodes.get(parent as usize - 1)?.frame,
         };
-        for _ in 0..n.checked_sub(shared)? {
+        for _ in 0..n {
             outside = outside.wrapping_add_signed(unzigzag(take_varint(bytes)?));
-            own.push(outside);
+            let frame = outside;
+            self.tables.nodes.push(Node { parent, frame });
+            parent = self.tables.n_nodes();
         }
-        self.tables.define(shared, &own)
+        Some(())
     }
 
     /// The inner option is empty for what is no event.
@@ -318,7 +317,7 @@ impl Decoder {
                     end: take_varint(&mut body)?,
                     file_offset: take_varint(&mut body)?,
                     path: body.to_vec(),
-                    after_stack: self.tables.n_stacks(),
+                    after_node: self.tables.n_nodes(),
                 };
                 self.tables.modules.push(module);
             }

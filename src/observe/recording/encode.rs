@@ -153,13 +153,13 @@ impl<'a> Chunk<'a> {
         from_alloc.min(from_free)
     }
 
-    /// Defines the next stack: `frames` innermost first, `shared` of its outermost ones as in the one before.
-    pub fn stack(&mut self, frames: &[usize], shared: usize) {
+    /// Defines nodes: `frames`, innermost first, the outermost of them hanging from node `parent`, whose frame
+    /// is `outside`.
+    pub fn stack(&mut self, parent: u32, outside: usize, frames: &[usize]) {
         self.head(kind::STACK, frames.len() as u64);
-        self.varint(shared as u64);
-        let own = frames.len().saturating_sub(shared);
-        let mut outside = frames.get(own).copied().unwrap_or(0);
-        for frame in frames[..own].iter().rev() {
+        self.varint(u64::from(parent));
+        let mut outside = outside;
+        for frame in frames.iter().rev() {
             self.varint(zigzag(frame.wrapping_sub(outside) as i64));
             outside = *frame;
         }
@@ -175,7 +175,10 @@ impl<'a> Chunk<'a> {
     pub fn module(&mut self, start: usize, end: usize, file_offset: usize, path: &[u8]) {
         let path = &path[..path.len().min(TEXT_BYTES)];
         let numbers = [start as u64, end as u64, file_offset as u64];
-        let len = numbers.iter().map(|number| varint_len(*number)).sum::<usize>();
+        let len = numbers
+            .iter()
+            .map(|number| varint_len(*number))
+            .sum::<usize>();
         self.other(other::MODULE, len + path.len());
         for number in numbers {
             self.varint(number);

@@ -38,7 +38,7 @@ pub mod kind {
     pub const RESIZE: u64 = 4;
     /// Another thread goes on.
     pub const THREAD: u64 = 5;
-    /// A stack is defined.
+    /// Frames of a stack are defined.
     pub const STACK: u64 = 6;
     /// One of [`super::other`].
     pub const OTHER: u64 = 7;
@@ -68,8 +68,10 @@ pub enum Ending {
     Exit = 0,
     /// The recording reached the size it was allowed.
     Limit = 1,
-    /// The process began another program in its place.
+    /// The program asked for it.
     Stopped = 2,
+    /// The system refused to write more.
+    Refused = 3,
 }
 
 impl Ending {
@@ -79,6 +81,7 @@ impl Ending {
             0 => Some(Self::Exit),
             1 => Some(Self::Limit),
             2 => Some(Self::Stopped),
+            3 => Some(Self::Refused),
             _ => None,
         }
     }
@@ -209,13 +212,17 @@ impl ChunkHeader {
 
 /// The number at `at`; 0 where the bytes end.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let field = bytes.get(at..at + 4).and_then(|field| field.try_into().ok());
+    let field = bytes
+        .get(at..at + 4)
+        .and_then(|field| field.try_into().ok());
     field.map_or(0, u32::from_le_bytes)
 }
 
 /// As [`u32_at`].
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let field = bytes.get(at..at + 8).and_then(|field| field.try_into().ok());
+    let field = bytes
+        .get(at..at + 8)
+        .and_then(|field| field.try_into().ok());
     field.map_or(0, u64::from_le_bytes)
 }
 
@@ -229,7 +236,8 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     for word in words {
         sum = mix(sum, u64_at(word, 0));
     }
-    rest.iter().fold(sum, |sum, byte| mix(sum, u64::from(*byte)))
+    rest.iter()
+        .fold(sum, |sum, byte| mix(sum, u64::from(*byte)))
 }
 
 /// 0, -1, 1, -2 … as 0, 1, 2, 3 …

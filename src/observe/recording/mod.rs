@@ -29,13 +29,15 @@
 //! | 3 free | zigzag distance · 2 + base | |
 //! | 4 resize | new size | zigzag distance · 2 + base of the old block, zigzag distance from it to the new; stack |
 //! | 5 thread | number, from 0 | the events that follow are this thread's |
-//! | 6 stack | frames `n` | `k` outermost frames shared with the stack defined before; zigzag distances of the `n - k` others, outermost first, each from the frame outside it |
+//! | 6 stack | frames `n` | varint: the node they hang from, 0 for the root; `n` zigzag distances, outermost first, each from the frame outside it (from 0 at the root) |
 //! | 7 other | sub-kind | length of the body; the body |
 //!
 //! *Address* is the zigzag distance from the address allocated last in this chunk. *Base* 0 is the same
 //! address, base 1 the address freed last in this chunk; the writer takes the nearer. At the start of a
-//! chunk both are 0 and the thread is 0. *Stack* is a varint, present if the header's flag says so: 0 is
-//! none, `i` the `i`-th defined. A frame is the address its call returns to.
+//! chunk both are 0 and the thread is 0. Stacks are paths in one tree, from its root, the outermost frame first;
+//! each frame that event 6 defines is a node, numbered from 1 in their order. *Stack* is a varint, present if
+//! the header's flag says so: the node of the innermost frame, 0 for no stack. A frame is the address its call
+//! returns to.
 //!
 //! | sub-kind | body |
 //! |---|---|
@@ -56,7 +58,7 @@
 //!   free, and its free before any alloc of the same address. The free of a block that was allocated
 //!   before the recording began may stand there, too; a reader ignores it.
 //! * **I4** A stack or module is defined before the first event that refers to it. A module replaces what
-//!   was known of its addresses for all stacks defined later.
+//!   was known of its addresses for all nodes defined later.
 
 pub mod decode;
 pub mod encode;

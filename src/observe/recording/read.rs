@@ -113,7 +113,9 @@ impl Follower {
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let mut file = File::open(path)?;
         let mut bytes = Vec::new();
-        file.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
+        file.by_ref()
+            .take(HEADER_BYTES as u64)
+            .read_to_end(&mut bytes)?;
         let header = Header::parse(&bytes).map_err(ReadError::Header)?;
         Ok(Self {
             file,

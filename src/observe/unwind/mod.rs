@@ -159,7 +159,10 @@ impl Unwinder {
 
     /// How the function that holds `inside` finds its caller; the inner option is empty for "by its frame
     /// pointer".
-    #[allow(clippy::option_option, reason = "no caller, and one found another way, differ")]
+    #[allow(
+        clippy::option_option,
+        reason = "no caller, and one found another way, differ"
+    )]
     fn rule(&mut self, inside: usize) -> Option<Option<Rule>> {
         let place = (inside ^ inside >> 14) % REMEMBERED;
         // SAFETY: mapped for this, and used by this call only.
@@ -229,7 +232,8 @@ mod tests {
         let mut unwinder = Unwinder::new().expect("memory");
         let mut frames = [0; 64];
         let n = deep(20, &mut unwinder, &mut frames);
-        let within = |address: usize| address.abs_diff(deep as usize) < 4096;
+        let start = deep as fn(usize, &mut Unwinder, &mut [usize]) -> usize;
+        let within = |address: usize| address.abs_diff(start as *const () as usize) < 4096;
         let recursive = frames[..n].iter().filter(|frame| within(**frame)).count();
         assert!((20..=21).contains(&recursive), "{recursive} of {n}");
         assert!(n > recursive + 3, "the test runner's frames, too: {n}");

@@ -196,7 +196,10 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
         end: hex(&range[dash + 1..])?,
         executable: rights.get(2) == Some(&b'x'),
         offset: hex(offset)?,
-        file: (device_number, core::str::from_utf8(number).ok()?.parse().ok()?),
+        file: (
+            device_number,
+            core::str::from_utf8(number).ok()?.parse().ok()?,
+        ),
         path,
     })
 }
@@ -207,7 +210,9 @@ fn hex_digit(byte: u8) -> Option<u64> {
 
 fn hex(text: &[u8]) -> Option<usize> {
     let digits = text.iter().map(|byte| hex_digit(*byte));
-    let value = digits.into_iter().try_fold(0, |sum, digit| Some(sum << 4 | digit?))?;
+    let value = digits
+        .into_iter()
+        .try_fold(0, |sum, digit| Some(sum << 4 | digit?))?;
     usize::try_from(value).ok()
 }
 
@@ -263,7 +268,8 @@ fn read_table(file: &File, module: &Module) -> Option<(usize, FrameTable)> {
     let segment = |index: u16| read_segment(file, offset + 56 * u64::from(index));
     let segments = || (0..n).filter_map(segment);
     let holds = |segment: &Segment, offset: u64| {
-        segment.kind == LOAD && (segment.offset..segment.offset + segment.file_len).contains(&offset)
+        segment.kind == LOAD
+            && (segment.offset..segment.offset + segment.file_len).contains(&offset)
     };
     let (len, _) = file.status()?;
     let first = module.file_offset as u64;

@@ -293,7 +293,10 @@ fn skip_block(program: &mut Cursor<'_>) -> Option<()> {
 
 /// The one expression that compilers make in number: the word at a distance from the frame pointer. The
 /// inner option is empty for others.
-#[allow(clippy::option_option, reason = "what is cut off and what is not understood differ")]
+#[allow(
+    clippy::option_option,
+    reason = "what is cut off and what is not understood differ"
+)]
 fn cfa_expression(program: &mut Cursor<'_>) -> Option<Option<(Base, i64)>> {
     const BREG_FRAME: u8 = 0x70 + FRAME as u8;
     const DEREF: u8 = 0x06;
@@ -303,7 +306,11 @@ fn cfa_expression(program: &mut Cursor<'_>) -> Option<Option<(Base, i64)>> {
     let found = body.u8() == Some(BREG_FRAME);
     let distance = body.sleb();
     let whole = found && body.u8() == Some(DEREF) && body.is_at_end();
-    Some(distance.filter(|_| whole).map(|distance| (Base::AtFrame, distance)))
+    Some(
+        distance
+            .filter(|_| whole)
+            .map(|distance| (Base::AtFrame, distance)),
+    )
 }
 
 #[cfg(test)]
@@ -328,7 +335,10 @@ mod tests {
         let program = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x60, 0x0c, 7, 8];
         let at = |target| rule(&program, target).expect("a rule");
         let is = |rule: Rule, base, distance, saved| {
-            assert_eq!((rule.base, rule.distance, rule.saved_frame), (base, distance, saved));
+            assert_eq!(
+                (rule.base, rule.distance, rule.saved_frame),
+                (base, distance, saved)
+            );
         };
         is(at(100), Base::Stack, 8, None);
         is(at(101), Base::Stack, 16, Some(-16));

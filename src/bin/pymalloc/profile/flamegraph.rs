@@ -18,9 +18,13 @@ pub fn folded(named: &Named, measure: Measure) -> String {
             // A semicolon parts calls, and only that.
             named.frame(*number).function.replace(';', ":")
         });
-        *lines.entry(calls.collect::<Vec<_>>().join(";")).or_insert(0) += sum.bytes;
+        *lines
+            .entry(calls.collect::<Vec<_>>().join(";"))
+            .or_insert(0) += sum.bytes;
     }
-    let text = lines.iter().map(|(calls, bytes)| format!("{calls} {bytes}\n"));
+    let text = lines
+        .iter()
+        .map(|(calls, bytes)| format!("{calls} {bytes}\n"));
     text.collect()
 }
 
@@ -33,9 +37,8 @@ pub fn svg(named: &Named, measure: Measure, name: &str) -> io::Result<Vec<u8>> {
     let mut options = inferno::flamegraph::Options::default();
     options.title = format!("{name}: {}", title(measure));
     options.count_name = "bytes".to_owned();
-    options.colors = inferno::flamegraph::color::Palette::Basic(
-        inferno::flamegraph::color::BasicPalette::Mem,
-    );
+    options.colors =
+        inferno::flamegraph::color::Palette::Basic(inferno::flamegraph::color::BasicPalette::Mem);
     let mut drawn = Vec::new();
     let made = inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut drawn);
     made.map_err(io::Error::other)?;

@@ -34,7 +34,8 @@ pub fn draw(pinned: &Pinned, named: &Named, svg_only: bool) -> String {
 }
 
 fn svg(pinned: &Pinned, named: &Named) -> String {
-    let live = |slots: &BTreeMap<usize, Slot>| slots.values().map(|slot| slot.live.bytes).sum::<u64>();
+    let live =
+        |slots: &BTreeMap<usize, Slot>| slots.values().map(|slot| slot.live.bytes).sum::<u64>();
     let mut arenas: Vec<_> = pinned.arenas.iter().collect();
     arenas.sort_by_key(|(address, slots)| (live(slots), **address));
     let drawn = arenas.len().min(MOST);
@@ -55,7 +56,11 @@ fn svg(pinned: &Pinned, named: &Named) -> String {
     let _ = writeln!(
         text,
         "<text x=\"8\" y=\"42\">one square: an arena of 1 MiB, the emptiest first{}; one cell: a slot of 16 KiB</text>",
-        if drawn < n { format!(" ({drawn} shown)") } else { String::new() }
+        if drawn < n {
+            format!(" ({drawn} shown)")
+        } else {
+            String::new()
+        }
     );
     legend(&mut text);
     for (place, (address, slots)) in arenas.iter().take(drawn).enumerate() {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 /// A stack by the numbers of its calls.
 #[derive(Clone, Debug)]
 pub struct NamedStack {
-    /// Its number in the recording.
-    pub number: u32,
+    /// Its numbers in the recording: stacks that differ only in what has no name are one.
+    pub numbers: Vec<u32>,
     /// Indices into [`Named::frames`], outermost first.
     pub frames: Vec<u32>,
     /// What it asked for.
@@ -34,6 +34,7 @@ impl Named {
         let mut symbols = Symbols::new(tables);
         let mut named = Self::default();
         let mut numbers = HashMap::new();
+        let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
         for (number, uses) in (0..).zip(&profile.usage.stacks) {
             if uses.of(Measure::Total) == Sum::default() {
                 continue;
@@ -53,13 +54,18 @@ impl Named {
                     named.frames.len() as u32 - 1
                 })
             };
-            let frames = calls.into_iter().map(&mut number_of).collect();
-            let uses = *uses;
-            named.stacks.push(NamedStack {
-                number,
-                frames,
-                uses,
+            let frames: Vec<u32> = calls.into_iter().map(&mut number_of).collect();
+            let place = *places.entry(frames).or_insert_with_key(|frames| {
+                named.stacks.push(NamedStack {
+                    numbers: Vec::new(),
+                    frames: frames.clone(),
+                    uses: StackUse::default(),
+                });
+                named.stacks.len() - 1
             });
+            let stack = &mut named.stacks[place];
+            stack.numbers.push(number);
+            stack.uses.add_all(uses);
         }
         named
     }

@@ -75,7 +75,11 @@ pub fn pprof(profile: &Profile, named: &Named) -> io::Result<Vec<u8>> {
             2,
             TYPES.into_iter().map(|(_, unit, measure)| {
                 let sum = stack.uses.of(measure);
-                if unit == "bytes" { sum.bytes } else { sum.blocks }
+                if unit == "bytes" {
+                    sum.bytes
+                } else {
+                    sum.blocks
+                }
             }),
         );
         message.message(field::SAMPLE, &sample);

@@ -37,7 +37,12 @@ pub fn summary(profile: &Profile, named: Option<&Named>) -> String {
         blocks(usage.peak.live),
         usage.peak.time_ms as f64 / 1000.0
     );
-    let _ = writeln!(text, "  allocated          {} in {}", bytes(total.bytes), blocks(total));
+    let _ = writeln!(
+        text,
+        "  allocated          {} in {}",
+        bytes(total.bytes),
+        blocks(total)
+    );
     let _ = writeln!(
         text,
         "  temporary          {} ({:.1} % of all blocks)",
@@ -77,6 +82,7 @@ pub fn ended(end: End) -> String {
         End::Whole(Ending::Exit) => "whole".to_owned(),
         End::Whole(Ending::Limit) => "ended at its size limit".to_owned(),
         End::Whole(Ending::Stopped) => "ended by the program".to_owned(),
+        End::Whole(Ending::Refused) => "ended early: the disk was full".to_owned(),
         End::Open => "without an end: the process was killed or still runs".to_owned(),
         End::Cut(rest) => format!("cut off: {rest} bytes at the end are not readable"),
         End::Damaged(rest) => format!("damaged: the last {rest} bytes are not read"),

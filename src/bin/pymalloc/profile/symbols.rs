@@ -36,8 +36,13 @@ impl Frame {
     /// stand between `malloc` and the line somebody wrote.
     pub fn is_machinery(&self) -> bool {
         const FILES: [&str; 4] = ["/rustc/", "/rustlib/src/rust/library/", "/c++/", "/bits/"];
-        const FUNCTIONS: [&str; 8] = [
+        const FUNCTIONS: [&str; 13] = [
             "operator new",
+            "xmalloc",
+            "xcalloc",
+            "xrealloc",
+            "xstrdup",
+            "g_malloc",
             "__rust_alloc",
             "__rust_realloc",
             "__rdl_",
@@ -47,7 +52,9 @@ impl Frame {
             "pymalloc::",
         ];
         FILES.iter().any(|part| self.file.contains(part))
-            || FUNCTIONS.iter().any(|start| self.function.starts_with(start))
+            || FUNCTIONS
+                .iter()
+                .any(|start| self.function.starts_with(start))
     }
 }
 
@@ -79,11 +86,12 @@ impl<'a> Symbols<'a> {
     /// The calls of a stack, outermost first, inlined ones included.
     pub fn stack(&mut self, number: u32) -> Vec<Frame> {
         let tables = self.tables;
+        let addresses: Vec<_> = tables.stack(number).collect();
         let mut frames = Vec::new();
-        for address in tables.stack(number) {
+        for (node, address) in addresses.into_iter().rev() {
             // The address is where the call returns to: the call is before it.
-            let call = address - 1;
-            let module = tables.module_of(call, number);
+            let call = address.saturating_sub(1);
+            let module = tables.module_of(call, node);
             frames.extend_from_slice(&self.at(call, module));
         }
         frames

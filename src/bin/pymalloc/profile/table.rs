@@ -89,7 +89,11 @@ pub fn diff(old: &Named, new: &Named, measure: Measure, limit: usize) -> String 
         bytes(after.bytes),
         change(before.bytes, after.bytes, bytes)
     );
-    let _ = writeln!(text, "{:>12} {:>12} {:>11}  place", "change", "blocks", "now");
+    let _ = writeln!(
+        text,
+        "{:>12} {:>12} {:>11}  place",
+        "change", "blocks", "now"
+    );
     for ((function, place), (before, after)) in rows.iter().take(limit) {
         let _ = writeln!(
             text,

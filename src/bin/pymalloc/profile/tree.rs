@@ -43,7 +43,11 @@ impl Node {
 
     /// The calls from here, the greatest first.
     pub fn by_size(&self) -> Vec<(u32, &Node)> {
-        let mut children: Vec<_> = self.children.iter().map(|(call, node)| (*call, node)).collect();
+        let mut children: Vec<_> = self
+            .children
+            .iter()
+            .map(|(call, node)| (*call, node))
+            .collect();
         children.sort_by_key(|(call, node)| (std::cmp::Reverse(node.sum.bytes), *call));
         children
     }

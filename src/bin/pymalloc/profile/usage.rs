@@ -93,6 +93,16 @@ impl StackUse {
         self.sums[measure as usize]
     }
 
+    /// All of another stack's. The most at once is then at most this.
+    pub fn add_all(&mut self, other: &StackUse) {
+        for (sum, other) in self.sums.iter_mut().zip(other.sums) {
+            sum.add_all(other);
+        }
+        self.live.add_all(other.live);
+        self.most.add_all(other.most);
+        self.lifetimes_ms += other.lifetimes_ms;
+    }
+
     fn at(&mut self, measure: Measure) -> &mut Sum {
         &mut self.sums[measure as usize]
     }
@@ -309,7 +319,9 @@ impl Usage {
         self.died(&block, step);
         let made = self.threads[block.thread as usize].made.blocks;
         if made - block.nth <= self.within {
-            self.stack(block.stack).at(Measure::Temporary).add(block.size);
+            self.stack(block.stack)
+                .at(Measure::Temporary)
+                .add(block.size);
         }
         let freer = &mut self.threads[step.thread as usize];
         freer.freed += 1;
@@ -439,7 +451,13 @@ mod tests {
             alloc(16, 20, 1),
         ]);
         assert_eq!((usage.peak.live.bytes, usage.peak.time_ms), (150, 1));
-        assert_eq!(usage.live, Sum { blocks: 2, bytes: 70 });
+        assert_eq!(
+            usage.live,
+            Sum {
+                blocks: 2,
+                bytes: 70
+            }
+        );
         assert_eq!(usage.stacks[1].of(Measure::Total).bytes, 120);
         assert_eq!(usage.stacks[1].of(Measure::Leaks).bytes, 20);
         assert_eq!(usage.timeline.len(), 4);

@@ -87,7 +87,10 @@ impl Pinned {
         let sites: HashMap<u32, u32> = named
             .stacks
             .iter()
-            .map(|stack| (stack.number, named.site(stack)))
+            .flat_map(|stack| {
+                let site = named.site(stack);
+                stack.numbers.iter().map(move |number| (*number, site))
+            })
             .collect();
         let mut pinned = Self {
             page_bytes: page_bytes.max(1),
@@ -105,12 +108,22 @@ impl Pinned {
             let site = sites.get(&block.stack).copied().unwrap_or(0);
             let class = class_of(block.size);
             pinned.live.add(block.size);
-            pinned.classes.entry(class).or_default().live.add(block.size);
+            pinned
+                .classes
+                .entry(class)
+                .or_default()
+                .live
+                .add(block.size);
             pinned.sites.entry(site).or_default().live.add(block.size);
             let end = address + block.size.max(1);
             for slot in address / SLOT_BYTES..=(end - 1) / SLOT_BYTES {
                 let inside = end.min((slot + 1) * SLOT_BYTES) - (*address).max(slot * SLOT_BYTES);
-                slots.entry(slot).or_default().entry(site).or_default().add(inside);
+                slots
+                    .entry(slot)
+                    .or_default()
+                    .entry(site)
+                    .or_default()
+                    .add(inside);
                 if class_slots.insert((class, slot), ()).is_none() {
                     pinned.classes.entry(class).or_default().slots += 1;
                 }
@@ -126,7 +139,9 @@ impl Pinned {
         for (slot, sums) in slots {
             let mut live = Sum::default();
             sums.values().for_each(|sum| live.add_all(*sum));
-            let greatest = sums.iter().max_by_key(|(site, sum)| (sum.bytes, Reverse(**site)));
+            let greatest = sums
+                .iter()
+                .max_by_key(|(site, sum)| (sum.bytes, Reverse(**site)));
             let (site, alone) = (greatest.map_or(0, |(site, _)| *site), sums.len() == 1);
             for site in sums.keys() {
                 let uses = self.sites.entry(*site).or_default();
@@ -270,7 +285,11 @@ impl Pinned {
             );
         }
         if sites.len() > limit {
-            let _ = writeln!(text, "… and {} more places (--limit N)", sites.len() - limit);
+            let _ = writeln!(
+                text,
+                "… and {} more places (--limit N)",
+                sites.len() - limit
+            );
         }
     }
 }
