@@ -345,3 +345,72 @@ fn why_names_the_place_that_keeps_the_slots() {
     let drawn = std::fs::read_to_string(picture).expect("drawn");
     assert!(drawn.starts_with("<svg") && drawn.contains("keep_here"));
 }
+
+#[test]
+fn memory_over_time_is_written_as_mprof_reads_it() {
+    let (data, plot) = (file("over_time.dat"), file("over_time.html"));
+    let output = fixture::pymalloc(&["mem", "--blocks", "--interval", "0.01", "-o"])
+        .arg(&data)
+        .arg("--plot")
+        .arg(&plot)
+        .args(["--", "python3", "-c"])
+        .arg(concat!(
+            "import ctypes, time\n",
+            "mark = ctypes.CDLL(None).pymalloc_mark\n",
+            "mark(1, b'load it'); x = [bytes(1000) for i in range(20000)]; time.sleep(0.1)\n",
+            "mark(1, b'inner'); time.sleep(0.05); mark(2, b'inner'); mark(2, b'load it')\n",
+            "mark(1, b'never ends')\n",
+        ))
+        .env("PYTHONMALLOC", "malloc")
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = std::fs::read_to_string(&data).expect("written");
+    let mut lines = text.lines();
+    assert!(
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with("CMDLINE python3 -c "))
+    );
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let samples: Vec<(f64, f64)> = text
+        .lines()
+        .filter(|line| line.starts_with("MEM "))
+        .map(|line| {
+            (
+                words(line)[1].parse().expect("MiB"),
+                words(line)[2].parse().expect("s"),
+            )
+        })
+        .collect();
+    assert!(samples.len() > 10, "{text}");
+    assert!(samples.is_sorted_by(|a, b| a.1 <= b.1), "{text}");
+    let most = samples.iter().map(|sample| sample.0).fold(0.0, f64::max);
+    assert!((19.0..200.0).contains(&most), "20 MB are there: {most}");
+    let parts: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("FUNC "))
+        .map(words)
+        .collect();
+    assert_eq!(parts.len(), 2, "{text}");
+    assert_eq!((parts[0][1].as_str(), parts[0][6].as_str()), ("inner", "1"));
+    assert_eq!(
+        (parts[1][1].as_str(), parts[1][6].as_str()),
+        ("load_it", "0")
+    );
+    let number = |part: &[String], field: usize| part[field].parse::<f64>().expect("a number");
+    assert!(
+        number(&parts[1], 3) <= number(&parts[0], 3),
+        "it began before"
+    );
+    assert!(
+        number(&parts[1], 4) > number(&parts[1], 2) + 15.0,
+        "it grew: {text}"
+    );
+    let page = std::fs::read_to_string(plot).expect("drawn");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("in live blocks"));
+    assert!(page.contains("load it") && page.matches("<polyline").count() == 2);
+    let left = std::fs::read_dir(data.parent().expect("a folder")).expect("the folder");
+    let mut names = left.map(|entry| entry.expect("an entry").file_name());
+    assert!(!names.any(|name| name.display().to_string().starts_with("over_time.dat.")));
+}

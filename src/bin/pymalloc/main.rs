@@ -13,6 +13,7 @@
 //! workload      … and the workload itself            elf       the few ELF fields those two ask for
 //! child       starts, forwards signals, waits        system    the only file that calls libc
 //! record      runs it and leaves a recording        view      what is shown of one: profile/
+//! mem         memory over time                    units     numbers for people
 //! stats_file  where the summary arrives              report    text for people
 //! ```
 
@@ -22,6 +23,7 @@ mod demo;
 mod elf;
 mod failure;
 mod library;
+mod mem;
 mod profile;
 mod record;
 #[allow(
@@ -72,6 +74,8 @@ fn start() -> Result<i32, Failure> {
         Command::Record(options) => record::record(&options),
         Command::ReportHelp => print(args::REPORT_HELP),
         Command::Report(options) => view::report(&options),
+        Command::MemHelp => print(args::MEM_HELP),
+        Command::Mem(options) => mem::mem(&options),
         Command::WhyHelp => print(args::WHY_HELP),
         Command::Why(options) => view::why(&options),
         Command::DemoWorkload => print(&format!("{:016x}\n", workload::run())),

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod mem;
 mod record;
 mod report;
 
+pub use mem::{HELP as MEM_HELP, Mem};
 pub use record::{HELP as RECORD_HELP, Record};
 pub use report::{At, HELP as REPORT_HELP, Report, View, WHY_HELP, Why};
 
@@ -17,6 +19,7 @@ usage: pymalloc run [--lib PATH] [--stats] [--] PROGRAM ARGS...
        pymalloc record | profile [OPTIONS] [--] PROGRAM ARGS...
        pymalloc report VIEW [OPTIONS] FILE
        pymalloc why [OPTIONS] FILE
+       pymalloc mem [OPTIONS] [--] PROGRAM ARGS...
        pymalloc --help | --version
 
 commands:
@@ -26,12 +29,13 @@ commands:
   report   what a recording says: peak, leaks, temporary blocks, flame
            graph, pprof and other formats
   why      which live blocks keep which memory from going back
+  mem      run a program and write its memory over time
 
 'pymalloc COMMAND --help' says more.
 ";
 
 /// What may come first.
-const COMMANDS: &str = "run, record, profile, report, why, --help, --version";
+const COMMANDS: &str = "run, record, profile, report, why, mem, --help, --version";
 
 /// `pymalloc run --help`.
 pub const RUN_HELP: &str = "\
@@ -75,6 +79,10 @@ pub enum Command {
     ReportHelp,
     /// Show a recording.
     Report(Report),
+    /// Print [`mem::HELP`].
+    MemHelp,
+    /// Run a program and sample its memory.
+    Mem(Mem),
     /// Print [`report::WHY_HELP`].
     WhyHelp,
     /// Show what keeps memory.
@@ -199,6 +207,7 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         Some(Arg::Value(name)) if name == "record" => return record::parse(&mut parser, false),
         Some(Arg::Value(name)) if name == "profile" => return record::parse(&mut parser, true),
         Some(Arg::Value(name)) if name == "report" => return report::parse(&mut parser),
+        Some(Arg::Value(name)) if name == "mem" => return mem::parse(&mut parser),
         Some(Arg::Value(name)) if name == "why" => return report::parse_why(&mut parser),
         Some(Arg::Value(name)) if name == "demo-workload" => Command::DemoWorkload,
         Some(Arg::Value(name)) => return Err(UsageError::UnknownCommand(name)),

@@ -57,7 +57,7 @@ pub fn html(named: &Named, measure: Measure, name: &str) -> io::Result<Vec<u8>> 
     let title = escaped(&format!("{name}: {}", title(measure)));
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
-         <style>body {{ margin: 0; background: #eee; }} svg {{ display: block; margin: auto; }}</style>\n\
+         <style>body {{ margin: 0; background: #eee; }} svg {{ display: block; width: 100%; }}</style>\n\
          </head>\n<body>\n{}\n</body>\n</html>\n",
         &drawn[start..]
     );
