@@ -1,21 +1,32 @@
-//! A place for what the layer above keeps for the whole process: it has no statics of its own.
+//! Places for what the layer above keeps for the whole process: it has no statics of its own.
 
 use crate::sync::{AtomicPtr, Ordering};
 use core::ptr::{NonNull, null_mut};
 
-static RECORDER: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+/// Who keeps something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// The recorder.
+    Recorder,
+    /// `tracemalloc`.
+    Tracer,
+    /// Scoped counters.
+    Regions,
+}
 
-/// What the recorder put there.
+static SLOTS: [AtomicPtr<u8>; 3] = [const { AtomicPtr::new(null_mut()) }; 3];
+
+/// What `keeper` put there.
 #[inline]
-pub(crate) fn recorder() -> Option<NonNull<u8>> {
-    // Acquire: pairs with `fill_recorder`.
-    NonNull::new(RECORDER.load(Ordering::Acquire))
+pub(crate) fn kept(keeper: Keeper) -> Option<NonNull<u8>> {
+    // Acquire: pairs with `keep`.
+    NonNull::new(SLOTS[keeper as usize].load(Ordering::Acquire))
 }
 
 /// Puts it there, once. False when something is there.
-pub(crate) fn fill_recorder(place: NonNull<u8>) -> bool {
+pub(crate) fn keep(keeper: Keeper, place: NonNull<u8>) -> bool {
     // Release: publishes what it points at.
-    RECORDER
+    SLOTS[keeper as usize]
         .compare_exchange(
             null_mut(),
             place.as_ptr(),

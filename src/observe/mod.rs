@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `recording` | the file format of recordings, and its reader, which the launcher shares |
 //! | `recorder` | the observer that writes one |
+//! | [`tracemalloc`] | Python's module of that name: which lines made what lives |
+//! | [`Region`] | exact counts of what a piece of code allocates |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
 //! A program can record itself:
@@ -24,16 +26,20 @@
 //!
 //! and `pymalloc report` reads what it left.
 
+mod kept;
 mod recorder;
 #[allow(
     dead_code,
     reason = "the launcher and the benches, which include this folder, too, read what the library writes"
 )]
 mod recording;
+mod region;
+pub mod tracemalloc;
 mod unwind;
 
 pub use recorder::StartError as RecordError;
 pub use recording::format::MarkKind;
+pub use region::{Counts, Region, Sum};
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

@@ -23,7 +23,7 @@
 mod config;
 mod output;
 mod session;
-mod stacks;
+pub(super) mod stacks;
 
 pub use config::Config;
 use session::Session;
@@ -93,7 +93,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
         begin(place)
     };
     begun?;
-    if !slot::fill_recorder(NonNull::from(place).cast()) {
+    if !slot::keep(slot::Keeper::Recorder, NonNull::from(place).cast()) {
         return Err(StartError::Twice);
     }
     os::at_exit(process_ends);
@@ -120,7 +120,7 @@ extern "C" fn process_ends() {
 
 fn place() -> Option<&'static Place> {
     // SAFETY: only `start` fills the slot, with a place that stays for ever.
-    slot::recorder().map(|place| unsafe { place.cast::<Place>().as_ref() })
+    slot::kept(slot::Keeper::Recorder).map(|place| unsafe { place.cast::<Place>().as_ref() })
 }
 
 fn make_place(config: Config) -> Option<&'static Place> {

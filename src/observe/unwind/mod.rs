@@ -83,6 +83,18 @@ impl Unwinder {
         self.modules.find(address)
     }
 
+    /// The file that holds the code at `address`, and the address in the file's own numbering; the address
+    /// itself when that is not known.
+    pub fn in_file(&mut self, address: usize) -> (&[u8], u64) {
+        match self.modules.find(address) {
+            Some(module) => {
+                let found = module.table(address).map(|(_, address)| address);
+                (module.path(), found.unwrap_or(address as u64))
+            }
+            None => (&[], address as u64),
+        }
+    }
+
     /// Fills `frames` with return addresses, innermost first, beginning with that of the function at
     /// `registers`. Returns how many there are.
     pub fn walk(&mut self, from: Registers, bounds: &mut Bounds, frames: &mut [usize]) -> usize {

@@ -35,7 +35,13 @@ impl Frame {
     /// Whether the code belongs to the machinery of a language rather than to the program: the frames that
     /// stand between `malloc` and the line somebody wrote.
     pub fn is_machinery(&self) -> bool {
-        const FILES: [&str; 4] = ["/rustc/", "/rustlib/src/rust/library/", "/c++/", "/bits/"];
+        const FILES: [&str; 5] = [
+            "/rustc/",
+            "/rustlib/src/rust/library/",
+            "/rust/deps/",
+            "/c++/",
+            "/bits/",
+        ];
         const FUNCTIONS: [&str; 13] = [
             "operator new",
             "xmalloc",
