@@ -10,8 +10,8 @@ static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
 
 fn words(n: usize) -> Vec<String> {
     (0..n)
-        .map(|n| format!("a word of some length, {n}"))
-        .collect() // WORDS
+        .map(|n| format!("a word of some length, {n}")) // WORDS
+        .collect()
 }
 
 fn index(words: &[String]) -> HashMap<usize, Box<[u8; 300]>> {

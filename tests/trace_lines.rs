@@ -44,12 +44,18 @@ fn row<'a>(text: &'a str, heading: &str, comment: &str) -> Option<&'a str> {
 
 fn check(text: &str) {
     let words = row(text, "what lives", "WORDS");
-    assert!(words.is_some_and(|row| row.contains("count=1000")), "{text}");
+    assert!(
+        words.is_some_and(|row| row.contains("count=1000")),
+        "{text}"
+    );
     // The table of the map may be made in the same line.
     let boxes = row(text, "what came", "BOXES");
     assert!(boxes.is_some_and(|row| row.contains("(+100")), "{text}");
     let source = "    keys.map(|n| (n, Box::new([n as u8; 300]))).collect() // BOXES";
-    assert!(text.lines().any(|line| line == source), "the source, too: {text}");
+    assert!(
+        text.lines().any(|line| line == source),
+        "the source, too: {text}"
+    );
 }
 
 #[test]

@@ -12,26 +12,31 @@ pub(super) fn owner_around(p: NonNull<u8>) -> Owner {
     /// How far inside a huge block a wrong pointer is still recognised, in slots.
     const BACK: usize = 64;
     let addr = p.addr().get();
+    // What is said of the address itself, if no block around it is live: address space that we gave up keeps
+    // what was said of it, and may lie inside a mapping by now.
+    let mut here = Owner::Nobody;
     for back in 0..BACK {
         let Some(slot) = addr.checked_sub(back * ARENA_BYTES) else {
             break;
         };
         match MAP.owner(slot) {
             Owner::Nobody | Owner::Gone(_) => {}
+            Owner::Freed(bytes) if back == 0 => here = Owner::Freed(bytes),
+            Owner::Freed(_) => {}
             Owner::Huge(descriptor) => {
                 let (base, len, _) = HUGE.describe(descriptor);
                 let inside = addr.wrapping_sub(base) < len;
                 return if inside {
                     Owner::Huge(descriptor)
                 } else {
-                    Owner::Nobody
+                    here
                 };
             }
             arena if back == 0 => return arena,
             _ => break,
         }
     }
-    Owner::Nobody
+    here
 }
 
 /// Reports a pointer into our memory that is not a live block, and aborts.

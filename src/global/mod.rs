@@ -9,15 +9,17 @@
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
-//! them in it: roster, heaps by number, huge, extents.
+//! them in it: quarantine, roster, regions, heaps by number, huge, extents.
 
 mod exit;
 mod fork;
+mod guard;
 mod misuse;
 pub(crate) mod next_malloc;
 mod options;
 mod private_heap;
 mod purge;
+mod regions;
 mod registration;
 mod rust;
 pub(crate) mod slot;

@@ -1,6 +1,5 @@
 //! [`PyMalloc`]: the allocator as Rust's global one.
 
-use super::watch::RUST;
 use super::{Stats, slow, thread};
 use crate::obmalloc::address_map::Label;
 use crate::obmalloc::block::Block;
@@ -82,7 +81,7 @@ unsafe impl GlobalAlloc for PyMalloc {
                 unsafe { p.write_bytes(0, layout.size()) };
                 p
             }
-            None => slow::alloc_zeroed_unlisted(layout.size(), layout.align(), RUST),
+            None => slow::alloc_zeroed_unlisted(layout.size(), layout.align()),
         }
     }
 

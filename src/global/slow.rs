@@ -8,12 +8,12 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, purge};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
-use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, not_a_block, verify};
+use crate::obmalloc::block::Block;
+use crate::obmalloc::heap::{Freed, not_a_block};
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
-use crate::obmalloc::thread_lists::List;
+use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::ptr::{NonNull, null_mut};
 
@@ -25,7 +25,7 @@ const ZERO_FROM_HEAP: usize = 4096;
 /// makes room for one such block at most.
 const MOST_RETRIED: usize = 1 << 44;
 
-/// A small block for Rust when its list is empty. Null when memory is out.
+/// A small block for Rust when there is none to take. Null when memory is out.
 #[cold]
 #[inline(never)]
 pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
@@ -35,40 +35,48 @@ pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
     alloc_listed(SizeClass::small(size))
 }
 
-/// A block of `class` when its list is empty. Null when memory is out.
+/// A block of `class` when there is none to take. Null when memory is out.
 #[cold]
-fn alloc_listed(class: SizeClass) -> *mut u8 {
-    os::keep_errno(|| match thread::caller() {
-        None => null_mut(),
-        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
-        Some(Caller::Live(thread, heap)) => refill(thread, heap, class),
-    })
+#[inline(never)]
+extern "C" fn alloc_listed(class: SizeClass) -> *mut u8 {
+    let list = thread::lists().of(class);
+    if list.turn(list.bound() / 2) {
+        return start_of(list.pop());
+    }
+    alloc_from_heap(class)
 }
 
 fn start_of(block: Option<Block>) -> *mut u8 {
     block.map_or(null_mut(), |block| block.start().as_ptr())
 }
 
-fn refill(thread: &Thread, heap: &SharedHeap, class: SizeClass) -> *mut u8 {
-    let list = thread.lists.of(class);
-    list.lengthen(class);
-    let want = refill_length(list, class);
-    // SAFETY: the list is empty (that is why we are here), or was filled by a call back meanwhile; then
-    // the chain goes home again below.
-    unsafe {
-        heap.alloc_into(class, want, list);
-    }
-    sweep(thread, heap);
-    start_of(list.pop())
+#[cold]
+#[inline(never)]
+fn alloc_from_heap(class: SizeClass) -> *mut u8 {
+    os::keep_errno(|| match thread::caller() {
+        None => null_mut(),
+        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
+        Some(Caller::Live(thread, heap)) => {
+            // A call back, while the thread started, may have refilled it.
+            if thread.lists.of(class).nothing_to_take() {
+                refill(&thread.lists, heap, class);
+                sweep(thread, heap);
+            }
+            start_of(thread.lists.of(class).pop())
+        }
+    })
 }
 
-/// Half of what the list holds, but no more fresh pages than one: linking a never-used block touches it.
-fn refill_length(list: &List, class: SizeClass) -> u32 {
-    let touched = (16 * 1024 / class.block_bytes()).max(1) as u32;
-    (list.bound() / 2).clamp(1, touched)
+/// Fills half a stack: as many frees as allocs may follow without another call of the heap.
+fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+    lists.lengthen(class);
+    let n = (lists.of(class).bound() / 2).max(1);
+    let n = heap.alloc_many(class, lists.places(class, n));
+    // SAFETY: just taken.
+    unsafe { lists.fill(class, n) };
 }
 
-/// Frees a small block of Rust's whose list is full.
+/// Frees a small block of Rust's whose list has no room.
 ///
 /// # Safety
 /// `p` is a live block that was allocated for `size` bytes, or corruption to be reported.
@@ -84,33 +92,46 @@ pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, size: usize) {
     }
 }
 
-/// Frees a block of `class` whose list is full.
+/// Frees a block of `class` whose list has no room.
 ///
 /// # Safety
 /// `p` is a live block of `class`, or corruption to be reported.
 #[cold]
 #[inline(never)]
 pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
+    let list = thread::lists().of(class);
+    // SAFETY: the caller gives the block up.
+    unsafe {
+        let block = Block::new(p);
+        if !(list.turn(1) && list.push(block)) {
+            free_to_heap(block, class);
+        }
+    }
+}
+
+/// # Safety
+/// As [`free_listed`].
+#[cold]
+#[inline(never)]
+unsafe fn free_to_heap(block: Block, class: SizeClass) {
     os::keep_errno(|| {
-        // SAFETY: the caller gives the block up.
-        let block = unsafe { Block::new(p) };
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
-            None => foreign(p),
+            None => foreign(block.start()),
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             // The lists of a watched thread stay closed.
             // SAFETY: the caller gives the block up; verified by the heap.
-            Some(_) if super::watch::is_on() => unsafe { give(p, Some(class)) },
+            Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
             Some(Caller::Live(thread, heap)) => {
-                let list = thread.lists.of(class);
-                list.lengthen(class);
-                if list.is_full() {
-                    let dirty = flush(heap, list, class);
-                    purge::poll(dirty);
+                if !thread.lists.lengthen(class) {
+                    let freed = flush_older(&thread.lists, heap, class);
+                    thread.lists.of(class).turn(1);
+                    ebb(thread, heap, freed.live_bytes);
+                    purge::poll(freed.dirty_pools);
                 }
                 // SAFETY: free and of this class.
-                let pushed = unsafe { list.push(block) };
+                let pushed = unsafe { thread.lists.of(class).push(block) };
                 debug_assert!(pushed);
                 sweep(thread, heap);
             }
@@ -118,34 +139,52 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
     });
 }
 
-/// Sends the blocks of a list home. Returns the heap's free pools with memory.
-///
-/// All of them: a list that keeps its newest half must first walk it to find the other one. What keeps
-/// a thread at the boundary from coming back at once is that a refill fills only half.
-fn flush(heap: &SharedHeap, list: &List, class: SizeClass) -> u64 {
-    let (first, n) = list.take_all();
+/// Sends the blocks home that were to be taken next.
+fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
     // SAFETY: blocks from a list are free; they are verified on the way.
-    unsafe { heap.free_many(class, first, n) }
+    unsafe { heap.free_many(class, lists.take_older(class)) }
+}
+
+/// Sends home all blocks of a class.
+fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+    if !lists.of(class).nothing_to_take() {
+        flush_older(lists, heap, class);
+    }
+    if lists.of(class).turn(1) {
+        flush_older(lists, heap, class);
+    }
 }
 
 /// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
 pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
     flush_all(thread, heap);
-    for class in SizeClass::all() {
-        thread.lists.of(class).close();
+    if let Some(region) = thread.lists.detach() {
+        // SAFETY: this thread's own, as before.
+        unsafe { thread.lists.attach(region) };
     }
 }
 
 /// Sends home what a thread holds.
 pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
-        let list = thread.lists.of(class);
-        if !list.is_empty() {
-            if let Some(block) = list.twice() {
-                double_free(block.start(), class);
-            }
-            flush(heap, list, class);
+        flush(&thread.lists, heap, class);
+    }
+}
+
+/// Empties and shortens the lists when half of what the heap had out has come back: a block that waits in
+/// a list keeps its pool from being given back, and where most is freed there are many such pools.
+fn ebb(thread: &Thread, heap: &SharedHeap, live_bytes: u64) {
+    /// Below this much, in bytes, there is little to win.
+    const LITTLE: u64 = 4096;
+    let most = thread.most_live.get();
+    if live_bytes >= most {
+        thread.most_live.set(live_bytes);
+    } else if live_bytes < most / 2 && most > LITTLE {
+        flush_all(thread, heap);
+        for class in SizeClass::all() {
+            thread.lists.shorten(class);
         }
+        thread.most_live.set(live_bytes);
     }
 }
 
@@ -157,9 +196,8 @@ fn sweep(thread: &Thread, heap: &SharedHeap) {
         return;
     }
     let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
-    let list = thread.lists.of(class);
-    if !list.is_empty() && list.rests() {
-        flush(heap, list, class);
+    if thread.lists.of(class).rests() {
+        flush(&thread.lists, heap, class);
     }
 }
 
@@ -169,23 +207,19 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
-            None => alloc_unlisted(size, align, RUST),
+            None if watch::is_on() => alloc_watched(size, align),
+            None => alloc_listed(class),
         },
-        None => alloc_unlisted(size, align, RUST),
+        None if watch::is_on() => alloc_watched(size, align),
+        None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
 }
 
-/// As [`alloc_general`], for an API, where no list has a block.
+/// Of two arguments only and never inlined, so that who calls it last needs no frame for it.
 #[cold]
 #[inline(never)]
-pub(crate) extern "C" fn alloc_unlisted(size: usize, align: usize, api: u8) -> *mut u8 {
-    if watch::is_on() {
-        return watch::alloc(size, align, false, api);
-    }
-    match SizeClass::aligned(size, align) {
-        Some(class) => alloc_listed(class),
-        None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
-    }
+extern "C" fn alloc_watched(size: usize, align: usize) -> *mut u8 {
+    watch::alloc(size, align, false, RUST)
 }
 
 /// A block with a mapping of its own, whatever its size. Null when memory is out.
@@ -211,23 +245,23 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
 #[inline(never)]
 pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
-    let class = SizeClass::aligned(size, align);
-    if let Some(class) = class.filter(|class| class.block_bytes() < ZERO_FROM_HEAP)
-        && let Some(block) = thread::lists().of(class).pop()
-    {
-        let p = block.start().as_ptr();
-        // SAFETY: a block of at least `size` bytes, just handed out.
-        unsafe { p.write_bytes(0, size) };
-        return p;
-    }
-    alloc_zeroed_unlisted(size, align, RUST)
+    // Clearing a block that was used a moment ago costs less than the page faults of a fresh one.
+    let Some(block) =
+        SizeClass::aligned(size, align).and_then(|class| thread::lists().of(class).pop())
+    else {
+        return alloc_zeroed_unlisted(size, align);
+    };
+    let p = block.start().as_ptr();
+    // SAFETY: a block of at least `size` bytes, just handed out.
+    unsafe { p.write_bytes(0, size) };
+    p
 }
 
-/// As [`alloc_zeroed`], for an API, where no list has a block.
+/// As [`alloc_zeroed`], where there is none to take.
 #[inline(never)]
-pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize, api: u8) -> *mut u8 {
+pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mut u8 {
     if watch::is_on() {
-        return watch::alloc(size, align, true, api);
+        return watch::alloc(size, align, true, RUST);
     }
     let (p, zeroed) = match SizeClass::aligned(size, align) {
         Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_listed(class), false),
@@ -262,8 +296,10 @@ pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
             return free_unknown(p);
         };
         let block = Block::new(p);
-        block.set_link(None);
-        os::keep_errno(|| purge::poll(caller.heap().free_many(class, Some(block), 1)));
+        os::keep_errno(|| {
+            let freed = caller.heap().free_many(class, &[Some(block)]);
+            purge::poll(freed.dirty_pools);
+        });
     }
 }
 
@@ -275,28 +311,9 @@ pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
 pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align: usize) {
     // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
     unsafe {
-        if let Some(class) = SizeClass::aligned(size, align)
-            && thread::lists().of(class).push(Block::new(p))
-        {
-            return;
-        }
-        free_unlisted(p, size, align);
-    }
-}
-
-/// As [`free_general`], where no list has room.
-///
-/// # Safety
-/// As [`free_general`].
-#[cold]
-#[inline(never)]
-unsafe extern "C" fn free_unlisted(p: NonNull<u8>, size: usize, align: usize) {
-    // SAFETY: passed on.
-    unsafe {
-        if watch::is_on() {
-            return watch::free_rust(p, size, align);
-        }
         match SizeClass::aligned(size, align) {
+            Some(class) if thread::lists().of(class).push(Block::new(p)) => {}
+            _ if watch::is_on() => watch::free_rust(p, size, align),
             Some(class) => free_listed(p, class),
             None => free_unknown(p),
         }
@@ -328,6 +345,9 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
 
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
 pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
+    if watch::is_on() && watch::is_guarded() {
+        return guard::usable_bytes(p);
+    }
     match class_of(MAP.label(p.addr().get())) {
         Some(class) => Some(class.block_bytes()),
         None => HUGE.usable_bytes(p),
@@ -352,21 +372,12 @@ pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> O
     os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
 }
 
-/// Checks every block in this thread's lists, and aborts on the first that is none.
+/// Checks every block in this thread's lists, by sending it home, and aborts on the first that is none.
 pub(super) fn verify_lists() {
-    thread::if_live(|thread, _| {
-        for class in SizeClass::all() {
-            let list = thread.lists.of(class);
-            if let Some(block) = list.twice() {
-                double_free(block.start(), class);
-            }
-            // SAFETY: blocks in a list are free and linked.
-            let whole = unsafe {
-                for_each_linked(list.first(), list.len(), |block| verify(&MAP, block, class))
-            };
-            if !whole {
-                broken(list.first(), class);
-            }
+    thread::if_live(|thread, heap| {
+        // Whoever ends the process in a signal handler may have interrupted the holder.
+        if !heap.gate().lock().is_mine() {
+            flush_all(thread, heap);
         }
     });
 }

@@ -23,9 +23,11 @@
 //! What begins while the process runs is exact at once for the calling thread and for new threads, and for
 //! the others once their present lists are used up.
 
+use super::guard::{self, Claim};
 use super::thread::{self, Caller};
 use super::{MAP, OPTIONS, slow};
 use crate::obmalloc::address_map::class_of;
+use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
 use crate::os;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
@@ -92,6 +94,8 @@ pub type Observer = fn(&Event);
 
 /// The options were not read yet.
 const UNREAD: u8 = 1;
+/// Every block is guarded: from the start of the process or never.
+const GUARDED: u8 = 4;
 /// There are observers.
 const OBSERVED: u8 = 2;
 
@@ -115,9 +119,17 @@ pub(crate) fn is_on() -> bool {
 fn is_on_slow() -> bool {
     if MODES.load(Ordering::Relaxed) & UNREAD != 0 {
         OPTIONS.load();
+        if OPTIONS.is_guarded() {
+            MODES.fetch_or(GUARDED, Ordering::Relaxed);
+        }
         MODES.fetch_and(!UNREAD, Ordering::Relaxed);
     }
     MODES.load(Ordering::Relaxed) != 0
+}
+
+/// Whether every block is guarded.
+pub(crate) fn is_guarded() -> bool {
+    MODES.load(Ordering::Relaxed) & GUARDED != 0
 }
 
 /// Begins to tell `observer` of every call. False when there are too many observers.
@@ -184,7 +196,7 @@ fn enter() {
 /// A block, for an API. Null when memory is out.
 pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8 {
     enter();
-    let Some(p) = made(size, align, zeroed) else {
+    let Some(p) = made(size, align, zeroed, api) else {
         return null_mut();
     };
     tell(&Event::Allocated {
@@ -198,7 +210,10 @@ pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
 }
 
 /// A block past the lists, without the mark that the C front leaves in free ones.
-fn made(size: usize, align: usize, zeroed: bool) -> Option<NonNull<u8>> {
+fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
+    if is_guarded() {
+        return guard::alloc(size, align, zeroed, api);
+    }
     let (p, is_zero) = slow::take(size, align)?;
     // SAFETY: a block of at least `size` and at least 16 bytes, nobody else's yet.
     unsafe {
@@ -206,10 +221,22 @@ fn made(size: usize, align: usize, zeroed: bool) -> Option<NonNull<u8>> {
             p.write_bytes(0, size);
         }
         if class_of(MAP.label(p.addr().get())).is_some() {
-            p.cast::<usize>().add(1).write(0);
+            Block::new(p).unmark();
         }
     }
     Some(p)
+}
+
+/// Says that a block which another library took by `malloc` was made for an API.
+///
+/// # Safety
+/// `p` is null or a live block that its user does not have yet.
+#[cfg(feature = "preload")]
+pub(crate) unsafe fn adopt(p: *mut u8, api: u8) {
+    if let Some(p) = NonNull::new(p).filter(|_| is_on() && is_guarded()) {
+        // SAFETY: passed on.
+        unsafe { guard::adopt(p, api) }
+    }
 }
 
 /// Frees a block of Rust's.
@@ -223,13 +250,32 @@ pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
         size: Some(size),
         api: RUST,
     });
+    let claim = Claim {
+        size: Some(size),
+        align: Some(align),
+        api: RUST,
+        function: guard::FREE,
+    };
     // SAFETY: passed on.
-    unsafe { slow::give(p, SizeClass::aligned(size, align)) }
+    unsafe {
+        if !(is_guarded() && guard::free(p, &claim)) {
+            slow::give(p, SizeClass::aligned(size, align));
+        }
+    }
 }
 
-/// Notes that the C front is about to free what may be a block of ours, and `size` if the caller said so.
+/// Notes that the C front is about to free what may be a block of ours, with the size and alignment that the
+/// caller said. True when nothing is left to do.
+///
+/// # Safety
+/// If a live block of ours begins at `p`, it is not used any more.
 #[cfg(feature = "preload")]
-pub(crate) fn freeing(p: NonNull<u8>, size: Option<usize>, api: u8) {
+pub(crate) unsafe fn freeing(
+    p: NonNull<u8>,
+    size: Option<usize>,
+    align: Option<usize>,
+    api: u8,
+) -> bool {
     enter();
     if slow::usable_unknown(p).is_some() {
         tell(&Event::Freeing {
@@ -238,6 +284,14 @@ pub(crate) fn freeing(p: NonNull<u8>, size: Option<usize>, api: u8) {
             api,
         });
     }
+    let claim = Claim {
+        size,
+        align,
+        api,
+        function: guard::FREE,
+    };
+    // SAFETY: passed on.
+    is_guarded() && unsafe { guard::free(p, &claim) }
 }
 
 /// As `slow::resize`; `stays` says that the block's class does.
@@ -254,6 +308,7 @@ pub(crate) unsafe fn resize_rust(
     let class = SizeClass::aligned(size, align);
     let resize = Resize {
         held: size,
+        held_is_exact: true,
         size: new_size,
         align,
         stays,
@@ -267,6 +322,8 @@ pub(crate) unsafe fn resize_rust(
 pub(crate) struct Resize {
     /// Bytes it holds.
     pub held: usize,
+    /// Whether they are exactly what was asked for.
+    pub held_is_exact: bool,
     /// Bytes it is to hold.
     pub size: usize,
     /// The multiple it is to lie at.
@@ -296,6 +353,18 @@ pub(crate) unsafe fn resize_by(
         });
         new.as_ptr()
     };
+    let claim = Claim {
+        size: to.held_is_exact.then_some(to.held),
+        align: to.held_is_exact.then_some(to.align),
+        api: to.api,
+        function: guard::REALLOC,
+    };
+    if is_guarded() {
+        // SAFETY: a live block by the caller's word.
+        if let Some(new) = unsafe { guard::resize(p, to.size, to.align, &claim, tell_of) } {
+            return new;
+        }
+    }
     if to.stays {
         return tell_of(p);
     }
@@ -310,7 +379,7 @@ pub(crate) unsafe fn resize_by(
         give(p);
         return null_mut();
     }
-    let Some(new) = made(to.size, to.align, false) else {
+    let Some(new) = made(to.size, to.align, false, to.api) else {
         return null_mut();
     };
     // SAFETY: both blocks hold the copied bytes and are disjoint.

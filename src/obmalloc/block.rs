@@ -1,9 +1,34 @@
-//! Free blocks, linked through their own first word.
+//! Free blocks: linked through their own first word, marked in their second.
+//!
+//! A mark is the block's address mixed with a secret of the process and the place it lies free in. It is
+//! written when the block gets there and cleared before the block is handed out, so a block that is freed
+//! while it carries one is freed for the second time.
+//!
+//! | place | link | mark written by |
+//! |---|---|---|
+//! | pool | next in the pool's free chain | the engine |
+//! | chain | next on the way to its heap | the flush that found it to be another heap's |
+//! | list | none: the list knows its address | C's `free`; `GlobalAlloc::dealloc` writes none |
 
 use core::ptr::NonNull;
 
+/// Where a marked block lies free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Place {
+    /// In its pool.
+    Pool = 0,
+    /// In a thread's list.
+    List = 1,
+    /// On its way to another heap.
+    Chain = 2,
+}
+
+/// The largest number of a [`Place`].
+const LAST_PLACE: usize = Place::Chain as usize;
+
 /// A block nobody uses: its bytes belong to the allocator.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Block(NonNull<u8>);
 
@@ -50,6 +75,63 @@ impl Block {
     pub unsafe fn set_link(self, next: Option<Block>) {
         // SAFETY: a free block's first word is ours; blocks are 16-aligned.
         unsafe { self.0.cast::<Option<Block>>().write(next) }
+    }
+
+    /// Second word of a block that lies in its pool.
+    #[inline(always)]
+    fn pool_mark(self, secret: usize) -> usize {
+        !(self.addr() ^ secret)
+    }
+
+    #[inline(always)]
+    fn second_word(self) -> NonNull<usize> {
+        // SAFETY: every block has at least 16 bytes.
+        unsafe { self.0.cast::<usize>().add(1) }
+    }
+
+    /// Marks the block as lying free in `place`.
+    ///
+    /// # Safety
+    /// This block is free.
+    #[inline(always)]
+    pub unsafe fn mark(self, secret: usize, place: Place) {
+        // SAFETY: a free block's second word is ours; blocks are 16-aligned.
+        unsafe {
+            self.second_word()
+                .write(self.pool_mark(secret) ^ place as usize)
+        }
+    }
+
+    /// Takes the mark away.
+    ///
+    /// # Safety
+    /// As [`Self::mark`].
+    #[inline(always)]
+    pub unsafe fn unmark(self) {
+        // SAFETY: as `mark`.
+        unsafe { self.second_word().write(0) }
+    }
+
+    /// Whether the block carries a mark of any place.
+    ///
+    /// # Safety
+    /// The block's bytes are readable.
+    #[inline(always)]
+    pub unsafe fn is_marked(self, secret: usize) -> bool {
+        // SAFETY: the caller's.
+        let word = unsafe { self.second_word().read() };
+        word ^ self.pool_mark(secret) <= LAST_PLACE
+    }
+
+    /// Whether the block carries the mark of a place that only the allocator writes: not a list's.
+    ///
+    /// # Safety
+    /// As [`Self::is_marked`].
+    #[inline(always)]
+    pub unsafe fn is_marked_by_us(self, secret: usize) -> bool {
+        // SAFETY: the caller's.
+        let word = unsafe { self.second_word().read() };
+        (word ^ self.pool_mark(secret)) & !(Place::Chain as usize) == 0
     }
 }
 
@@ -122,21 +204,4 @@ impl Chain {
         self.ends = Some((start, last));
         self.len += other.len;
     }
-}
-
-/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block. False when
-/// the links do not end with the `n`th block, as they do in every list that nobody broke.
-///
-/// # Safety
-/// `n - 1` links from `first` on lead to free blocks.
-#[inline]
-pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) -> bool {
-    let mut next = first;
-    for _ in 0..n {
-        let Some(block) = next else { return false };
-        // SAFETY: linked by the caller's word; read before `f` overwrites it.
-        next = unsafe { block.link() };
-        f(block);
-    }
-    next.is_none()
 }

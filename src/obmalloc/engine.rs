@@ -15,7 +15,7 @@
 //! * I3 failure (no arena to be had) changes nothing.
 
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
-use super::block::{Block, Chain};
+use super::block::Block;
 use super::dirty::Dirty;
 use super::geometry::Geometry;
 use super::pool::{Pool, Ring};
@@ -37,6 +37,9 @@ pub trait Backing {
 
     /// Notes which class the `span` pools from `first` on serve now; `None`: none.
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>);
+
+    /// What free blocks are marked with.
+    fn secret(&self) -> usize;
 }
 
 /// What the engine counts.
@@ -120,20 +123,20 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         Some(taken)
     }
 
-    /// Takes up to `want` blocks of `class`, in the order `alloc` would give them. Empty when memory is
-    /// out.
-    pub fn alloc_many(&mut self, class: SizeClass, want: u32) -> Chain {
-        let mut chain = Chain::EMPTY;
-        while chain.len() < want {
+    /// Fills `places` with blocks of `class` from its end to its start, in the order `alloc` would give
+    /// them. Returns their number: fewer than there are places when memory is out.
+    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Option<Block>]) -> usize {
+        let mut left = places.len();
+        while left > 0 {
             let Some(pool) = self.pool_for(class) else {
                 break;
             };
-            let before = chain.len();
             // SAFETY: pools in a ring are not full (I1), so at least one block comes.
-            unsafe { Pool::take_many::<G>(pool, class, &mut chain, want - before) };
-            self.took(pool, class, chain.len() - before);
+            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left]) };
+            self.took(pool, class, n as u32);
+            left -= n;
         }
-        chain
+        places.len() - left
     }
 
     /// Puts a block back.
@@ -160,7 +163,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            let live = pool.as_mut().put(block);
+            let live = pool.as_mut().put(block, self.backing.secret());
             if was_full || live == 0 {
                 self.moved(pool, class, was_full);
             }

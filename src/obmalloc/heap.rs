@@ -12,16 +12,16 @@
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
-use super::block::{Block, Chain, for_each_linked};
+use super::block::{Block, Chain, Place};
 use super::engine::Engine;
 use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use super::thread_lists::List;
+use super::thread_lists::Entry;
 use crate::os;
-use crate::sync::const_unless_loom;
+use crate::sync::{const_unless_loom, prefetch};
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
@@ -61,7 +61,8 @@ impl Receive for HeapState {
         };
         // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
         unsafe {
-            verify_block(Production::pool_of(block.start(), class), block, class);
+            let pool = Production::pool_of(block.start(), class);
+            verify_place(pool, block, class);
             self.engine.free(block, class);
         }
     }
@@ -74,6 +75,18 @@ pub struct Heap {
 
 /// Other heaps a flush may meet before it must deliver early.
 const PENDING: usize = 4;
+
+/// How many blocks ahead a flush asks for what it will look at.
+const AHEAD: usize = 6;
+
+/// How things stand after a flush.
+#[derive(Clone, Copy, Debug)]
+pub struct Freed {
+    /// Free pools that hold memory, in the heap and in others that got some of the blocks.
+    pub dirty_pools: u64,
+    /// Bytes of the heap's blocks that are out, those in lists among them.
+    pub live_bytes: u64,
+}
 
 impl Heap {
     const_unless_loom! {
@@ -100,23 +113,25 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
-    /// link is `None`. Returns the number of free pools that hold memory, in this heap and in others that
-    /// got some of the blocks.
+    /// Frees blocks of `class`, wherever they came from.
     ///
     /// # Safety
-    /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
-    pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
+    /// Each entry is a free block of `class` of some heap, or corruption to be reported.
+    pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
-        // SAFETY: linked and free by the caller's word.
-        let mut dirty_pools = self
-            .gate
-            .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
+        let mut freed = self.gate.enter(|state| {
+            // SAFETY: the caller's.
+            unsafe { self.sort_out(state, class, blocks, &mut pending) };
+            Freed {
+                dirty_pools: state.engine.dirty().pools(),
+                live_bytes: state.engine.counters().block_bytes,
+            }
+        });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
-            dirty_pools += unsafe { deliver(home, chain) };
+            freed.dirty_pools += unsafe { deliver(home, chain) };
         }
-        dirty_pools
+        freed
     }
 
     /// Frees one block, wherever it came from.
@@ -125,10 +140,7 @@ impl Heap {
     /// As [`Self::free_many`].
     pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
         // SAFETY: the caller's.
-        unsafe {
-            block.set_link(None);
-            self.free_many(class, Some(block), 1);
-        }
+        unsafe { self.free_many(class, &[Some(block)]) };
     }
 
     /// Puts this heap's blocks back, and collects the others by heap.
@@ -139,53 +151,52 @@ impl Heap {
         &self,
         state: &mut HeapState,
         class: SizeClass,
-        first: Option<Block>,
-        n: u32,
+        blocks: &[Entry],
         pending: &mut [(usize, Chain); PENDING],
-    ) -> u64 {
+    ) {
+        let secret = state.map.secret();
         let mut n_own = 0;
         // The slot looked at last and its pool: neighbours often lie in one.
         let mut slot = usize::MAX;
         let mut pool = NonNull::<Pool>::dangling();
-        // SAFETY: linked and free by the caller's word; verified before anything is believed.
-        let whole = unsafe {
-            for_each_linked(first, n, |block| {
+        for (k, entry) in blocks.iter().enumerate() {
+            look_ahead(blocks, k, class);
+            let Some(block) = *entry else { continue };
+            // SAFETY: free by the caller's word; verified before anything is believed.
+            unsafe {
                 if block.addr() / POOL_BYTES != slot {
                     verify_pool(state.map, block, class);
                     let home = home_of(block);
                     if home != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        return collect(pending, home, block);
+                        collect(pending, home, block, class, secret);
+                        continue;
                     }
                     pool = Production::pool_of(block.start(), class);
                     slot = block.addr() / POOL_BYTES;
                 }
-                verify_block(pool, block, class);
+                verify_block(pool, block, class, secret);
                 n_own += 1;
                 state.engine.put(pool, block, class);
                 if pool.as_ref().live() == 0 {
                     // The pool is gone: its label and perhaps its arena with it.
                     slot = usize::MAX;
                 }
-            })
-        };
-        if !whole {
-            broken(first, class);
+            }
         }
         state.engine.count_freed(class, n_own);
-        state.engine.dirty().pools()
     }
 
-    /// Takes up to `want` blocks of `class` into an empty list.
-    ///
-    /// # Safety
-    /// `want` is at most the list's bound, and the list is this thread's and of `class`.
-    pub unsafe fn alloc_into(&self, class: SizeClass, want: u32, list: &List) {
-        let chain = self
+    /// Fills `places` with blocks of `class`, the last place with the one to be used first. Returns their
+    /// number; the filled places are the first ones.
+    pub fn alloc_many(&self, class: SizeClass, places: &mut [Entry]) -> usize {
+        let n = self
             .gate
-            .enter(|state| state.engine.alloc_many(class, want));
-        // SAFETY: just taken; empty and long enough by the caller's word.
-        unsafe { list.fill(chain) };
+            .enter(|state| state.engine.alloc_many(class, places));
+        if n < places.len() {
+            places.copy_within(places.len() - n.., 0);
+        }
+        n
     }
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
@@ -194,11 +205,35 @@ impl Heap {
     }
 }
 
+/// Asks for the header and the block that come [`AHEAD`] places later.
+#[inline(always)]
+fn look_ahead(blocks: &[Entry], k: usize, class: SizeClass) {
+    if let Some(Some(block)) = blocks.get(k + AHEAD) {
+        prefetch(block.start());
+        if class.is_small() {
+            prefetch(Production::header_of(block.addr()));
+        }
+    }
+}
+
 /// Adds a block to the chain of its heap.
 ///
 /// # Safety
-/// The block is free and belongs to the heap at `home`.
-unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: Block) {
+/// The block is free, of `class`, and belongs to the heap at `home`.
+unsafe fn collect(
+    pending: &mut [(usize, Chain); PENDING],
+    home: usize,
+    block: Block,
+    class: SizeClass,
+    secret: usize,
+) {
+    // SAFETY: free by the caller's word.
+    unsafe {
+        if block.is_marked_by_us(secret) {
+            double_free(block.start(), class);
+        }
+        block.mark(secret, Place::Chain);
+    }
     let place = match pending.iter().position(|(h, _)| *h == home || *h == 0) {
         Some(place) => place,
         None => {
@@ -251,22 +286,6 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
 }
 
-/// Checks that `block` is a block of `class` that is out.
-///
-/// # Safety
-/// None beyond reading the map and, if the map says so, the block's pool.
-pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
-    verify_pool(map, block, class);
-    // SAFETY: labelled, so in an arena that names its heap, which lives for ever, and in a pool of `class`.
-    unsafe {
-        let home = &*core::ptr::with_exposed_provenance::<Heap>(home_of(block));
-        // Only tried: whoever ends the process may have interrupted the holder.
-        home.gate.try_enter(|_| {
-            verify_block(Production::pool_of(block.start(), class), block, class);
-        });
-    }
-}
-
 /// Checks that `block` lies in a pool of `class`.
 #[inline(always)]
 fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
@@ -275,16 +294,30 @@ fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     }
 }
 
-/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by
-/// being the one freed last, or by there being none out.
+/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by its
+/// mark, or by its pool having none out.
+///
+/// # Safety
+/// `pool` is the block's, and serves `class`; the block is free, or freed for the second time.
+#[inline(always)]
+unsafe fn verify_block(pool: NonNull<Pool>, block: Block, class: SizeClass, secret: usize) {
+    // SAFETY: the caller's.
+    unsafe { verify_place(pool, block, class) };
+    // SAFETY: a block of a pool of ours, so its bytes are readable.
+    if unsafe { block.is_marked_by_us(secret) } {
+        double_free(block.start(), class);
+    }
+}
+
+/// Checks that `block` begins where its pool has a block that was handed out.
 ///
 /// # Safety
 /// `pool` is the block's, and serves `class`.
 #[inline(always)]
-unsafe fn verify_block(this: NonNull<Pool>, block: Block, class: SizeClass) {
+unsafe fn verify_place(this: NonNull<Pool>, block: Block, class: SizeClass) {
     // SAFETY: a pool by the caller's word.
     let pool = unsafe { this.as_ref() };
-    if pool.live() == 0 || pool.is_on_top(block) {
+    if pool.live() == 0 {
         double_free(block.start(), class);
     }
     let offset = if class.is_small() {
@@ -318,7 +351,7 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: 
         if pool.as_ref().class() != Some(class) {
             not_a_block(block.start());
         }
-        verify_block(pool, block, class);
+        verify_block(pool, block, class, map.secret());
     }
 }
 
@@ -386,18 +419,6 @@ pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "double free of {p:p} (size class {} bytes)",
         class.block_bytes()
-    ))
-}
-
-/// Reports a list whose links do not add up, and aborts: a block freed twice makes it a loop, and a
-/// program that writes to a block it has freed makes it anything.
-#[cold]
-#[inline(never)]
-pub fn broken(first: Option<Block>, class: SizeClass) -> ! {
-    let bytes = class.block_bytes();
-    let addr = first.map_or(0, Block::addr);
-    os::fatal(format_args!(
-        "double free, or write to a free block, in the list from {addr:#x} on (size class {bytes} bytes)"
     ))
 }
 

@@ -23,7 +23,7 @@
 //! Everything here runs under the lock of the heap that owns the arena.
 
 use super::arena::Arena;
-use super::block::{Block, Chain};
+use super::block::{Block, Place};
 use super::geometry::Geometry;
 use super::size_class::SizeClass;
 use core::ptr::NonNull;
@@ -129,12 +129,6 @@ impl Pool {
         self.carved
     }
 
-    /// Whether `block` is the one freed last.
-    #[inline]
-    pub fn is_on_top(&self, block: Block) -> bool {
-        self.free == Some(block)
-    }
-
     /// Blocks the pool has room for.
     #[inline]
     pub fn capacity(&self) -> u32 {
@@ -159,62 +153,90 @@ impl Pool {
         pool.live += 1;
         if let Some(block) = pool.free {
             // SAFETY: chained blocks are free (I2).
-            pool.free = unsafe { block.link() };
+            unsafe {
+                pool.free = block.link();
+                block.unmark();
+            }
             return (block, false);
         }
         pool.carved += 1;
         // SAFETY: `carved <= capacity` (I1), so the block lies inside the pool.
         (
-            unsafe { Self::nth::<G>(this, class, pool.carved - 1) },
+            unsafe { Self::carve::<G>(this, class, pool.carved - 1, pool.zeroed) },
             pool.zeroed,
         )
     }
 
-    /// Moves up to `want` blocks to the end of `chain`, in the order `take` would give them.
+    /// Takes blocks until `places` is filled, from its end to its start, or the pool is full; in the order
+    /// `take` would give them. Returns their number.
     ///
     /// # Safety
     /// The pool was formatted for `class`.
     pub unsafe fn take_many<G: Geometry>(
         this: NonNull<Pool>,
         class: SizeClass,
-        chain: &mut Chain,
-        want: u32,
-    ) {
+        places: &mut [Option<Block>],
+    ) -> usize {
         // SAFETY: under the heap's lock the header is ours.
         let pool = unsafe { &mut *this.as_ptr() };
-        let freed = want.min(pool.carved - pool.live);
-        if let Some(first) = pool.free.filter(|_| freed > 0) {
-            let mut last = first;
-            for _ in 1..freed {
-                // SAFETY: chained blocks are free, and there are `freed` of them (I2).
-                last = unsafe { last.link() }.expect("a chain is as long as it counts (I2)");
-            }
-            // SAFETY: as above; the part is linked as it was in the pool.
-            unsafe {
-                pool.free = last.link();
-                chain.append(Chain::new(first, last, freed));
-            }
+        let n = places.len().min((pool.capacity() - pool.live) as usize);
+        for place in places.iter_mut().rev().take(n) {
+            *place = match pool.free {
+                Some(block) => {
+                    // SAFETY: chained blocks are free (I2).
+                    unsafe {
+                        pool.free = block.link();
+                        block.unmark();
+                    }
+                    Some(block)
+                }
+                None => {
+                    pool.carved += 1;
+                    // SAFETY: below the capacity: the chain is empty, so every carved block is out, and not
+                    // all of them are (I1, I2).
+                    Some(unsafe { Self::carve::<G>(this, class, pool.carved - 1, pool.zeroed) })
+                }
+            };
         }
-        let fresh = (want - freed).min(u32::from(pool.capacity) - pool.carved);
-        for k in pool.carved..pool.carved + fresh {
-            // SAFETY: below the capacity (I1), never handed out.
-            unsafe { chain.append(Chain::one(Self::nth::<G>(this, class, k))) };
-        }
-        pool.carved += fresh;
-        pool.live += freed + fresh;
+        pool.live += n as u32;
+        n
     }
 
-    /// Puts a block back. Returns the number of blocks still out.
+    /// Puts a block back, marked with the process's secret. Returns the number of blocks still out.
     ///
     /// # Safety
     /// `block` was taken from this pool and is not used any more.
     #[inline]
-    pub unsafe fn put(&mut self, block: Block) -> u32 {
+    pub unsafe fn put(&mut self, block: Block, secret: usize) -> u32 {
         // SAFETY: free from here on.
-        unsafe { block.set_link(self.free) };
+        unsafe {
+            block.set_link(self.free);
+            block.mark(secret, Place::Pool);
+        }
         self.free = Some(block);
         self.live -= 1;
         self.live
+    }
+
+    /// Block `k`, which was never out. Unless its memory is `zeroed`, a mark of earlier times may lie there.
+    ///
+    /// # Safety
+    /// As [`Self::nth`].
+    #[inline]
+    unsafe fn carve<G: Geometry>(
+        this: NonNull<Pool>,
+        class: SizeClass,
+        k: u32,
+        zeroed: bool,
+    ) -> Block {
+        // SAFETY: the caller's; nobody uses the block.
+        unsafe {
+            let block = Self::nth::<G>(this, class, k);
+            if !zeroed {
+                block.unmark();
+            }
+            block
+        }
     }
 
     /// Block `k` of the pool.

@@ -1,63 +1,74 @@
-//! The stack of the calling thread, as words.
+//! Where a call came from.
 
-/// What a walk up the stack starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registers {
-    /// An instruction of the function that asked.
-    pub program: usize,
-    /// The stack pointer there.
-    pub stack: usize,
-    /// The frame pointer register there, whatever it is used for.
-    pub frame: usize,
+use core::ffi::c_void;
+
+/// The unwinder's view of one frame.
+#[repr(C)]
+struct Context {
+    opaque: [u8; 0],
 }
 
-/// The registers of the calling function.
-#[inline(always)]
-pub fn registers() -> Registers {
-    let (program, stack, frame): (usize, usize, usize);
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: reads registers.
-    unsafe {
-        core::arch::asm!(
-            "lea {0}, [rip]",
-            "mov {1}, rsp",
-            "mov {2}, rbp",
-            out(reg) program,
-            out(reg) stack,
-            out(reg) frame,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: reads registers.
-    unsafe {
-        core::arch::asm!(
-            "adr {0}, .",
-            "mov {1}, sp",
-            "mov {2}, x29",
-            out(reg) program,
-            out(reg) stack,
-            out(reg) frame,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let (program, stack, frame) = (0, 0, 0);
-    Registers {
-        program,
-        stack,
-        frame,
-    }
+unsafe extern "C" {
+    // Of the library that std unwinds panics with: libgcc, or LLVM's where the target is static.
+    fn _Unwind_Backtrace(
+        visit: extern "C" fn(*mut Context, *mut c_void) -> i32,
+        data: *mut c_void,
+    ) -> i32;
+    fn _Unwind_GetIP(context: *mut Context) -> usize;
 }
 
-/// The word at `address`.
+const GO_ON: i32 = 0;
+const STOP: i32 = 5;
+
+struct Walk<'a> {
+    out: &'a mut [usize],
+    len: usize,
+}
+
+extern "C" fn visit(context: *mut Context, data: *mut c_void) -> i32 {
+    // SAFETY: `return_addresses` passed its own walk, which nobody else uses meanwhile.
+    let walk = unsafe { &mut *data.cast::<Walk<'_>>() };
+    // SAFETY: the unwinder's own context.
+    let address = unsafe { _Unwind_GetIP(context) };
+    if address == 0 || walk.len == walk.out.len() {
+        return STOP;
+    }
+    walk.out[walk.len] = address;
+    walk.len += 1;
+    GO_ON
+}
+
+/// Writes the return addresses of this thread's frames to `out`, innermost first, and returns their number.
 ///
-/// # Safety
-/// 1. `address` is a multiple of the word's size.
-/// 2. It lies in the calling thread's stack, between its stack pointer and the end of the mapping.
-#[inline(always)]
-pub unsafe fn stack_word(address: usize) -> usize {
-    let word = core::ptr::with_exposed_provenance::<usize>(address);
-    // SAFETY: mapped and aligned by duties 1 and 2. Volatile: the words belong to other functions.
-    unsafe { word.read_volatile() }
+/// By the unwind tables that every object carries, so frames without frame pointers are seen, too. It does
+/// not allocate. On glibc 2.35 and later it takes no lock; before, the loader's, which a thread that waits for
+/// us may not hold.
+pub fn return_addresses(out: &mut [usize]) -> usize {
+    let mut walk = Walk { out, len: 0 };
+    // SAFETY: the walk outlives the call.
+    unsafe { _Unwind_Backtrace(visit, (&raw mut walk).cast()) };
+    walk.len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn deeper(n: usize, out: &mut [usize]) -> usize {
+        match n {
+            0 => return_addresses(out),
+            _ => core::hint::black_box(deeper(n - 1, out)),
+        }
+    }
+
+    #[test]
+    fn frames_are_counted_and_cut_at_the_room_given() {
+        let mut all = [0; 64];
+        let shallow = deeper(1, &mut all);
+        let deep = deeper(11, &mut all);
+        assert_eq!(deep - shallow, 10);
+        assert_eq!(deeper(11, &mut all[..5]), 5);
+        assert!(all[..5].iter().all(|address| *address != 0));
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::aligned::memalign_for;
 use super::malloc::{UNSAID, free_for, malloc_for};
-use crate::global::watch::{NEW, NEW_ARRAY};
+use crate::global::watch::{self, NEW, NEW_ARRAY};
 use crate::os;
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
@@ -18,6 +18,13 @@ type NewAlignedNothrow = unsafe extern "C-unwind" fn(usize, usize, *const c_void
 /// A size that every allocator refuses as it does `size`: libstdc++ 12 rounds sizes near the top up to 0.
 fn refusable(size: usize) -> usize {
     size.min(isize::MAX as usize)
+}
+
+/// A block that the next definition took, by calling `malloc`.
+unsafe fn adopted<const API: u8>(p: *mut c_void) -> *mut c_void {
+    // SAFETY: null, or a block that was made for the caller.
+    unsafe { watch::adopt(p.cast(), API) };
+    p
 }
 
 /// The next definition of a throwing operator; without one there is nobody to throw.
@@ -42,7 +49,9 @@ pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znwm"))(refusable(size))
+        adopted::<NEW>(
+            core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znwm"))(refusable(size)),
+        )
     }
 }
 
@@ -58,7 +67,9 @@ pub unsafe extern "C-unwind" fn _Znam(size: usize) -> *mut c_void {
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znam"))(refusable(size))
+        adopted::<NEW_ARRAY>(
+            core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znam"))(refusable(size)),
+        )
     }
 }
 
@@ -78,9 +89,9 @@ pub unsafe extern "C-unwind" fn _ZnwmRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
-            }
+            Some(next) => adopted::<NEW>(
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag),
+            ),
             None => p,
         }
     }
@@ -102,9 +113,9 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
-            }
+            Some(next) => adopted::<NEW_ARRAY>(
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag),
+            ),
             None => p,
         }
     }
@@ -122,10 +133,9 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnwmSt11align_val_t"))(
-            refusable(size),
-            align,
-        )
+        adopted::<NEW>(core::mem::transmute::<NonNull<c_void>, NewAligned>(next(
+            c"_ZnwmSt11align_val_t",
+        ))(refusable(size), align))
     }
 }
 
@@ -141,10 +151,9 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_t(size: usize, align: usize) 
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnamSt11align_val_t"))(
-            refusable(size),
-            align,
-        )
+        adopted::<NEW_ARRAY>(core::mem::transmute::<NonNull<c_void>, NewAligned>(next(
+            c"_ZnamSt11align_val_t",
+        ))(refusable(size), align))
     }
 }
 
@@ -165,11 +174,11 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnwmSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
-                refusable(size),
-                align,
-                tag,
-            ),
+            Some(next) => {
+                adopted::<NEW>(core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(
+                    next,
+                )(refusable(size), align, tag))
+            }
             None => p,
         }
     }
@@ -192,11 +201,10 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
             return p;
         }
         match os::next_symbol(c"_ZnamSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
-                refusable(size),
-                align,
-                tag,
-            ),
+            Some(next) => adopted::<NEW_ARRAY>(core::mem::transmute::<
+                NonNull<c_void>,
+                NewAlignedNothrow,
+            >(next)(refusable(size), align, tag)),
             None => p,
         }
     }

@@ -1,36 +1,24 @@
 //! malloc, free and what is made of them.
 //!
-//! A free block carries a mark in its second word, its address mixed with a secret. Whatever hands a block
-//! out clears the mark, so a block that carries it at `free` is freed for the second time, by whichever
-//! thread. Both are one store in a cache line that is at hand.
+//! A free block carries a mark (`obmalloc/block.rs`). Whatever hands a block out clears it, so a block that
+//! carries it at `free` is freed for the second time, by whichever thread. Both are one store in a cache
+//! line that is at hand.
 
 use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{self, MAP, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
-use crate::obmalloc::block::Block;
+use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 
-/// What a free block at `addr` carries in its second word. The secret is where the kernel loaded us.
-#[inline(always)]
-fn mark(addr: usize) -> usize {
-    !(addr ^ (&raw const MAP).addr())
-}
-
-#[inline(always)]
-fn second_word(p: NonNull<u8>) -> NonNull<usize> {
-    // SAFETY: every block has at least 16 bytes.
-    unsafe { p.cast::<usize>().add(1) }
-}
-
 /// A block on its way to the user: without its mark.
 #[inline(always)]
 fn hand_out(block: Block) -> *mut c_void {
     // SAFETY: the block is ours until this function returns it.
-    unsafe { second_word(block.start()).write(0) };
+    unsafe { block.unmark() };
     block.start().as_ptr().cast()
 }
 
@@ -82,18 +70,25 @@ extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
     alloc(size, ALIGNMENT, API)
 }
 
+#[cold]
+#[inline(never)]
+extern "C" fn alloc_watched(size: usize, align: usize, api: u8) -> *mut c_void {
+    or_enomem(watch::alloc(size, align, false, api))
+}
+
 /// `size` bytes at a multiple of `align`, by whoever serves this process. Null with ENOMEM.
+#[inline]
 pub(super) fn alloc(size: usize, align: usize, api: u8) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc(size, align).cast();
     }
     if watch::is_on() {
-        return or_enomem(watch::alloc(size, align, false, api));
+        return alloc_watched(size, align, api);
     }
     let p = slow::alloc_general(size, align);
     if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
-        unsafe { second_word(block).write(0) };
+        unsafe { Block::new(block).unmark() };
     }
     or_enomem(p)
 }
@@ -128,11 +123,12 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
     }
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             return freed_twice(p);
         }
-        second_word(start).write(mark(p.addr()));
-        list.push_into_room(Block::new(start));
+        block.mark(MAP.secret(), Place::List);
+        list.push_into_room(block);
     }
 }
 
@@ -146,15 +142,19 @@ extern "C" fn freed_twice(p: *mut c_void) {
 
 #[cold]
 #[inline(never)]
-extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, _align: usize) {
+extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     let Some(start) = NonNull::new(p.cast::<u8>()) else {
         return;
     };
-    if watch::is_on() {
-        watch::freeing(start, (size != UNSAID).then_some(size), API);
-    }
+    let said = |n: usize| (n != UNSAID).then_some(n);
+    // C++'s plain `delete` says that the alignment was the default one; C's `free` says nothing.
+    let align = said(align).or((API != MALLOC).then_some(ALIGNMENT));
     // SAFETY: the caller gives the block up.
-    unsafe { free_unwatched(start) }
+    unsafe {
+        if !(watch::is_on() && watch::freeing(start, said(size), align, API)) {
+            free_unwatched(start);
+        }
+    }
 }
 
 /// # Safety
@@ -167,10 +167,11 @@ unsafe fn free_unwatched(start: NonNull<u8>) {
     };
     // SAFETY: labelled; the mark is written to a block that is free from here on.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             double_free(start, class);
         }
-        second_word(start).write(mark(p.addr()));
+        block.mark(MAP.secret(), Place::List);
         slow::free_listed(start, class);
     }
 }
@@ -237,15 +238,17 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
 unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
-        let Some(held) = slow::usable_unknown(old) else {
+        let held = slow::usable_unknown(old);
+        if held.is_none() && (slow::is_foreign(old) || !watch::is_guarded()) {
             return realloc_unlisted(old, size);
-        };
+        }
         if size == 0 {
             return realloc_to_nothing(old);
         }
         let class = class_of(MAP.label(old.addr().get()));
         let to = Resize {
-            held,
+            held: held.unwrap_or(0),
+            held_is_exact: false,
             size,
             align: ALIGNMENT,
             stays: class.is_some_and(|class| resize_stays(size, class.block_bytes())),
