@@ -16,6 +16,7 @@ mod fork;
 mod guard;
 mod misuse;
 pub(crate) mod next_malloc;
+mod nothing;
 mod options;
 mod private_heap;
 mod purge;

@@ -16,6 +16,7 @@
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
+//! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
 //!
@@ -86,6 +87,7 @@ pub struct Store {
     purge_delay: AtomicU32,
     thp: AtomicU8,
     zero_realloc_allocates: AtomicBool,
+    zero_size_traps: AtomicBool,
     verbose: AtomicBool,
     pass_through: AtomicBool,
     executable_malloc: AtomicBool,
@@ -113,6 +115,7 @@ impl Store {
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(ThpChoice::Default as u8),
                 zero_realloc_allocates: AtomicBool::new(false),
+                zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
                 executable_malloc: AtomicBool::new(false),
@@ -238,13 +241,19 @@ impl Store {
                 Ok(())
             }
             (b"zero_realloc", _) => Err("free, alloc"),
+            (b"zero_size", b"trap" | b"block") => {
+                self.zero_size_traps
+                    .store(value == b"trap", Ordering::Relaxed);
+                Ok(())
+            }
+            (b"zero_size", _) => Err("trap, block"),
             (b"verbose", b"0" | b"1") => {
                 self.verbose.store(value == b"1", Ordering::Relaxed);
                 Ok(())
             }
             (b"verbose", _) => Err("0, 1"),
             _ => {
-                let keys = "checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc";
+                let keys = "checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc, zero_size";
                 let key = Shown(key);
                 return os::say(format_args!(
                     "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
@@ -314,6 +323,11 @@ impl Store {
     )]
     pub fn zero_realloc_allocates(&self) -> bool {
         self.zero_realloc_allocates.load(Ordering::Relaxed)
+    }
+
+    /// Whether `malloc(0)` gives an address that must not be used.
+    pub fn zero_size_traps(&self) -> bool {
+        self.zero_size_traps.load(Ordering::Relaxed) && !self.is_debug()
     }
 
     /// Whether to say what was noticed.

@@ -8,7 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, purge};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -327,6 +327,9 @@ pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align:
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
+    if nothing::free(p) {
+        return;
+    }
     os::keep_errno(|| {
         // SAFETY: passed on.
         if unsafe { HUGE.free(p) } {
@@ -343,8 +346,20 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
     });
 }
 
+/// A block of no bytes; null when there is no place for one, or 16 bytes are wanted instead.
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "Rust asks for none")
+)]
+pub(crate) fn alloc_nothing() -> *mut u8 {
+    nothing::alloc().map_or(null_mut(), NonNull::as_ptr)
+}
+
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
 pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
+    if let Some(live) = nothing::is_live(p) {
+        return live.then_some(0);
+    }
     if watch::is_on() && watch::is_guarded() {
         return guard::usable_bytes(p);
     }
@@ -360,7 +375,7 @@ pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
     allow(dead_code, reason = "a question of C's realloc")
 )]
 pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
-    owner_around(p) == Owner::Nobody
+    owner_around(p) == Owner::Nobody && nothing::is_live(p).is_none()
 }
 
 /// Resizes a huge block without copying. `None` when it cannot be had; the block is as it was.

@@ -25,7 +25,7 @@
 
 use super::guard::{self, Claim};
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, slow};
+use super::{MAP, OPTIONS, nothing, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
@@ -211,6 +211,12 @@ pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
 
 /// A block past the lists, without the mark that the C front leaves in free ones.
 fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
+    if size == 0
+        && align <= ALIGNMENT
+        && let Some(p) = nothing::alloc()
+    {
+        return Some(p);
+    }
     if is_guarded() {
         return guard::alloc(size, align, zeroed, api);
     }

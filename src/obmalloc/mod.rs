@@ -8,7 +8,7 @@
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
 //! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
-//! report       CPython's statistics text
+//! report       CPython's statistics text         fence: pages before an arena's first block
 //! ```
 //!
 //! Reading order: as listed, left column first.
@@ -21,6 +21,7 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod fence;
 pub mod geometry;
 pub mod heap;
 pub mod huge;

@@ -85,6 +85,12 @@ pub(super) fn alloc(size: usize, align: usize, api: u8) -> *mut c_void {
     if watch::is_on() {
         return alloc_watched(size, align, api);
     }
+    if size == 0 && align <= ALIGNMENT {
+        let p = slow::alloc_nothing();
+        if !p.is_null() {
+            return p.cast();
+        }
+    }
     let p = slow::alloc_general(size, align);
     if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
@@ -202,6 +208,9 @@ extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     }
     if watch::is_on() {
         return or_enomem(watch::alloc(bytes, ALIGNMENT, true, MALLOC));
+    }
+    if bytes == 0 {
+        return alloc(0, ALIGNMENT, MALLOC);
     }
     // At least one word is cleared of a block with a mark.
     or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))

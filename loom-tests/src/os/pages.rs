@@ -225,6 +225,14 @@ pub unsafe fn commit(start: NonNull<u8>, len: usize) -> bool {
     true
 }
 
+/// No model has fences.
+///
+/// # Safety
+/// None here.
+pub unsafe fn protect(_: NonNull<u8>, _: usize) -> bool {
+    false
+}
+
 /// As the shipped `os::unmap`.
 ///
 /// # Safety

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! base                    offset                          offset + n
-//! | tag 80 | filling … | head 16 | the user's n bytes    | tail 8 | serial 8 | slack | guard page
-//!   ours, sealed         n, API, 7 pads                    8 pads   call number       above 256 KiB
+//! | tag 80 | filling … | head 16 | the user's n bytes    | tail 8 | serial 8 | apron 32 | slack | guard page
+//!   ours, sealed         n, API, 7 pads                    8 pads   call number            above 256 KiB
 //! ```
 //!
 //! From the head on these are the bytes of CPython's debug hooks (3.11, `Objects/obmalloc.c`,
@@ -27,6 +27,11 @@ pub struct Layout {
     pub total: usize,
 }
 
+/// Bytes behind them that are looked at, too: strides of a few words do not skip them.
+pub const APRON_BYTES: usize = 32;
+/// What follows the user's bytes.
+pub const BEHIND_BYTES: usize = TAIL_BYTES + SERIAL_BYTES + APRON_BYTES;
+
 /// The layout of a block for `n` bytes at a multiple of `align`, a power of two of at least 16, in a block
 /// that begins at one. `None` when the sum is no size.
 pub const fn layout(n: usize, align: usize) -> Option<Layout> {
@@ -34,7 +39,7 @@ pub const fn layout(n: usize, align: usize) -> Option<Layout> {
     let Some(end) = offset.checked_add(n) else {
         return None;
     };
-    let Some(total) = end.checked_add(TAIL_BYTES + SERIAL_BYTES) else {
+    let Some(total) = end.checked_add(BEHIND_BYTES) else {
         return None;
     };
     if total > isize::MAX as usize {
@@ -68,7 +73,7 @@ mod tests {
                 for it in [plain, moved] {
                     assert!(it.offset >= TAG_BYTES + HEAD_BYTES);
                     assert_eq!(it.offset % align, 0);
-                    assert_eq!(it.total, it.offset + n + TAIL_BYTES + SERIAL_BYTES);
+                    assert_eq!(it.total, it.offset + n + BEHIND_BYTES);
                 }
                 assert!(moved.total <= plain.total.next_multiple_of(4096));
                 assert!(moved.total.next_multiple_of(4096) - moved.total < align.min(4096));
@@ -80,6 +85,6 @@ mod tests {
     fn a_size_that_is_none_is_refused() {
         assert_eq!(layout(usize::MAX, 16), None);
         assert_eq!(layout(isize::MAX as usize - 90, 16), None);
-        assert!(layout(isize::MAX as usize - 112, 16).is_some());
+        assert!(layout(isize::MAX as usize - 144, 16).is_some());
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! watch ──► alloc:   slow::take ──► tag, head, user's bytes, tail     (layout.rs, tag.rs, pads.rs)
-//!           free:    find the block around the pointer; look at tag, API, size, pads; fill with 0xDD;
+//!           free:    find the block around the pointer; look at tag, API, size, pads; fill as dead;
 //!                    quarantine ──► looked at again ──► slow::give
 //!           wrong:   report.rs, abort
 //! ```
 //!
 //! Every block has a tag at its beginning, so a pointer that is not exactly one that was handed out is
 //! recognised by the arithmetic of its pool: interior, misaligned, never handed out, freed before.
-//! Blocks above 256 KiB end at an inaccessible page, and while they wait in the quarantine all of their pages
-//! but the first are.
+//! Blocks above 256 KiB have inaccessible pages beside them, and while they wait in the quarantine all of their
+//! pages but the first are (pages.rs).
 //!
 //! Invariants:
 //! * I1 a live block's tag, head, tail and call number are as they were written when it was made.
-//! * I2 a dead block's body consists of 0xDD, or is inaccessible.
+//! * I2 a dead block's body consists of 0xDD (with `checks`: 0), or is inaccessible.
 //! * I3 no lock is held while blocks are looked at or stacks are walked.
 //!
 //! CPython's order of checks is kept: API, pads in front, pads behind; ours come before (what kind of pointer
@@ -23,6 +23,7 @@
 
 mod layout;
 mod pads;
+mod pages;
 mod quarantine;
 mod report;
 mod stacks;
@@ -38,8 +39,9 @@ use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use crate::sync::{AtomicU64, Ordering};
 use core::ptr::{NonNull, null_mut};
-use layout::{HEAD_BYTES, Layout, against_page_end, layout};
-use pads::{CLEAN, DEAD};
+use layout::{Layout, layout};
+use pads::CLEAN;
+use pages::{Frame, Room};
 use quarantine::Waiting;
 use report::{Fault, Report};
 use tag::{Facts, Guarded, State, secret};
@@ -129,46 +131,25 @@ pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> Option<
     if align > ALIGN_MOST {
         return plain(size, align, zeroed);
     }
-    let wanted = layout(size, align)?;
-    let page = os::page_size();
-    let is_huge = SizeClass::aligned(wanted.total, align).is_none();
-    let Layout { offset, total } = if is_huge {
-        against_page_end(wanted, align, page)
-    } else {
-        wanted
-    };
-    let room = if is_huge {
-        total.checked_next_multiple_of(page)?
-    } else {
-        total
-    };
-    let bytes = if is_huge {
-        room.checked_add(page)?
-    } else {
-        total
-    };
-    let (base, is_zero) = slow::take(bytes, align).or_else(|| {
+    let room = room(size, align).or_else(|| {
         // What waits in the quarantine is better used than nothing.
         drain();
-        slow::take(bytes, align)
+        room(size, align)
     })?;
-    // SAFETY: `room` bytes and, if huge, a page behind them are ours.
-    let block = unsafe {
-        let has_guard_page = is_huge && os::protect(base.add(room), page);
-        let block = Guarded::at(base);
-        block.set_facts(&Facts {
-            n: size,
-            offset,
-            // Relaxed: only uniqueness matters.
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed) + 1,
-            made: stack(),
-            freed: 0,
-            align_log: align.trailing_zeros() as u8,
-            api,
-            has_guard_page,
-        });
-        block
-    };
+    // SAFETY: the memory is ours until it is returned.
+    let block = unsafe { Guarded::at(room.base) };
+    block.set_facts(&Facts {
+        n: size,
+        offset: room.offset,
+        // Relaxed: only uniqueness matters.
+        serial: SERIAL.fetch_add(1, Ordering::Relaxed) + 1,
+        made: stack(),
+        freed: 0,
+        align_log: align.trailing_zeros() as u8,
+        api,
+        frame: room.frame as u8,
+    });
+    let is_zero = room.is_zero;
     let facts = block.facts()?;
     let is_debug = OPTIONS.is_debug();
     // SAFETY: the block is ours until it is returned.
@@ -185,6 +166,21 @@ pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> Option<
         block.set_state(State::Live);
         Some(p)
     }
+}
+
+/// Memory for a block, by its tier.
+fn room(size: usize, align: usize) -> Option<Room> {
+    let Layout { offset, total } = layout(size, align)?;
+    if SizeClass::aligned(total, align).is_none() {
+        return pages::take(size, align, !OPTIONS.is_debug());
+    }
+    let (base, is_zero) = slow::take(total, align)?;
+    Some(Room {
+        base,
+        offset,
+        frame: Frame::None,
+        is_zero,
+    })
 }
 
 /// A block without a guard.
@@ -265,20 +261,20 @@ pub(super) unsafe fn free(p: NonNull<u8>, claim: &Claim) -> bool {
     }
     facts.freed = stack();
     block.set_facts(&facts);
-    let is_huge = class_of(MAP.label(block.base().addr().get())).is_none();
     // SAFETY: ours since it was killed.
     unsafe {
         let (body, len) = block.body(&facts);
-        let weight = if is_huge {
-            conceal(block, &facts)
+        let is_concealed = pages::conceal(block, &facts);
+        let (seen, weight) = if is_concealed {
+            (pages::visible(block, &facts), CONCEALED)
         } else {
-            None
+            (len, len)
         };
-        pads::fill(body, visible(block, &facts, weight), DEAD);
+        pads::fill(body, seen, pads::dead(OPTIONS.is_debug()));
         let waiting = Waiting {
             base: block.base(),
-            weight: weight.unwrap_or(len),
-            is_concealed: weight.is_some(),
+            weight,
+            is_concealed,
         };
         let seed = (!OPTIONS.is_debug()).then(secret);
         if let Some(refused) = quarantine::push(waiting, seed) {
@@ -294,42 +290,6 @@ pub(super) unsafe fn free(p: NonNull<u8>, claim: &Claim) -> bool {
 /// Bytes that every concealed block counts as, so that there are not too many.
 const CONCEALED: usize = 64 * 1024;
 
-/// The pages of a huge block behind its tag: first byte and length.
-fn pages(block: Guarded, facts: &Facts) -> (NonNull<u8>, usize) {
-    let page = os::page_size();
-    let end =
-        (facts.offset + facts.n + layout::TAIL_BYTES + layout::SERIAL_BYTES).next_multiple_of(page);
-    // SAFETY: a huge block has whole pages.
-    unsafe { (block.base().add(page), end - page) }
-}
-
-/// Bytes of a dead block's body that can be looked at.
-fn visible(block: Guarded, facts: &Facts, weight: Option<usize>) -> usize {
-    let (body, len) = block.body(facts);
-    match weight {
-        None => len,
-        Some(_) => {
-            let (pages, _) = pages(block, facts);
-            pages
-                .addr()
-                .get()
-                .saturating_sub(body.addr().get())
-                .min(len)
-        }
-    }
-}
-
-/// Takes a dead huge block's memory and makes its pages inaccessible. Its weight then; `None` if the kernel
-/// refuses.
-unsafe fn conceal(block: Guarded, facts: &Facts) -> Option<usize> {
-    let (start, len) = pages(block, facts);
-    // SAFETY: dead, so nobody's.
-    unsafe {
-        (facts.has_guard_page && os::purge(start, len) && os::protect(start, len))
-            .then_some(CONCEALED)
-    }
-}
-
 /// Gives a block that has waited to its heap, after a last look.
 ///
 /// # Safety
@@ -341,17 +301,9 @@ unsafe fn leave(waiting: Waiting) {
     let class = class_of(MAP.label(block.base().addr().get()));
     // SAFETY: dead, so nobody's; `slow::give` gets it whole and accessible.
     unsafe {
-        if class.is_none() {
-            let (start, len) = pages(block, &facts);
-            let behind = if facts.has_guard_page {
-                os::page_size()
-            } else {
-                0
-            };
-            if behind > 0 && !os::commit(start, len + behind) {
-                // The kernel wants no more mappings: the memory was given back, the addresses are lost.
-                return;
-            }
+        if !pages::reveal(block, &facts) {
+            // The kernel wants no more mappings: the memory was given back, the addresses are lost.
+            return;
         }
         block.set_state(State::Gone);
         slow::give(block.base(), class);
@@ -381,14 +333,16 @@ fn look_at_dead(waiting: Waiting) -> Facts {
     let (Some(State::Dead), Some(facts)) = (block.state(), block.facts()) else {
         fail(block.facts(), Fault::Tag)
     };
-    let (body, _) = block.body(&facts);
-    let weight = waiting.is_concealed.then_some(waiting.weight);
+    let (body, len) = block.body(&facts);
+    let seen = if waiting.is_concealed {
+        pages::visible(block, &facts)
+    } else {
+        len
+    };
+    let before = block.user(&facts).addr().get() - body.addr().get();
     // SAFETY: in the block, and accessible.
-    if let Some(at) = unsafe { pads::disturbed(body, visible(block, &facts, weight), DEAD) } {
-        fail(
-            Some(facts),
-            Fault::Disturbed(at as isize - HEAD_BYTES as isize),
-        );
+    if let Some(at) = unsafe { pads::disturbed(body, seen, pads::dead(OPTIONS.is_debug())) } {
+        fail(Some(facts), Fault::Disturbed(at as isize - before as isize));
     }
     facts
 }

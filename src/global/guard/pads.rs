@@ -7,15 +7,18 @@
 //! | tail | 8 × 0xFD (CPython) | one such word |
 //! | call number | big-endian (CPython) | the same |
 //! | new bytes | 0xCD (CPython) | 0 |
-//! | bytes of a freed block | 0xDD (CPython) | the same |
+//! | apron | 32 × 0xFD | the same |
+//! | bytes of a freed block | 0xDD (CPython) | 0 |
 
-use super::layout::{HEAD_BYTES, SERIAL_BYTES, TAG_BYTES, TAIL_BYTES};
+use super::layout::{APRON_BYTES, HEAD_BYTES, SERIAL_BYTES, TAG_BYTES, TAIL_BYTES};
+use super::pages::Frame;
 use super::tag::{Facts, Guarded, secret};
+use crate::os;
 use core::ptr::NonNull;
 
 /// CPython's PYMEM_CLEANBYTE, PYMEM_DEADBYTE and PYMEM_FORBIDDENBYTE.
 pub const CLEAN: u8 = 0xCD;
-pub const DEAD: u8 = 0xDD;
+const DEAD: u8 = 0xDD;
 pub const FORBIDDEN: u8 = 0xFD;
 
 /// Most bytes of a block that are filled from each end; what is larger is not filled in between, because a
@@ -64,24 +67,43 @@ fn filling(block: Guarded, facts: &Facts) -> (NonNull<u8>, usize) {
     unsafe { (block.base().add(TAG_BYTES + gap - len), len) }
 }
 
-/// Writes filling, head, tail and call number.
+/// What the alignment leaves between the user's bytes and the inaccessible pages on both sides.
+fn slack(block: Guarded, facts: &Facts) -> [(NonNull<u8>, usize); 2] {
+    let page = os::page_size();
+    let (start, end) = (facts.offset, facts.offset + facts.n);
+    // SAFETY: inside the block; the pages before the user's first one and behind its last are guards.
+    let part = |from: usize, to: usize| unsafe { (block.base().add(from), to - from) };
+    [
+        part(2 * page, start),
+        part(end, end.max(start + 1).next_multiple_of(page)),
+    ]
+}
+
+/// Writes everything around the user's bytes.
 ///
 /// # Safety
 /// The block is the caller's alone.
 pub unsafe fn write(block: Guarded, facts: &Facts, is_debug: bool) {
+    if facts.frame() == Frame::Between {
+        for (start, len) in slack(block, facts) {
+            // SAFETY: in the block.
+            unsafe { start.write_bytes(FORBIDDEN, len) };
+        }
+        return;
+    }
     let p = block.user(facts);
     let serial = facts.serial.to_be_bytes();
     let (gap, len) = filling(block, facts);
-    // SAFETY: filling, head, tail and call number lie in the block.
+    // SAFETY: filling, head, tail, call number and apron lie in the block.
     unsafe {
         gap.write_bytes(FORBIDDEN, len);
         p.sub(HEAD_BYTES).cast().write(head(facts, p, is_debug));
-        let end = p.add(facts.n);
+        let mut end = p.add(facts.n);
         end.cast::<[u8; TAIL_BYTES]>()
             .write_unaligned(tail(p, is_debug));
-        end.add(TAIL_BYTES)
-            .cast::<[u8; SERIAL_BYTES]>()
-            .write_unaligned(serial);
+        end = end.add(TAIL_BYTES);
+        end.cast::<[u8; SERIAL_BYTES]>().write_unaligned(serial);
+        end.add(SERIAL_BYTES).write_bytes(FORBIDDEN, APRON_BYTES);
     }
 }
 
@@ -91,14 +113,25 @@ pub unsafe fn write(block: Guarded, facts: &Facts, is_debug: bool) {
 /// A guarded block with these facts.
 pub unsafe fn wrong(block: Guarded, facts: &Facts, api: u8, is_debug: bool) -> Option<Wrong> {
     let p = block.user(facts);
+    if facts.frame() == Frame::Between {
+        let [front, behind] = slack(block, facts);
+        // SAFETY: in the block.
+        let broken = |(start, len)| unsafe { disturbed(start, len, FORBIDDEN) }.is_some();
+        let wrong = [(front, Wrong::Leading), (behind, Wrong::Trailing)];
+        return wrong
+            .into_iter()
+            .find_map(|(part, wrong)| broken(part).then_some(wrong));
+    }
     // SAFETY: in the block.
-    let (found_head, found_tail, found_serial) = unsafe {
+    let (found_head, found_tail, found_serial, apron) = unsafe {
+        let tail = p.add(facts.n);
         (
             p.sub(HEAD_BYTES).cast::<[u8; HEAD_BYTES]>().read(),
-            p.add(facts.n).cast::<[u8; TAIL_BYTES]>().read_unaligned(),
-            p.add(facts.n + TAIL_BYTES)
+            tail.cast::<[u8; TAIL_BYTES]>().read_unaligned(),
+            tail.add(TAIL_BYTES)
                 .cast::<[u8; SERIAL_BYTES]>()
                 .read_unaligned(),
+            tail.add(TAIL_BYTES + SERIAL_BYTES),
         )
     };
     let head = head(facts, p, is_debug);
@@ -110,8 +143,16 @@ pub unsafe fn wrong(block: Guarded, facts: &Facts, api: u8, is_debug: bool) -> O
     if found_head != head || unsafe { disturbed(gap, len, FORBIDDEN) }.is_some() {
         return Some(Wrong::Leading);
     }
-    let is_whole = found_tail == tail(p, is_debug) && found_serial == facts.serial.to_be_bytes();
+    let is_whole = found_tail == tail(p, is_debug)
+        && found_serial == facts.serial.to_be_bytes()
+        // SAFETY: in the block.
+        && unsafe { disturbed(apron, APRON_BYTES, FORBIDDEN) }.is_none();
     (!is_whole).then_some(Wrong::Trailing)
+}
+
+/// What fills a freed block.
+pub fn dead(is_debug: bool) -> u8 {
+    if is_debug { DEAD } else { 0 }
 }
 
 /// Fills new memory.

@@ -2,6 +2,7 @@
 
 use super::layout::{HEAD_BYTES, SERIAL_BYTES, TAIL_BYTES};
 use super::pads::{FORBIDDEN, Wrong};
+use super::pages::Frame;
 use super::stacks::stack_of;
 use super::tag::{Facts, Guarded, State};
 use super::{Claim, OPTIONS};
@@ -155,7 +156,7 @@ impl Report<'_> {
             "    The block was made by call #{} to debug malloc/realloc.",
             facts.serial
         )?;
-        if facts.n > 0 && (is_live || !facts.has_guard_page) {
+        if facts.n > 0 && (is_live || facts.frame() == Frame::None) {
             write_data(out, p, facts.n)?;
         }
         writeln!(out)

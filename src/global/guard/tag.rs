@@ -10,7 +10,8 @@
 //! The states are words mixed with the block's address and a secret, so that stray bytes are none of them. The
 //! other fields are covered by a checksum. The first two words belong to whoever links the free block.
 
-use super::layout::{HEAD_BYTES, SERIAL_BYTES, TAG_BYTES, TAIL_BYTES};
+use super::layout::{BEHIND_BYTES, HEAD_BYTES, TAG_BYTES};
+use super::pages::Frame;
 use crate::os;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr::NonNull;
@@ -53,8 +54,8 @@ pub struct Facts {
     pub align_log: u8,
     /// The API that made it.
     pub api: u8,
-    /// Whether the page behind it is inaccessible.
-    pub has_guard_page: bool,
+    /// Which pages around it are inaccessible, as a [`Frame`].
+    pub frame: u8,
 }
 
 const_assert!(size_of::<Tag>() == TAG_BYTES);
@@ -78,9 +79,18 @@ impl Facts {
     fn words(&self) -> [usize; 5] {
         let small = usize::from(self.align_log)
             | usize::from(self.api) << 8
-            | usize::from(self.has_guard_page) << 16;
+            | usize::from(self.frame) << 16;
         let stacks = self.made as usize | (self.freed as usize) << 32;
         [self.n, self.offset, self.serial as usize, stacks, small]
+    }
+
+    /// Which pages around it are inaccessible.
+    pub fn frame(&self) -> Frame {
+        match self.frame {
+            0 => Frame::None,
+            1 => Frame::Behind,
+            _ => Frame::Between,
+        }
     }
 
     /// Alignment asked for.
@@ -192,10 +202,15 @@ impl Guarded {
         unsafe { self.base().add(facts.offset) }
     }
 
-    /// Head, the user's bytes, pads and call number: where they begin and their length.
+    /// What is filled when the block dies: the user's bytes, and what is in front of and behind them if it is not
+    /// inaccessible. Where it begins and its length.
     pub fn body(self, facts: &Facts) -> (NonNull<u8>, usize) {
+        let user = self.user(facts);
+        if facts.frame() == Frame::Between {
+            return (user, facts.n);
+        }
         // SAFETY: inside the block.
-        let head = unsafe { self.base().add(facts.offset - HEAD_BYTES) };
-        (head, HEAD_BYTES + facts.n + TAIL_BYTES + SERIAL_BYTES)
+        let head = unsafe { user.sub(HEAD_BYTES) };
+        (head, HEAD_BYTES + facts.n + BEHIND_BYTES)
     }
 }
