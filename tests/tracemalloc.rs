@@ -42,7 +42,7 @@ fn allocate(size: usize) -> Vec<u8> {
     black_box(Vec::with_capacity(size))
 }
 
-fn traceback_of(block: &Vec<u8>) -> Option<Traceback> {
+fn traceback_of(block: &[u8]) -> Option<Traceback> {
     tracemalloc::get_block_traceback(block.as_ptr())
 }
 
