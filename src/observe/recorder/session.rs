@@ -10,19 +10,17 @@ use super::stacks::{Stacks, Threads};
 use crate::global::watch::Event;
 use crate::os::{self, File};
 use crate::sync::{Ordering, fence};
+use core::ops::Range;
 
 /// Events between two looks at the clock; a power of two.
 const CLOCK_EVERY: u64 = 16;
-
-/// Frames of this library that stand before the caller's.
-const OWN_FRAMES: usize = 24;
 
 /// What a recording with stacks has beside one without.
 struct Tracer {
     unwinder: Unwinder,
     stacks: Stacks,
     /// The range of this library's code; empty when it is part of the program.
-    own: (usize, usize),
+    own: Range<usize>,
     /// Frames to keep.
     frames: usize,
 }
@@ -210,12 +208,10 @@ impl Session {
         let Some(tracer) = &mut self.tracer else {
             return 0;
         };
-        let mut frames = [0; MOST_FRAMES + OWN_FRAMES];
+        let mut frames = [0; MOST_FRAMES];
         let bounds = &mut self.threads.current().bounds;
         let n = tracer.walk(bounds, &mut frames);
-        let skipped = tracer.skip(&frames[..n]);
-        let frames = &frames[skipped..n];
-        let frames = &frames[..frames.len().min(tracer.frames)];
+        let frames = &frames[..n];
         if frames.is_empty() {
             return 0;
         }
@@ -269,13 +265,12 @@ impl Tracer {
         let mut unwinder = Unwinder::new()?;
         let own = if cfg!(feature = "preload") {
             let here = os::registers();
-            let mut bounds = Bounds::default();
             // Fills the list of modules.
-            unwinder.walk(here, &mut bounds, &mut [0]);
+            unwinder.walk(here, &(0..0), &mut Bounds::default(), &mut [0]);
             let module = unwinder.module_of(here.program);
-            module.map_or((0, 0), |module| (module.start, module.end))
+            module.map_or(0..0, |module| module.start..module.end)
         } else {
-            (0, 0)
+            0..0
         };
         Some(Self {
             unwinder,
@@ -286,15 +281,9 @@ impl Tracer {
     }
 
     #[inline(never)]
-    fn walk(&mut self, bounds: &mut Bounds, frames: &mut [usize]) -> usize {
-        let most = (self.frames + OWN_FRAMES).min(frames.len());
+    fn walk(&mut self, bounds: &mut Bounds, frames: &mut [usize; MOST_FRAMES]) -> usize {
+        let frames = &mut frames[..self.frames];
         self.unwinder
-            .walk(os::registers(), bounds, &mut frames[..most])
-    }
-
-    /// Frames at the front that are this library's.
-    fn skip(&self, frames: &[usize]) -> usize {
-        let is_own = |frame: &&usize| (self.own.0..self.own.1).contains(*frame);
-        frames.iter().take_while(is_own).count()
+            .walk(os::registers(), &self.own, bounds, frames)
     }
 }

@@ -173,7 +173,7 @@ impl State {
         let total = match &mut self.walker {
             Some((unwinder, threads)) => {
                 let bounds = &mut threads.current().bounds;
-                unwinder.walk(os::registers(), bounds, &mut frames)
+                unwinder.walk(os::registers(), &(0..0), bounds, &mut frames)
             }
             None => 0,
         };

@@ -21,6 +21,7 @@ mod modules;
 mod rule;
 
 use crate::os::{self, Registers};
+use core::ops::Range;
 use core::ptr::NonNull;
 use modules::Module;
 use modules::Modules;
@@ -95,9 +96,15 @@ impl Unwinder {
         }
     }
 
-    /// Fills `frames` with return addresses, innermost first, beginning with that of the function at
-    /// `registers`. Returns how many there are.
-    pub fn walk(&mut self, from: Registers, bounds: &mut Bounds, frames: &mut [usize]) -> usize {
+    /// Fills `frames` with return addresses, innermost first, beginning with that of the function at `from`, but
+    /// without those at the front that lie in `own`. Returns how many there are.
+    pub fn walk(
+        &mut self,
+        from: Registers,
+        own: &Range<usize>,
+        bounds: &mut Bounds,
+        frames: &mut [usize],
+    ) -> usize {
         if !(bounds.low..bounds.high).contains(&from.stack) {
             let Some(high) = self.look(from.stack) else {
                 return 0;
@@ -110,15 +117,18 @@ impl Unwinder {
         bounds.low = bounds.low.min(from.stack);
         let mut at = from;
         let mut n = 0;
+        // The first place is an instruction; the others are behind a call.
+        let mut inside = at.program;
         while n < frames.len() {
-            // The first place is an instruction; the others are behind a call.
-            let inside = at.program - usize::from(n > 0);
             let Some(caller) = self.caller(at, inside, bounds.high) else {
                 break;
             };
-            frames[n] = caller.program;
-            n += 1;
+            if n > 0 || !own.contains(&caller.program) {
+                frames[n] = caller.program;
+                n += 1;
+            }
             at = caller;
+            inside = at.program - 1;
         }
         n
     }
@@ -234,7 +244,7 @@ mod tests {
     fn deep(n: usize, unwinder: &mut Unwinder, frames: &mut [usize]) -> usize {
         if n == 0 {
             let mut bounds = Bounds::default();
-            return unwinder.walk(os::registers(), &mut bounds, frames);
+            return unwinder.walk(os::registers(), &(0..0), &mut bounds, frames);
         }
         std::hint::black_box(deep(n - 1, unwinder, frames))
     }
@@ -260,7 +270,7 @@ mod tests {
         here.frame = usize::MAX - 7;
         here.program = 4096;
         let mut bounds = Bounds::default();
-        let n = unwinder.walk(here, &mut bounds, &mut [0; 8]);
+        let n = unwinder.walk(here, &(0..0), &mut bounds, &mut [0; 8]);
         assert_eq!(n, 0);
     }
 }
