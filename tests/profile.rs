@@ -9,6 +9,8 @@ mod recording;
 
 #[path = "profile/fixture.rs"]
 mod fixture;
+#[path = "profile/following.rs"]
+mod following;
 #[path = "profile/formats.rs"]
 mod formats;
 

@@ -199,7 +199,7 @@ fn stacks_modules_and_marks_are_read_back() {
     assert_eq!(frames(0), [0; 0]);
     let module = |address, node| {
         let module = tables.module_of(address, node);
-        module.map(|module| module.path.as_slice())
+        module.map(|(_, module)| module.path.as_slice())
     };
     assert_eq!(module(0x1100, 4), Some(&b"/bin/a"[..]));
     assert_eq!(module(0x1100, 5), Some(&b"/lib/b"[..]), "replaced");

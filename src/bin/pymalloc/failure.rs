@@ -34,6 +34,8 @@ pub enum Failure {
     NotReplaced(PathBuf),
     /// A file for a report cannot be written.
     Write(PathBuf, io::Error),
+    /// Nothing can be served there.
+    Listen(io::Error),
     /// The recording has nothing of what the picture shows.
     NothingToDraw(io::Error),
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Failure {
                 path.display()
             ),
             Failure::Write(path, error) => write!(out, "{}: cannot write: {error}", path.display()),
+            Failure::Listen(error) => write!(out, "cannot listen: {error}"),
             Failure::NothingToDraw(error) => write!(out, "nothing to draw: {error}"),
         }
     }

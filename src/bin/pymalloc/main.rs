@@ -13,6 +13,8 @@
 //! workload      … and the workload itself            elf       the few ELF fields those two ask for
 //! child       starts, forwards signals, waits        system    the only file that calls libc
 //! record      runs it and leaves a recording        view      what is shown of one: profile/
+//! live        a growing recording in the terminal    serve     … over HTTP
+//! follow        … and both's way to read it
 //! mem         memory over time                    units     numbers for people
 //! stats_file  where the summary arrives              report    text for people
 //! ```
@@ -22,7 +24,9 @@ mod child;
 mod demo;
 mod elf;
 mod failure;
+mod follow;
 mod library;
+mod live;
 mod mem;
 mod profile;
 mod record;
@@ -34,6 +38,7 @@ mod record;
 mod recording;
 mod report;
 mod run;
+mod serve;
 mod stats_file;
 #[allow(
     dead_code,
@@ -74,6 +79,10 @@ fn start() -> Result<i32, Failure> {
         Command::Record(options) => record::record(&options),
         Command::ReportHelp => print(args::REPORT_HELP),
         Command::Report(options) => view::report(&options),
+        Command::LiveHelp => print(args::LIVE_HELP),
+        Command::Live(options) => live::live(&options),
+        Command::ServeHelp => print(args::SERVE_HELP),
+        Command::Serve(options) => serve::serve(&options),
         Command::MemHelp => print(args::MEM_HELP),
         Command::Mem(options) => mem::mem(&options),
         Command::WhyHelp => print(args::WHY_HELP),

@@ -70,7 +70,13 @@ fn shown(options: &Report, profile: &Profile) -> Result<Vec<u8>, Failure> {
         }
         View::Flamegraph => drawn(flamegraph::html(&named, options.by, &name))?,
         View::Folded => flamegraph::folded(&named, options.by).into_bytes(),
-        View::Pprof => pprof::pprof(profile, &named).map_err(Failure::Output)?,
+        View::Pprof => {
+            let (start, duration) = (
+                profile.contents.header.start_unix_ms,
+                profile.contents.duration_ms,
+            );
+            pprof::pprof(&named, start, duration).map_err(Failure::Output)?
+        }
         View::Speedscope => json(&speedscope::speedscope(&named, &name)),
         View::Dhat => json(&dhat::dhat(profile, &named)),
         View::Json => json(&json::json(profile, &named)),

@@ -109,12 +109,12 @@ impl Tables {
             .map(|(number, node)| (number, node.frame))
     }
 
-    /// The module that held `address` when node `number` was defined.
-    pub fn module_of(&self, address: u64, number: u32) -> Option<&Module> {
-        let holds = |module: &&Module| {
+    /// The module that held `address` when node `number` was defined, and its place among all.
+    pub fn module_of(&self, address: u64, number: u32) -> Option<(usize, &Module)> {
+        let holds = |(_, module): &(usize, &Module)| {
             module.after_node < number && (module.start..module.end).contains(&address)
         };
-        self.modules.iter().rev().find(holds)
+        self.modules.iter().enumerate().rev().find(holds)
     }
 
     fn mark(&mut self, name: &[u8]) -> u32 {

@@ -1,9 +1,11 @@
 //! The command line.
 
+mod follow;
 mod mem;
 mod record;
 mod report;
 
+pub use follow::{LIVE_HELP, Listen, Live, SERVE_HELP, Serve};
 pub use mem::{HELP as MEM_HELP, Mem};
 pub use record::{HELP as RECORD_HELP, Record};
 pub use report::{At, HELP as REPORT_HELP, Report, View, WHY_HELP, Why};
@@ -20,6 +22,7 @@ usage: pymalloc run [--lib PATH] [--stats] [--] PROGRAM ARGS...
        pymalloc report VIEW [OPTIONS] FILE
        pymalloc why [OPTIONS] FILE
        pymalloc mem [OPTIONS] [--] PROGRAM ARGS...
+       pymalloc live | serve [OPTIONS] FILE
        pymalloc --help | --version
 
 commands:
@@ -30,12 +33,14 @@ commands:
            graph, pprof and other formats
   why      which live blocks keep which memory from going back
   mem      run a program and write its memory over time
+  live     show a recording in the terminal while it grows
+  serve    give the figures of a growing recording to Prometheus and pprof
 
 'pymalloc COMMAND --help' says more.
 ";
 
 /// What may come first.
-const COMMANDS: &str = "run, record, profile, report, why, mem, --help, --version";
+const COMMANDS: &str = "run, record, profile, report, why, mem, live, serve, --help, --version";
 
 /// `pymalloc run --help`.
 pub const RUN_HELP: &str = "\
@@ -79,6 +84,14 @@ pub enum Command {
     ReportHelp,
     /// Show a recording.
     Report(Report),
+    /// Print [`follow::LIVE_HELP`].
+    LiveHelp,
+    /// Show a growing recording.
+    Live(Live),
+    /// Print [`follow::SERVE_HELP`].
+    ServeHelp,
+    /// Serve a growing recording.
+    Serve(Serve),
     /// Print [`mem::HELP`].
     MemHelp,
     /// Run a program and sample its memory.
@@ -207,6 +220,8 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         Some(Arg::Value(name)) if name == "record" => return record::parse(&mut parser, false),
         Some(Arg::Value(name)) if name == "profile" => return record::parse(&mut parser, true),
         Some(Arg::Value(name)) if name == "report" => return report::parse(&mut parser),
+        Some(Arg::Value(name)) if name == "live" => return follow::parse_live(&mut parser),
+        Some(Arg::Value(name)) if name == "serve" => return follow::parse_serve(&mut parser),
         Some(Arg::Value(name)) if name == "mem" => return mem::parse(&mut parser),
         Some(Arg::Value(name)) if name == "why" => return report::parse_why(&mut parser),
         Some(Arg::Value(name)) if name == "demo-workload" => Command::DemoWorkload,

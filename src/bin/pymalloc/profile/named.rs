@@ -1,7 +1,8 @@
 //! The stacks of a profile with names in the place of addresses.
 
 use super::symbols::{Frame, Symbols};
-use super::usage::{Measure, Profile, StackUse, Sum};
+use super::usage::{Measure, Profile, StackUse, Sum, Usage};
+use crate::recording::decode::Tables;
 use std::collections::HashMap;
 
 /// A stack by the numbers of its calls.
@@ -31,15 +32,19 @@ impl Named {
     /// Looks every address up. Slow: debug information is read here.
     pub fn new(profile: &Profile) -> Self {
         let tables = &profile.contents.tables;
-        let mut symbols = Symbols::new(tables);
+        Self::of(&profile.usage, tables, &mut Symbols::default())
+    }
+
+    /// As [`Named::new`], of what was read so far, with names that are known already.
+    pub fn of(usage: &Usage, tables: &Tables, symbols: &mut Symbols) -> Self {
         let mut named = Self::default();
         let mut numbers = HashMap::new();
         let mut places: HashMap<Vec<u32>, usize> = HashMap::new();
-        for (number, uses) in (0..).zip(&profile.usage.stacks) {
+        for (number, uses) in (0..).zip(&usage.stacks) {
             if uses.of(Measure::Total) == Sum::default() {
                 continue;
             }
-            let mut calls = symbols.stack(number);
+            let mut calls = symbols.stack(tables, number);
             if calls.is_empty() {
                 calls.push(Frame {
                     function: NO_STACK.to_owned(),

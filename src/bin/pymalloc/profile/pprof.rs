@@ -2,7 +2,7 @@
 
 use super::named::Named;
 use super::proto::Message;
-use super::usage::{Measure, Profile};
+use super::usage::Measure;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl<'a> Texts<'a> {
 ///
 /// # Errors
 /// Never, in memory.
-pub fn pprof(profile: &Profile, named: &Named) -> io::Result<Vec<u8>> {
+pub fn pprof(named: &Named, start_unix_ms: u64, duration_ms: u64) -> io::Result<Vec<u8>> {
     let mut texts = Texts::new();
     let mut message = Message::default();
     for (name, unit, _) in TYPES {
@@ -85,9 +85,9 @@ pub fn pprof(profile: &Profile, named: &Named) -> io::Result<Vec<u8>> {
         message.message(field::SAMPLE, &sample);
     }
     calls(&mut message, &mut texts, named);
-    let (contents, ms) = (&profile.contents, 1_000_000);
-    message.number(field::TIME_NANOS, contents.header.start_unix_ms * ms);
-    message.number(field::DURATION_NANOS, contents.duration_ms * ms);
+    const NANOS: u64 = 1_000_000;
+    message.number(field::TIME_NANOS, start_unix_ms * NANOS);
+    message.number(field::DURATION_NANOS, duration_ms * NANOS);
     message.number(field::DEFAULT_SAMPLE_TYPE, texts.number("inuse_space"));
     for text in &texts.all {
         message.text(field::STRING, text);

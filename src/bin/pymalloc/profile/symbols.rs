@@ -72,44 +72,34 @@ struct Object {
 }
 
 /// Names addresses of one recording, each once.
-pub struct Symbols<'a> {
-    tables: &'a Tables,
+#[derive(Default)]
+pub struct Symbols {
     objects: HashMap<PathBuf, Object>,
     /// By address and the number of the module's definition.
     known: HashMap<(u64, usize), Rc<[Frame]>>,
 }
 
-impl<'a> Symbols<'a> {
-    /// For the addresses in `tables`.
-    pub fn new(tables: &'a Tables) -> Self {
-        Self {
-            tables,
-            objects: HashMap::new(),
-            known: HashMap::new(),
-        }
-    }
-
+impl Symbols {
     /// The calls of a stack, outermost first, inlined ones included.
-    pub fn stack(&mut self, number: u32) -> Vec<Frame> {
-        let tables = self.tables;
+    pub fn stack(&mut self, tables: &Tables, number: u32) -> Vec<Frame> {
         let addresses: Vec<_> = tables.stack(number).collect();
         let mut frames = Vec::new();
         for (node, address) in addresses.into_iter().rev() {
             // The address is where the call returns to: the call is before it.
             let call = address.saturating_sub(1);
-            let module = tables.module_of(call, node);
-            frames.extend_from_slice(&self.at(call, module));
+            frames.extend_from_slice(&self.at(call, tables, node));
         }
         frames
     }
 
-    fn at(&mut self, address: u64, module: Option<&Module>) -> Rc<[Frame]> {
-        let id = module.map_or(0, |module| std::ptr::from_ref(module).addr());
-        if let Some(known) = self.known.get(&(address, id)) {
+    fn at(&mut self, address: u64, tables: &Tables, node: u32) -> Rc<[Frame]> {
+        let (id, module) = tables.module_of(address, node).unzip();
+        let key = (address, id.unwrap_or(usize::MAX));
+        if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
         }
         let found: Rc<[Frame]> = self.look_up(address, module).into();
-        self.known.insert((address, id), Rc::clone(&found));
+        self.known.insert(key, Rc::clone(&found));
         found
     }
 
