@@ -14,6 +14,9 @@ mod following;
 #[path = "profile/formats.rs"]
 mod formats;
 
+#[path = "profile/storms.rs"]
+mod storms;
+
 use fixture::{Run, file, leak, line_of, place, report, steps_of, threads};
 use recording::decode::Event;
 use recording::format::Ending;

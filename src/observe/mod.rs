@@ -5,6 +5,7 @@
 //! | `recording` | the file format of recordings, and its reader, which the launcher shares |
 //! | `recorder` | the observer that writes one |
 //! | [`tracemalloc`] | Python's module of that name: which lines made what lives |
+//! | [`stats`] | the allocator's figures; as OpenMetrics text; with feature `serde`, as JSON |
 //! | [`Region`] | exact counts of what a piece of code allocates |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
@@ -27,6 +28,7 @@
 //! and `pymalloc report` reads what it left.
 
 mod kept;
+mod metrics;
 mod recorder;
 #[allow(
     dead_code,
@@ -37,6 +39,7 @@ mod region;
 pub mod tracemalloc;
 mod unwind;
 
+pub use metrics::{resident_bytes, stats, write_open_metrics};
 pub use recorder::StartError as RecordError;
 pub use recording::format::MarkKind;
 pub use region::{Counts, Region, Sum};
@@ -70,6 +73,9 @@ pub fn stop_recording() {
 pub fn mark(kind: MarkKind, name: &str) {
     recorder::mark(kind, name);
 }
+
+#[cfg(feature = "serde")]
+mod serialize;
 
 #[cfg(feature = "preload")]
 mod preload {

@@ -39,6 +39,17 @@ fn built(name: &str, compiler: &str, options: &[&str], from: &str) -> PathBuf {
     program
 }
 
+/// A program or library of C.
+pub fn built_with(name: &str, from: &str, options: &[&str]) -> PathBuf {
+    let program = file(name);
+    let mut command = Command::new("gcc");
+    command.arg("-o").arg(&program).arg(source(from));
+    // Libraries come after what needs them.
+    let status = command.args(options).status();
+    assert!(status.is_ok_and(|status| status.success()), "gcc {from}");
+    program
+}
+
 /// The C program.
 pub fn leak() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
