@@ -37,9 +37,6 @@ pub trait Backing {
 
     /// Notes which class the `span` pools from `first` on serve now; `None`: none.
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>);
-
-    /// What free blocks are marked with.
-    fn secret(&self) -> usize;
 }
 
 /// What the engine counts.
@@ -139,35 +136,39 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         places.len() - left
     }
 
-    /// Puts a block back.
+    /// Puts a block back. False, and nothing is changed, when it is known to be none that is out.
     ///
     /// # Safety
-    /// `block` came from this engine as `class`, and is not used any more.
+    /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
-    pub unsafe fn free(&mut self, block: Block, class: SizeClass) {
-        // SAFETY: a block of `class` by the caller's word.
+    pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
+        // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            self.put(pool, block, class);
+            let was_out = self.put(pool, block, class);
+            self.count_freed(class, u32::from(was_out));
+            was_out
         }
-        self.count_freed(class, 1);
     }
 
-    /// Puts a block back into its pool; counting is left to [`Self::count_freed`].
+    /// As [`Self::free`], for a block that lies in `pool`; counting is left to [`Self::count_freed`].
     ///
     /// # Safety
-    /// As [`Self::free`]; `pool` is the block's.
+    /// As [`Self::free`].
     #[inline(always)]
-    pub unsafe fn put(&mut self, mut pool: NonNull<Pool>, block: Block, class: SizeClass) {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            let live = pool.as_mut().put(block, self.backing.secret());
-            if was_full || live == 0 {
+            if !Pool::put::<G>(pool, block, class) {
+                return false;
+            }
+            if was_full || pool.as_ref().live() == 0 {
                 self.moved(pool, class, was_full);
             }
         }
+        true
     }
 
     /// Counts `n_blocks` of `class` that were put back.
