@@ -419,3 +419,42 @@ fn memory_over_time_is_written_as_mprof_reads_it() {
     let mut names = left.map(|entry| entry.expect("an entry").file_name());
     assert!(!names.any(|name| name.display().to_string().starts_with("over_time.dat.")));
 }
+
+#[test]
+fn why_explains_a_planted_fragmentation() {
+    let options = ["-O1", "-g", "-fno-inline", "-fno-builtin"];
+    let program = fixture::built_with("fragments", "fragments.c", &options);
+    let run = Run::profile("c_fragments", &program, &[]);
+    run.succeeds();
+    let output = fixture::pymalloc(&["why"])
+        .arg(&run.path)
+        .output()
+        .expect("runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let by_place = text.split("by place").nth(1).expect("a table of places");
+    let first = by_place.lines().nth(2).expect("a row");
+    let place = format!(
+        "keep_session  {}",
+        place("fragments.c", line_of("fragments.c", "SESSION"))
+    );
+    assert!(first.ends_with(&place), "{text}");
+    // Live, unit, blocks, slots, alone, would return, unit, arenas: 1,334 blocks of 112 bytes in 20 MiB.
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let number = |word: &str| word.replace(',', "").parse::<f64>().expect("a number");
+    assert_eq!(words[2], "1,334", "{first}");
+    let (slots, alone) = (number(words[3]), number(words[4]));
+    assert!(slots > 1200.0 && alone > slots * 0.98, "{first}");
+    assert!(number(words[5]) > 18.0 && words[6] == "MiB", "{first}");
+    assert!(
+        !by_place.contains("handle_request"),
+        "all were freed: {text}"
+    );
+    let arenas = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("arenas of"));
+    let arenas = arenas.expect("the arenas");
+    assert!(
+        arenas.contains("moved together:        1,"),
+        "one arena would do: {arenas}"
+    );
+}
