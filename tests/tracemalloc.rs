@@ -398,3 +398,30 @@ fn a_region_knows_its_blocks_wherever_they_die() {
         "another thread freed it: {counts:?}"
     );
 }
+
+#[test]
+fn a_budget_is_told_each_time_it_comes_to_be_exceeded() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    static BYTES: AtomicU64 = AtomicU64::new(0);
+    let _turn = Turn::off();
+    let region = Region::new();
+    region.set_budget(1000, |counts| {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        BYTES.store(counts.live.bytes, Ordering::Relaxed);
+        // What it allocates is nobody's.
+        drop(allocate(5000));
+    });
+    let told = || (CALLS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
+    let within = allocate(1000);
+    assert_eq!(told(), (0, 0));
+    let beyond = allocate(1);
+    assert_eq!(told(), (1, 1001));
+    let more = allocate(100);
+    assert_eq!(told(), (1, 1001), "once while it is exceeded");
+    drop((beyond, more));
+    let again = allocate(2);
+    assert_eq!(told(), (2, 1002));
+    assert_eq!(region.counts().allocated.blocks, 4);
+    drop((within, again));
+}

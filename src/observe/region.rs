@@ -70,6 +70,16 @@ struct Open {
     counts: Counts,
     /// Sizes of the blocks made in it that live.
     blocks: HashMap<usize, u64>,
+    budget: Option<Budget>,
+}
+
+/// What is called when the live bytes of a region come to exceed a number.
+#[derive(Clone, Copy)]
+struct Budget {
+    bytes: u64,
+    call: fn(&Counts),
+    /// They do, and it was called.
+    is_exceeded: bool,
 }
 
 /// All regions that exist.
@@ -110,6 +120,7 @@ impl Region {
                 thread,
                 counts: Counts::default(),
                 blocks: HashMap::new(),
+                budget: None,
             });
             // There are places for all observers of this crate.
             let is_observed = regions.open.len() > 1 || watch::observe(observe);
@@ -126,6 +137,35 @@ impl Region {
             let own = open.find(|open| open.number == self.number);
             own.map_or(Counts::default(), |open| open.counts)
         })
+    }
+
+    /// Calls `call` each time the live bytes come to exceed `bytes`, on the thread whose call did it, before it has its
+    /// block. What `call` allocates is not counted. A region has one budget; a later one takes its place.
+    ///
+    /// ```
+    /// # #[global_allocator]
+    /// # static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+    /// use pymalloc::observe::Region;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// static EXCEEDED_WITH: AtomicU64 = AtomicU64::new(0);
+    /// let region = Region::of_process();
+    /// region.set_budget(1 << 20, |counts| EXCEEDED_WITH.store(counts.live.bytes, Ordering::Relaxed));
+    /// let large = vec![0u8; 2 << 20];
+    /// assert!(EXCEEDED_WITH.load(Ordering::Relaxed) >= 2 << 20);
+    /// # drop(large);
+    /// ```
+    pub fn set_budget(&self, bytes: u64, call: fn(&Counts)) {
+        regions().with(|regions| {
+            let mut open = regions.open.iter_mut();
+            if let Some(own) = open.find(|open| open.number == self.number) {
+                own.budget = Some(Budget {
+                    bytes,
+                    call,
+                    is_exceeded: own.counts.live.bytes > bytes,
+                });
+            }
+        });
     }
 
     /// Begins anew: nothing happened so far.
@@ -164,13 +204,30 @@ fn observe(event: &Event) {
         return;
     }
     let thread = os::thread_id();
+    // Called outside the lock: it may ask a region for its counts.
+    let mut due: [Option<Due>; MOST_DUE] = [None; MOST_DUE];
     kept.with(|regions| {
+        let mut places = due.iter_mut();
         for open in &mut regions.open {
             let counts_it = open.thread.is_none_or(|own| own == thread);
             open.note(event, counts_it);
+            if let Some(call) = open.newly_exceeded()
+                && let Some(place) = places.next()
+            {
+                *place = Some((call, open.counts));
+            }
         }
     });
+    for (call, counts) in due.iter().flatten() {
+        call(counts);
+    }
 }
+
+/// What to call, and with what.
+type Due = (fn(&Counts), Counts);
+
+/// Most budgets that one event is told to.
+const MOST_DUE: usize = 8;
 
 /// Bytes that the block at `address` holds, when nobody said what was asked for.
 fn held(address: usize) -> u64 {
@@ -208,6 +265,14 @@ impl Open {
             }
             Event::Allocated { .. } => {}
         }
+    }
+
+    /// What to call, if the budget is exceeded since this event.
+    fn newly_exceeded(&mut self) -> Option<fn(&Counts)> {
+        let budget = self.budget.as_mut()?;
+        let exceeds = self.counts.live.bytes > budget.bytes;
+        let before = std::mem::replace(&mut budget.is_exceeded, exceeds);
+        (exceeds && !before).then_some(budget.call)
     }
 
     fn begin(&mut self, address: usize, size: u64) {
