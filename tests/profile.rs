@@ -351,6 +351,16 @@ fn why_names_the_place_that_keeps_the_slots() {
     assert!(drawn.starts_with("<svg") && drawn.contains("keep_here"));
 }
 
+/// The picture is whole, and the recording behind it is gone.
+fn check_plot(plot: &std::path::Path) {
+    let page = std::fs::read_to_string(plot).expect("drawn");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("in live blocks"));
+    assert!(page.contains("load it") && page.matches("<polyline").count() == 2);
+    let left = std::fs::read_dir(plot.parent().expect("a folder")).expect("the folder");
+    let mut names = left.map(|entry| entry.expect("an entry").file_name());
+    assert!(!names.any(|name| name.display().to_string().starts_with("over_time.dat.")));
+}
+
 #[test]
 fn memory_over_time_is_written_as_mprof_reads_it() {
     let (data, plot) = (file("over_time.dat"), file("over_time.html"));
@@ -412,12 +422,7 @@ fn memory_over_time_is_written_as_mprof_reads_it() {
         number(&parts[1], 4) > number(&parts[1], 2) + 15.0,
         "it grew: {text}"
     );
-    let page = std::fs::read_to_string(plot).expect("drawn");
-    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("in live blocks"));
-    assert!(page.contains("load it") && page.matches("<polyline").count() == 2);
-    let left = std::fs::read_dir(data.parent().expect("a folder")).expect("the folder");
-    let mut names = left.map(|entry| entry.expect("an entry").file_name());
-    assert!(!names.any(|name| name.display().to_string().starts_with("over_time.dat.")));
+    check_plot(&plot);
 }
 
 #[test]

@@ -83,6 +83,50 @@ fn read_all(path: &Path) -> Result<(Vec<Step>, Contents), ReadError> {
     Ok((steps, contents))
 }
 
+/// Writes one event that names one of `n_nodes` stacks.
+fn random_event(writer: &mut Writer, rng: &mut Rng, thread: u32, n_nodes: usize) -> Event {
+    let address = rng.below(1 << 43) << 4;
+    let most = 1 << rng.below(40);
+    let size = rng.below(most);
+    let stack = rng.below(n_nodes) as u32;
+    match rng.below(5) {
+        0 | 1 => {
+            let align = 1 << (4 + rng.below(9));
+            let zeroed = rng.below(2) == 1;
+            let block = Alloc {
+                address,
+                size,
+                align,
+                zeroed,
+            };
+            writer.chunk().alloc(thread, &block, stack);
+            Event::Alloc {
+                address: address as u64,
+                size: size as u64,
+                align: align as u64,
+                zeroed,
+                stack,
+            }
+        }
+        2 | 3 => {
+            writer.chunk().free(thread, address);
+            Event::Free {
+                address: address as u64,
+            }
+        }
+        _ => {
+            let new = rng.below(1 << 43) << 4;
+            writer.chunk().resize(thread, address, new, size, stack);
+            Event::Resize {
+                old: address as u64,
+                new: new as u64,
+                size: size as u64,
+                stack,
+            }
+        }
+    }
+}
+
 /// Writes `n` random events; what a reader must see.
 fn random_events(writer: &mut Writer, rng: &mut Rng, n: usize) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
@@ -104,46 +148,7 @@ fn random_events(writer: &mut Writer, rng: &mut Rng, n: usize) -> Vec<Step> {
             nodes.push((nodes.len() - 1, frame + 5));
         }
         let thread = rng.below(3) as u32;
-        let address = rng.below(1 << 43) << 4;
-        let most = 1 << rng.below(40);
-        let size = rng.below(most);
-        let stack = rng.below(nodes.len()) as u32;
-        let event = match rng.below(5) {
-            0 | 1 => {
-                let align = 1 << (4 + rng.below(9));
-                let zeroed = rng.below(2) == 1;
-                let block = Alloc {
-                    address,
-                    size,
-                    align,
-                    zeroed,
-                };
-                writer.chunk().alloc(thread, &block, stack);
-                Event::Alloc {
-                    address: address as u64,
-                    size: size as u64,
-                    align: align as u64,
-                    zeroed,
-                    stack,
-                }
-            }
-            2 | 3 => {
-                writer.chunk().free(thread, address);
-                Event::Free {
-                    address: address as u64,
-                }
-            }
-            _ => {
-                let new = rng.below(1 << 43) << 4;
-                writer.chunk().resize(thread, address, new, size, stack);
-                Event::Resize {
-                    old: address as u64,
-                    new: new as u64,
-                    size: size as u64,
-                    stack,
-                }
-            }
-        };
+        let event = random_event(writer, rng, thread, nodes.len());
         steps.push(Step {
             thread,
             time_ms,

@@ -22,86 +22,33 @@ pub fn resident_bytes() -> Option<u64> {
 /// A figure: its name, kind, meaning and value.
 type Row = (&'static str, &'static str, &'static str, u64);
 
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "gauge", help, value)
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "counter", help, value)
+}
+
 /// The figures that are one number each.
-fn rows(stats: &Stats) -> [Row; 16] {
-    let (gauge, counter) = ("gauge", "counter");
+fn rows(of: &Stats) -> [Row; 16] {
     [
-        (
-            "mapped_bytes",
-            gauge,
-            "Memory held from the system.",
-            stats.mapped_bytes,
-        ),
-        (
-            "mapped_peak_bytes",
-            gauge,
-            "The most it was.",
-            stats.mapped_bytes_high,
-        ),
-        (
-            "block_bytes",
-            gauge,
-            "In blocks that are out.",
-            stats.block_bytes,
-        ),
-        (
-            "block_peak_bytes",
-            gauge,
-            "An upper bound of the most.",
-            stats.block_bytes_high,
-        ),
-        ("arenas", gauge, "Arenas of 1 MiB.", stats.arenas),
-        (
-            "arenas_peak",
-            gauge,
-            "Sum of the most of each heap.",
-            stats.arenas_high,
-        ),
-        (
-            "arenas_obtained",
-            counter,
-            "Arenas ever obtained.",
-            stats.arenas_total,
-        ),
-        ("huge_blocks", gauge, "Live huge blocks.", stats.huge_blocks),
-        (
-            "huge_bytes",
-            gauge,
-            "Bytes in live huge blocks.",
-            stats.huge_bytes,
-        ),
-        (
-            "huge_peak_bytes",
-            gauge,
-            "The most they were.",
-            stats.huge_bytes_high,
-        ),
-        (
-            "huge_blocks_made",
-            counter,
-            "Huge blocks ever made.",
-            stats.huge_total,
-        ),
-        ("threads", gauge, "Threads with lists.", stats.threads),
-        (
-            "threads_started",
-            counter,
-            "Threads that ever had lists.",
-            stats.threads_total,
-        ),
-        ("heaps", gauge, "Heaps.", stats.heaps),
-        (
-            "purged_bytes",
-            counter,
-            "Given back to the system.",
-            stats.purged_bytes,
-        ),
-        (
-            "foreign_frees",
-            counter,
-            "Frees of others' pointers.",
-            stats.foreign_frees,
-        ),
+        gauge("mapped_bytes", "Memory held.", of.mapped_bytes),
+        gauge("mapped_peak_bytes", "The most held.", of.mapped_bytes_high),
+        gauge("block_bytes", "In blocks that are out.", of.block_bytes),
+        gauge("block_peak_bytes", "At most.", of.block_bytes_high),
+        gauge("arenas", "Arenas of 1 MiB.", of.arenas),
+        gauge("arenas_peak", "The most of each heap.", of.arenas_high),
+        counter("arenas_obtained", "Arenas obtained.", of.arenas_total),
+        gauge("huge_blocks", "Live huge blocks.", of.huge_blocks),
+        gauge("huge_bytes", "Bytes in huge blocks.", of.huge_bytes),
+        gauge("huge_peak_bytes", "The most in them.", of.huge_bytes_high),
+        counter("huge_blocks_made", "Huge blocks made.", of.huge_total),
+        gauge("threads", "Threads with lists.", of.threads),
+        counter("threads_started", "Threads ever.", of.threads_total),
+        gauge("heaps", "Heaps.", of.heaps),
+        counter("purged_bytes", "Given back.", of.purged_bytes),
+        counter("foreign_frees", "Of others' blocks.", of.foreign_frees),
     ]
 }
 

@@ -146,6 +146,22 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
     found
 }
 
+/// The numbers packed into a field.
+fn packed(message: &[u8], field: u64) -> Vec<u64> {
+    let fields = fields(message);
+    let found = fields.iter().find(|(number, ..)| *number == field);
+    let mut bytes = found.expect("packed").2;
+    let mut values = Vec::new();
+    while !bytes.is_empty() {
+        let last = bytes.iter().position(|byte| byte & 0x80 == 0);
+        let end = last.expect("an end") + 1;
+        let number = bytes[..end].iter().rev();
+        values.push(number.fold(0u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f)));
+        bytes = &bytes[end..];
+    }
+    values
+}
+
 #[test]
 fn pprof_gets_a_profile_without_a_loose_end() {
     let run = recorded("pprof");
@@ -192,29 +208,7 @@ fn pprof_gets_a_profile_without_a_loose_end() {
     assert_eq!(n_types, 6);
     let mut in_use = 0;
     for sample in of(2) {
-        let packed = |field: u64| {
-            let inner = fields(sample)
-                .iter()
-                .find(|(number, ..)| *number == field)
-                .expect("packed")
-                .2;
-            let mut bytes = inner;
-            let mut values = Vec::new();
-            while !bytes.is_empty() {
-                let end = bytes
-                    .iter()
-                    .position(|byte| byte & 0x80 == 0)
-                    .expect("an end")
-                    + 1;
-                let value = bytes[..end]
-                    .iter()
-                    .rev()
-                    .fold(0u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
-                values.push(value);
-                bytes = &bytes[end..];
-            }
-            values
-        };
+        let packed = |field: u64| packed(sample, field);
         assert!(
             packed(1)
                 .iter()

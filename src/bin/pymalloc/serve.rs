@@ -4,7 +4,7 @@ use crate::args::{Listen, Serve};
 use crate::failure::Failure;
 use crate::follow::Watched;
 use crate::profile::pprof;
-use crate::profile::usage::{Sum, ThreadUse};
+use crate::profile::usage::Sum;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -125,74 +125,51 @@ fn response(watched: &mut Watched, method: &str, path: &str) -> Result<Response,
     })
 }
 
+/// A figure: its name, kind, meaning and value.
+type Row = (&'static str, &'static str, &'static str, u64);
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "gauge", help, value)
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "counter", help, value)
+}
+
+fn rows(watched: &Watched) -> [Row; 9] {
+    let usage = &watched.usage;
+    let mut made = Sum::default();
+    usage
+        .threads
+        .iter()
+        .for_each(|thread| made.add_all(thread.made));
+    let freed: u64 = usage.threads.iter().map(|thread| thread.freed).sum();
+    // 0 after its end.
+    let resident = watched.resident_bytes().unwrap_or(0);
+    [
+        gauge("live_bytes", "Asked for in live blocks.", usage.live.bytes),
+        gauge("live_blocks", "Live blocks.", usage.live.blocks),
+        gauge("peak_bytes", "The most that lived.", usage.peak.live.bytes),
+        counter("allocated_bytes", "Ever asked for.", made.bytes),
+        counter("allocations", "Blocks made.", made.blocks),
+        counter("frees", "Blocks given back.", freed),
+        counter("resizes", "Resizes.", usage.resizes),
+        gauge("threads", "Ever seen.", usage.threads.len() as u64),
+        gauge("resident_bytes", "Of the process.", resident),
+    ]
+}
+
 /// The figures as OpenMetrics text.
 fn metrics(watched: &Watched) -> String {
-    let usage = &watched.usage;
-    let sum = |of: fn(&ThreadUse) -> Sum| {
-        let mut sum = Sum::default();
-        usage
-            .threads
-            .iter()
-            .for_each(|thread| sum.add_all(of(thread)));
-        sum
-    };
-    let made = sum(|thread| thread.made);
-    let freed: u64 = usage.threads.iter().map(|thread| thread.freed).sum();
-    let rows = [
-        (
-            "live_bytes",
-            "gauge",
-            "Bytes asked for in live blocks.",
-            usage.live.bytes,
-        ),
-        ("live_blocks", "gauge", "Live blocks.", usage.live.blocks),
-        (
-            "peak_bytes",
-            "gauge",
-            "The most bytes that lived at once.",
-            usage.peak.live.bytes,
-        ),
-        (
-            "allocated_bytes",
-            "counter",
-            "Bytes ever asked for.",
-            made.bytes,
-        ),
-        (
-            "allocations",
-            "counter",
-            "Blocks ever made, resizes included.",
-            made.blocks,
-        ),
-        (
-            "frees",
-            "counter",
-            "Blocks given back, resizes included.",
-            freed,
-        ),
-        ("resizes", "counter", "Resizes.", usage.resizes),
-        (
-            "threads",
-            "gauge",
-            "Threads that ever allocated.",
-            usage.threads.len() as u64,
-        ),
-        (
-            "resident_bytes",
-            "gauge",
-            "Bytes of the process that are resident; 0 after its end.",
-            watched.resident_bytes().unwrap_or(0),
-        ),
-    ];
+    let pid = watched.follower.header().pid;
     let mut text = String::new();
-    for (name, kind, help, value) in rows {
+    for (name, kind, help, value) in rows(watched) {
         let _ = writeln!(text, "# TYPE pymalloc_{name} {kind}");
-        if let Some(unit) = name.strip_suffix("_bytes").map(|_| "bytes") {
-            let _ = writeln!(text, "# UNIT pymalloc_{name} {unit}");
+        if name.ends_with("_bytes") {
+            let _ = writeln!(text, "# UNIT pymalloc_{name} bytes");
         }
         let _ = writeln!(text, "# HELP pymalloc_{name} {help}");
         let total = if kind == "counter" { "_total" } else { "" };
-        let pid = watched.follower.header().pid;
         let _ = writeln!(text, "pymalloc_{name}{total}{{pid=\"{pid}\"}} {value}");
     }
     text.push_str("# EOF\n");

@@ -76,6 +76,35 @@ fn svg(title: &str, curves: &[Curve], spans: &[Span]) -> String {
          <text x=\"{LEFT}\" y=\"24\" font-size=\"16\">{}</text>\n",
         escaped(title)
     );
+    draw_axes(&mut text, end, most, &x, &y);
+    for span in spans {
+        let (from, to) = (x(span.from), x(span.to));
+        let _ = writeln!(
+            text,
+            "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"14\" fill=\"#9467bd\" fill-opacity=\"0.35\">\
+             <title>{name}</title></rect><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\">{name}</text>",
+            TOP + span.level as f64 * 16.0,
+            (to - from).max(1.0),
+            from + 3.0,
+            TOP + span.level as f64 * 16.0 + 11.0,
+            name = escaped(&span.name)
+        );
+    }
+    for (place, curve) in curves.iter().enumerate() {
+        draw_curve(&mut text, curve, place, &x, &y);
+    }
+    text.push_str("</svg>\n");
+    text
+}
+
+/// Lines for sizes, numbers for seconds.
+fn draw_axes(
+    text: &mut String,
+    end: f64,
+    most: f64,
+    x: &impl Fn(f64) -> f64,
+    y: &impl Fn(f64) -> f64,
+) {
     for n in 0.. {
         let size = f64::from(n) * byte_step(most);
         if size > most * 1.05 {
@@ -105,24 +134,6 @@ fn svg(title: &str, curves: &[Curve], spans: &[Span]) -> String {
             (seconds * 1e6).round() / 1e6
         );
     }
-    for span in spans {
-        let (from, to) = (x(span.from), x(span.to));
-        let _ = writeln!(
-            text,
-            "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"14\" fill=\"#9467bd\" fill-opacity=\"0.35\">\
-             <title>{name}</title></rect><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\">{name}</text>",
-            TOP + span.level as f64 * 16.0,
-            (to - from).max(1.0),
-            from + 3.0,
-            TOP + span.level as f64 * 16.0 + 11.0,
-            name = escaped(&span.name)
-        );
-    }
-    for (place, curve) in curves.iter().enumerate() {
-        draw_curve(&mut text, curve, place, &x, &y);
-    }
-    text.push_str("</svg>\n");
-    text
 }
 
 fn draw_curve(
