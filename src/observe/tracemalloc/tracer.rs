@@ -33,7 +33,7 @@ pub(super) struct Record {
 }
 
 /// A stack by its return addresses, innermost first.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct Stack {
     pub frames: Box<[usize]>,
     /// Frames there were.
@@ -52,7 +52,9 @@ pub(super) struct State {
     /// By domain and address.
     pub traces: HashMap<u32, HashMap<usize, Record>>,
     pub stacks: Vec<Stack>,
-    numbers: HashMap<Stack, usize>,
+    /// Indices into `stacks` by a hash of their frames: two different stacks of one hash are not to be expected
+    /// before there are billions.
+    numbers: HashMap<u64, usize>,
     walker: Option<(Unwinder, Threads)>,
 }
 
@@ -177,17 +179,20 @@ impl State {
             }
             None => 0,
         };
-        let stack = Stack {
-            frames: frames[..total.min(self.limit + SPARE)].into(),
-            total,
+        let kept = &frames[..total.min(self.limit + SPARE)];
+        let mix = |sum: u64, frame: &usize| {
+            let mixed = (sum ^ *frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ mixed >> 29
         };
-        if let Some(number) = self.numbers.get(&stack) {
-            return *number;
-        }
-        let number = self.stacks.len();
-        self.stacks.push(stack.clone());
-        self.numbers.insert(stack, number);
-        number
+        let hash = kept.iter().fold(total as u64, mix);
+        let (stacks, numbers) = (&mut self.stacks, &mut self.numbers);
+        *numbers.entry(hash).or_insert_with(|| {
+            stacks.push(Stack {
+                frames: kept.into(),
+                total,
+            });
+            stacks.len() - 1
+        })
     }
 
     /// Where in which file each call of a stack is, innermost first.
@@ -207,7 +212,7 @@ impl State {
     pub fn own_bytes(&self) -> usize {
         let blocks = self.traces.values().map(HashMap::capacity).sum::<usize>();
         let block = size_of::<(usize, Record)>() + 1;
-        let stack = size_of::<(Stack, usize)>() + 1;
+        let stack = size_of::<(u64, usize)>() + 1;
         blocks * block + self.numbers.capacity() * stack
     }
 }
