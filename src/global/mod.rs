@@ -14,6 +14,8 @@
 mod exit;
 mod fork;
 pub(crate) mod next_malloc;
+#[cfg(feature = "objects")]
+pub(crate) mod object_memory;
 mod options;
 mod private_heap;
 mod purge;

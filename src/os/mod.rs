@@ -16,6 +16,8 @@ mod process;
 mod text;
 mod threads;
 
+#[cfg(feature = "objects")]
+pub use pages::prefetch;
 pub use pages::{
     advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve,
     unmap,
