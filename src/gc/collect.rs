@@ -15,6 +15,7 @@
 
 use super::collector::{Collector, Info, When};
 use super::find::{Candidates, type_of};
+use crate::object::TEARING;
 use crate::object::header::{Raw, flags};
 use crate::object::heap::{Phase, bin_of};
 use crate::object::passes::{
@@ -221,7 +222,7 @@ impl Collector {
         if object.generation().is_none_or(|at| at == Generation::Dead) {
             return;
         }
-        object.leave();
+        object.leave(true);
         let (word, bit) = (object.granule() / WORD, 1 << (object.granule() % WORD));
         add(object.pool(), word, bit, target);
         if target == Generation::Middle {
@@ -254,14 +255,14 @@ impl Collector {
         any
     }
 
-    /// Moves members of the dead set that are marked to `target`.
+    /// Moves members of the dead set that are not white to `target`.
     pub fn resurrect(&self, candidates: &Candidates, target: Generation) {
         candidates.for_each(|pool| {
             let arena = pool.arena();
             let (first, words) = words_of(pool);
             for word in first..first + words {
                 let dead = arena.dead(word);
-                let alive = dead.get() & arena.mark(word).get();
+                let alive = dead.get() & !arena.white(word).get();
                 if alive == 0 {
                     continue;
                 }
@@ -327,8 +328,8 @@ impl Collector {
             });
             let (first, words) = words_of(pool);
             for word in first..first + words {
-                let mark = pool.arena().mark(word);
-                mark.set(mark.get() | pool.arena().dead(word).get());
+                let white = pool.arena().white(word);
+                white.set(white.get() & !pool.arena().dead(word).get());
             }
         });
         self.resurrect(candidates, target);
@@ -342,11 +343,12 @@ impl Collector {
                 for_each_in(pool, Selection::Dead, weak::clear_silently);
             });
         }
-        self.heap.phase.set(Phase::TearingDown);
+        let depth = &self.heap.depth;
+        depth.set(depth.get() + TEARING);
         candidates.for_each(|pool| self.drop_values(pool));
         let mut n_dead = 0;
         candidates.for_each(|pool| n_dead += self.free_dead(pool));
-        self.heap.phase.set(Phase::Collecting);
+        depth.set(depth.get() - TEARING);
         n_dead
     }
 
@@ -376,7 +378,7 @@ impl Collector {
             let dead = arena.dead(word).replace(0);
             if dead != 0 {
                 n += dead.count_ones();
-                arena.mark(word).set(arena.mark(word).get() | dead);
+                arena.white(word).set(arena.white(word).get() & !dead);
             }
         }
         if n > 0 {
@@ -421,7 +423,8 @@ fn add(pool: PoolRef, word: usize, bits: u64, target: Generation) {
     place.set(place.get() | bits);
 }
 
-/// Moves a pool's marked candidates to `target` and the others into the dead set; how many each are.
+/// Moves a pool's white candidates into the dead set and the others to `target`; how many survive and how
+/// many do not.
 fn age_pool(pool: PoolRef, selection: Selection, target: Generation) -> (usize, usize) {
     let arena = pool.arena();
     let (first, words) = words_of(pool);
@@ -431,7 +434,7 @@ fn age_pool(pool: PoolRef, selection: Selection, target: Generation) -> (usize, 
         if candidates == 0 {
             continue;
         }
-        let alive = candidates & arena.mark(word).get();
+        let alive = candidates & !arena.white(word).get();
         let dead = candidates & !alive;
         let generations = arena.words(word);
         generations.young.set(generations.young.get() & !candidates);

@@ -15,9 +15,10 @@ pub fn current<'a>() -> &'a Collector {
     }
 }
 
+/// Does not unwind.
 #[cold]
 #[inline(never)]
-fn first<'a>() -> &'a Collector {
+extern "C" fn first<'a>() -> &'a Collector {
     let collector = NonNull::from(Box::leak(Collector::new()));
     Collector::settle(collector);
     object_memory::set_current(collector.as_ptr().cast());

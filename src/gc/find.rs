@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! candidates' pools -> work bytes zeroed -> count (work = handles from outside, modulo 256)
-//!    -> roots: work > 0 -> mark from them -> candidates without mark are unreachable
+//!    -> roots: work > 0 -> mark from them -> candidates that are white still are unreachable
 //! ```
 //!
 //! Marking keeps sixteen objects on their way from memory: an object leaves the stack, is prefetched, and is
@@ -70,7 +70,7 @@ pub fn type_of(pool: PoolRef) -> &'static TypeInfo {
 }
 
 impl Collector {
-    /// Sets the mark bits of the candidates that are reachable from outside, and clears the others'.
+    /// Makes the candidates white that are not reachable from outside.
     pub fn find(&self, candidates: &Candidates, selection: Selection) {
         let no_panic = NoPanic;
         let mut counter = Counter::default();
@@ -158,7 +158,7 @@ fn nonzero(arena: Arena, word: usize) -> u64 {
     bits
 }
 
-/// Marks the candidates that are used from outside, and makes them pending; clears the others' marks.
+/// Makes the candidates that are used from outside pending, and the others white.
 fn find_roots(pool: PoolRef, selection: Selection) {
     let arena = pool.arena();
     let (first, words) = words_of(pool);
@@ -170,7 +170,7 @@ fn find_roots(pool: PoolRef, selection: Selection) {
         let pending = arena.pending(word);
         let roots = (nonzero(arena, word) | pending.get()) & candidates;
         pending.set(roots);
-        arena.mark(word).set(!candidates | roots);
+        arena.white(word).set(candidates & !roots);
     }
 }
 

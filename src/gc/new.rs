@@ -7,21 +7,23 @@ use crate::object::{Gc, OutOfMemory, Raw, Tail, Trace, Weak};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+/// Ends the process. Does not unwind, so that a value that waits for its slot need not lie in memory.
 #[cold]
-fn no_memory<T>() -> ! {
-    std::alloc::handle_alloc_error(Layout::new::<T>())
+#[inline(never)]
+extern "C" fn no_memory(size: usize, align: usize) -> ! {
+    match Layout::from_size_align(size, align) {
+        Ok(layout) => std::alloc::handle_alloc_error(layout),
+        Err(_) => crate::os::fatal(format_args!("no memory for {size} bytes")),
+    }
 }
 
 impl<T: Trace> Gc<T> {
     /// An object with this value. A collection may run first.
     #[inline]
     pub fn new(value: T) -> Self {
-        match current().heap.create(value) {
-            Ok(handle) => handle,
-            Err(value) => {
-                drop(value);
-                no_memory::<T>()
-            }
+        match current().heap.prepare::<T>() {
+            Some(slot) => slot.fill(value),
+            None => no_memory(size_of::<T>(), align_of::<T>()),
         }
     }
 
@@ -48,7 +50,7 @@ impl<T: Trace> Gc<T> {
     pub fn new_cyclic(build: impl FnOnce(&Weak<T>) -> T) -> Self {
         match current().heap.create_cyclic(build) {
             Ok(handle) => handle,
-            Err(OutOfMemory) => no_memory::<T>(),
+            Err(OutOfMemory) => no_memory(size_of::<T>(), align_of::<T>()),
         }
     }
 
@@ -70,7 +72,7 @@ impl<H: Trace, E: Trace> Gc<Tail<H, E>> {
         match current().heap.create_with_items(head, items.len(), items) {
             // SAFETY: made as this kind, with one count.
             Ok(object) => unsafe { Gc::from_value(object.value().cast()) },
-            Err(OutOfMemory) => no_memory::<H>(),
+            Err(OutOfMemory) => no_memory(size_of::<H>(), align_of::<H>()),
         }
     }
 }
@@ -90,7 +92,7 @@ impl<T: Trace> From<Vec<T>> for Gc<[T]> {
             .create_with_items((), items.len(), items.into_iter());
         match made {
             Ok(object) => Self::of_items(object),
-            Err(OutOfMemory) => no_memory::<T>(),
+            Err(OutOfMemory) => no_memory(size_of::<T>(), align_of::<T>()),
         }
     }
 }

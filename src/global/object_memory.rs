@@ -9,10 +9,10 @@ use crate::os;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
-/// Memory of one arena, at a multiple of its size; its contents are anything.
-pub(crate) fn obtain() -> Option<NonNull<u8>> {
+/// Memory of one arena, at a multiple of its size; true with it when it reads as zero.
+pub(crate) fn obtain() -> Option<(NonNull<u8>, bool)> {
     super::OPTIONS.load();
-    os::keep_errno(|| Some(EXTENTS.obtain_slot()?.0))
+    os::keep_errno(|| EXTENTS.obtain_slot())
 }
 
 /// At least `len` bytes at a multiple of an arena's size.

@@ -3,7 +3,7 @@
 //! ```text
 //!      0 | heap, links, cards (1 KiB)
 //!  1 KiB | pool descriptors 8..64, 128 bytes each
-//!  8 KiB | mark     1 bit per granule         24 KiB | frozen   1 bit
+//!  8 KiB | white    1 bit per granule         24 KiB | frozen   1 bit
 //! 16 KiB | dead     1 bit                     32 KiB | words    4 × 64 bits per KiB: young, middle, old, plain
 //! 64 KiB | pending  1 bit (where the next table has no use)
 //! 72 KiB | work     1 byte per granule
@@ -12,8 +12,8 @@
 //!
 //! Tables are indexed by the granule (16 bytes) of an object's value, by shifting its address: no list links
 //! the objects, none is visited to be counted, aged or found dead. The four words of a KiB share half a cache
-//! line; mark bits are dense, because marking jumps. A pool's part of each table is written when the pool is
-//! made, so what is not used takes no memory.
+//! line; white bits are dense, because marking jumps. Tables of free pools are zero, so what was never used takes
+//! no memory.
 //!
 //! | bit of a slot | meaning |
 //! |---|---|
@@ -24,8 +24,9 @@
 //!
 //! Invariants:
 //! * I1 a taken slot has exactly one of these bits, and a free one none.
-//! * I2 outside a marking pass every mark bit is 1 except those of dead objects, and every pending bit is 0:
-//!   whoever marks stops at what is no candidate of his, be it of another generation, heap or kind.
+//! * I2 a white bit is an object that a marking pass has not reached, or a dead one; outside a pass dead ones
+//!   only. Every pending bit is 0 then. So whoever marks stops at what is no candidate of his, be it of another
+//!   generation, heap or kind.
 //! * I3 `free_pools` has a bit for each pool that no bin has.
 
 use super::heap::Heap;
@@ -51,7 +52,7 @@ pub const TABLE_BYTES: usize = FIRST_POOL * POOL_BYTES;
 pub const ALL_POOLS: u64 = !0 << FIRST_POOL;
 
 const DESCRIPTORS: usize = 0;
-const MARK: usize = 8 << 10;
+const WHITE: usize = 8 << 10;
 const DEAD: usize = 16 << 10;
 const FROZEN: usize = 24 << 10;
 const WORDS: usize = 32 << 10;
@@ -59,7 +60,7 @@ const PENDING: usize = 64 << 10;
 const WORK: usize = 64 << 10;
 
 const_assert!(size_of::<ArenaHeader>() <= FIRST_POOL * size_of::<Pool>());
-const_assert!(DESCRIPTORS + 64 * size_of::<Pool>() <= MARK);
+const_assert!(DESCRIPTORS + 64 * size_of::<Pool>() <= WHITE);
 const_assert!(WORDS + (ARENA_BYTES >> 10) * size_of::<Words>() <= PENDING);
 const_assert!(WORK + ARENA_BYTES / GRANULE <= TABLE_BYTES);
 // The pending bitmap ends where the first pool's work bytes begin.
@@ -109,11 +110,11 @@ impl Arena {
         Self(base)
     }
 
-    /// Makes an arena of memory at `base`; `huge` for a single object. No pool's tables are written.
+    /// Makes an arena of memory at `base`; `huge` for a single object, `zeroed` if the memory is zero.
     ///
     /// # Safety
     /// 1. At least [`ARENA_BYTES`] of memory at a multiple of it, that nobody uses.
-    pub unsafe fn init(base: NonNull<u8>, heap: NonNull<Heap>, huge: bool) -> Self {
+    pub unsafe fn init(base: NonNull<u8>, heap: NonNull<Heap>, huge: bool, zeroed: bool) -> Self {
         let header = ArenaHeader {
             heap: Cell::new(Some(heap)),
             next: Cell::new(None),
@@ -123,7 +124,13 @@ impl Arena {
             cards: [const { Cell::new(0) }; 64],
         };
         // SAFETY: the caller's memory, large enough (asserted above) and aligned.
-        unsafe { base.cast::<ArenaHeader>().write(header) };
+        unsafe {
+            base.cast::<ArenaHeader>().write(header);
+            if !zeroed {
+                let end = WORK + TABLE_BYTES / GRANULE;
+                base.add(WHITE).write_bytes(0, end - WHITE);
+            }
+        }
         Self(base)
     }
 
@@ -161,10 +168,10 @@ impl Arena {
         self.at(WORDS + word * size_of::<Words>())
     }
 
-    /// Mark bits.
+    /// Candidates that marking has not reached.
     #[inline(always)]
-    pub fn mark<'a>(self, word: usize) -> &'a Cell<u64> {
-        self.at(MARK + word * 8)
+    pub fn white<'a>(self, word: usize) -> &'a Cell<u64> {
+        self.at(WHITE + word * 8)
     }
 
     /// Members of the set being collected.
@@ -228,21 +235,6 @@ impl Arena {
         // reference to one.
         unsafe {
             self.0.add(WORK + first * WORD).write_bytes(0, words * WORD);
-        }
-    }
-
-    /// Writes the tables of the `words` from `first` on: nothing taken, everything marked.
-    pub fn clear_tables(self, first: usize, words: usize) {
-        for word in first..first + words {
-            let generations = self.words(word);
-            generations.young.set(0);
-            generations.middle.set(0);
-            generations.old.set(0);
-            generations.plain.set(0);
-            self.mark(word).set(!0);
-            self.dead(word).set(0);
-            self.frozen(word).set(0);
-            self.pending(word).set(0);
         }
     }
 

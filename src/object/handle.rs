@@ -1,12 +1,13 @@
 //! [`Gc`]: a counted handle to an object that the collector knows.
 
 use super::header::{HEADER_BYTES, IMMORTAL, Raw, flags};
-use super::heap::Heap;
+use super::heap::{Heap, take_slow};
 use super::passes::decrement;
 use super::trace::{Trace, Visitor};
 use super::tracking::Generation;
 use super::type_info::{Fixed, Kind, TAIL_PREFIX, TypeInfo, slot_class};
 use super::weak::Weak;
+use crate::obmalloc::size_class::SizeClass;
 use core::any::TypeId;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -77,43 +78,35 @@ impl Heap {
         let count = self.count.get().saturating_add(1);
         self.count.set(count);
         if count > self.limit.get() {
-            (self.on_limit.get())(self);
+            over_limit(self);
         }
     }
 
     /// As [`Self::count_allocation`], unless an object of the type's free list is used again.
     #[inline(always)]
-    pub(crate) fn count_for(&self, info: &'static TypeInfo) {
-        if info.cyclic && !(info.free_list > 0 && self.reuse(info)) {
+    pub(crate) fn count_for(&self, info: &'static TypeInfo, class: Option<SizeClass>) {
+        if info.cyclic && !(info.free_list > 0 && self.reuse(info, class)) {
             self.count_allocation();
         }
     }
 
-    /// Takes one from a type's free list, in name: the slots are the pools'.
-    fn reuse(&self, info: &'static TypeInfo) -> bool {
-        let mut found = false;
-        self.for_each_bin(|bin| {
-            if !found && core::ptr::eq(bin.info, info) && bin.kept.get() > 0 {
-                bin.kept.set(bin.kept.get() - 1);
-                found = true;
-            }
-        });
-        found
+    /// Counts and takes a slot for a T; `None` when memory is out.
+    ///
+    /// Nothing here unwinds, so the value that is to go there need not lie in memory meanwhile.
+    #[inline(always)]
+    pub(crate) fn prepare<T: Trace>(&self) -> Option<Unfilled<T>> {
+        self.count_for(
+            Fixed::<T>::INFO,
+            const { slot_class(size_of::<T>(), false) },
+        );
+        Some(Unfilled(self.take_fixed::<T>()?, PhantomData))
     }
 
     /// Makes an object of `value`; gives the value back when memory is out.
-    #[inline(always)]
     pub(crate) fn create<T: Trace>(&self, value: T) -> Result<Gc<T>, T> {
-        self.count_for(Fixed::<T>::INFO);
-        let Some(object) = self.take_fixed::<T>() else {
-            return Err(value);
-        };
-        object.enter(T::CYCLIC);
-        let place = object.value().cast::<T>();
-        // SAFETY: a slot for T, taken just now with one handle in its header.
-        unsafe {
-            place.write(value);
-            Ok(Gc::from_value(place))
+        match self.prepare::<T>() {
+            Some(slot) => Ok(slot.fill(value)),
+            None => Err(value),
         }
     }
 
@@ -122,8 +115,7 @@ impl Heap {
         &self,
         build: impl FnOnce(&Weak<T>) -> T,
     ) -> Result<Gc<T>, OutOfMemory> {
-        self.count_for(Fixed::<T>::INFO);
-        let object = self.take_fixed::<T>().ok_or(OutOfMemory)?;
+        let Unfilled(object, _) = self.prepare::<T>().ok_or(OutOfMemory)?;
         object.set_count(0);
         object.enter(false);
         let unborn = Unborn(object);
@@ -151,7 +143,31 @@ impl Heap {
         }
         match const { slot_class(size_of::<T>(), false) } {
             Some(class) => self.take(Fixed::<T>::INFO, class),
-            None => self.take_slow(Fixed::<T>::INFO, None, size_of::<T>()),
+            None => take_slow(self, Fixed::<T>::INFO, SizeClass::COUNT, size_of::<T>()),
+        }
+    }
+}
+
+/// The allocations exceed the limit. Does not unwind: what user code panics with goes to the hook.
+#[cold]
+#[inline(never)]
+extern "C" fn over_limit(heap: &Heap) {
+    (heap.on_limit.get())(heap);
+}
+
+/// A slot taken for a T, to be filled at once.
+pub(crate) struct Unfilled<T>(Raw, PhantomData<T>);
+
+impl<T: Trace> Unfilled<T> {
+    /// The object with its value.
+    #[inline(always)]
+    pub(crate) fn fill(self, value: T) -> Gc<T> {
+        self.0.enter(T::CYCLIC);
+        let place = self.0.value().cast::<T>();
+        // SAFETY: a slot for T, taken just now with one handle in its header.
+        unsafe {
+            place.write(value);
+            Gc::from_value(place)
         }
     }
 }

@@ -18,13 +18,12 @@
 //!   any pool while `phase` is not idle, is not given back to its arena.
 //! * I3 no borrow of a `RefCell` here is held across a call to user code.
 
-use super::arena::{ALL_POOLS, Arena, FIRST_POOL, TABLE_BYTES};
+use super::arena::Arena;
 use super::header::{Raw, flags, new_header};
 use super::pool::{Bin, Pool, PoolRef};
-use super::type_info::{TAIL_PREFIX, TypeInfo};
+use super::type_info::TypeInfo;
 use super::unraisable::UnraisableHook;
 use super::weak::WeakMap;
-use crate::global::object_memory;
 use crate::obmalloc::size_class::SizeClass;
 use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
@@ -39,8 +38,6 @@ pub enum Phase {
     Idle,
     /// A collection.
     Collecting,
-    /// A collection that drops the dead set's values: handles to members only count.
-    TearingDown,
 }
 
 /// One entry of the cache.
@@ -58,21 +55,23 @@ pub struct Heap {
     pub limit: Cell<u32>,
     /// See [`Phase`].
     pub phase: Cell<Phase>,
-    /// Values being dropped, one inside the other.
+    /// Values being dropped, one inside the other; more by `TEARING` while a dead set is torn down.
     pub depth: Cell<u32>,
+    /// Whether something waits for `depth` to be 0: the queue, or the end of an orphan.
+    pub afterwards: Cell<bool>,
     /// Whether the queue is being emptied.
     pub draining: Cell<bool>,
     /// Dead objects whose turn comes when the stack is flat again.
     pub queue: RefCell<Vec<Raw>>,
     /// Weak references by the address of what they refer to.
     pub weak: RefCell<WeakMap>,
-    bins: RefCell<Vec<NonNull<Bin>>>,
-    types: RefCell<Vec<&'static TypeInfo>>,
-    arenas: RefCell<Vec<Arena>>,
-    usable: Cell<Option<Arena>>,
+    pub(super) bins: RefCell<Vec<NonNull<Bin>>>,
+    pub(super) types: RefCell<Vec<&'static TypeInfo>>,
+    pub(super) arenas: RefCell<Vec<Arena>>,
+    pub(super) usable: Cell<Option<Arena>>,
     /// Whether some empty pool could not be given back when it became empty.
     pub left_behind: Cell<bool>,
-    listed: [Cell<Option<PoolRef>>; 2],
+    pub(super) listed: [Cell<Option<PoolRef>>; 2],
     /// Whether its thread let go of it.
     pub orphan: Cell<bool>,
     /// Whether it is an orphan without arenas.
@@ -101,6 +100,7 @@ impl Heap {
             limit: Cell::new(u32::MAX),
             phase: Cell::new(Phase::Idle),
             depth: Cell::new(0),
+            afterwards: Cell::new(false),
             draining: Cell::new(false),
             queue: RefCell::default(),
             weak: RefCell::default(),
@@ -141,14 +141,12 @@ impl Heap {
                 return Some(object);
             }
         }
-        self.take_slow(info, Some(class), 0)
+        take_slow(self, info, class.index(), 0)
     }
 
     /// As [`Self::take`], where the fast way ends; `None` and the bytes of the value for an object that takes
     /// an arena of its own.
-    #[cold]
-    #[inline(never)]
-    pub fn take_slow(
+    fn take_general(
         &self,
         info: &'static TypeInfo,
         class: Option<SizeClass>,
@@ -157,7 +155,7 @@ impl Heap {
         let bin = self.bin(info, class);
         if bin.span == 0 {
             let pool = self.huge_pool(bin, bytes)?;
-            let object = pool.refill().then(|| pool.take()).flatten()?;
+            let object = pool.refill(false).then(|| pool.take()).flatten()?;
             object.write_header(bin.header);
             return Some(object);
         }
@@ -170,10 +168,10 @@ impl Heap {
                 object.write_header(bin.header);
                 return Some(object);
             }
-            if pool.refill() {
+            if pool.refill(self.depth.get() == 0) {
                 continue;
             }
-            if bin.has_current() {
+            if bin.has_current() && pool.is_full() {
                 bin.unlink(pool);
                 continue;
             }
@@ -184,6 +182,11 @@ impl Heap {
     fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> &Bin {
         let class_index = class.map_or(SizeClass::COUNT, SizeClass::index);
         let key = (&raw const *info).addr() + class_index;
+        let entry = &self.cache[cache_index(key)];
+        if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
+            // SAFETY: bins live as long as the heap.
+            return unsafe { bin.as_ref() };
+        }
         let known = |bin: &&NonNull<Bin>| {
             // SAFETY: bins live as long as the heap.
             unsafe { bin.as_ref() }.key == key
@@ -197,7 +200,6 @@ impl Heap {
             self.bins.borrow_mut().push(bin);
             bin
         });
-        let entry = &self.cache[cache_index(key)];
         entry.key.set(key);
         entry.bin.set(Some(bin));
         // SAFETY: bins live as long as the heap.
@@ -219,85 +221,27 @@ impl Heap {
         self.types.borrow().clone()
     }
 
-    fn new_pool(&self, bin: &Bin) -> Option<PoolRef> {
-        let span = bin.span;
-        let (arena, index) = self.find_run(span).or_else(|| {
-            let base = object_memory::obtain()?;
-            // SAFETY: a slot of an arena's size that nobody uses.
-            self.adopt(unsafe { Arena::init(base, NonNull::from(self), false) });
-            self.find_run(span)
-        })?;
-        let free = &arena.header().free_pools;
-        free.set(free.get() & !run(index, span));
-        if free.get() == 0 {
-            self.unlink_usable(arena);
-        }
-        let pool = arena.pool(index);
-        pool.init(bin, span, bin.capacity());
-        Some(pool)
-    }
-
-    /// Where `span` adjacent free pools are.
-    fn find_run(&self, span: usize) -> Option<(Arena, usize)> {
-        let mut next = self.usable.get();
-        while let Some(arena) = next {
-            let free = arena.header().free_pools.get();
-            let found = (FIRST_POOL..=64 - span).find(|at| free & run(*at, span) == run(*at, span));
-            if let Some(index) = found {
-                return Some((arena, index));
-            }
-            next = arena.header().next.get();
-        }
-        None
-    }
-
-    fn huge_pool(&self, bin: &Bin, bytes: usize) -> Option<PoolRef> {
-        let len = bytes.checked_add(TABLE_BYTES + TAIL_PREFIX)?;
-        let base = object_memory::obtain_huge(len)?;
-        // SAFETY: a huge block at a multiple of an arena's size.
-        let arena = unsafe { Arena::init(base, NonNull::from(self), true) };
-        self.arenas.borrow_mut().push(arena);
-        let pool = arena.pool(FIRST_POOL);
-        pool.init(bin, 0, 1);
-        if bin.info.cyclic {
-            self.list(pool, 0);
-        }
-        Some(pool)
-    }
-
-    fn adopt(&self, arena: Arena) {
-        self.arenas.borrow_mut().push(arena);
-        self.link_usable(arena);
-    }
-
-    fn link_usable(&self, arena: Arena) {
-        let first = self.usable.replace(Some(arena));
-        arena.header().prev.set(None);
-        arena.header().next.set(first);
-        if let Some(first) = first {
-            first.header().prev.set(Some(arena));
-        }
-    }
-
-    fn unlink_usable(&self, arena: Arena) {
-        let (prev, next) = (arena.header().prev.get(), arena.header().next.get());
-        match prev {
-            Some(prev) => prev.header().next.set(next),
-            None => self.usable.set(next),
-        }
-        if let Some(next) = next {
-            next.header().prev.set(prev);
-        }
+    /// Takes one object from a type's free list, in name: the slots are the pools'. False if it has none.
+    pub fn reuse(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> bool {
+        let kept = &self.bin(info, class).kept;
+        let has_some = kept.get() > 0;
+        kept.set(kept.get().saturating_sub(1));
+        has_some
     }
 
     /// Frees a slot whose bit is cleared.
-    #[inline]
+    #[inline(always)]
     pub fn free(&self, pool: PoolRef, object: Raw) {
-        let was_full = pool.is_full();
         pool.put(object);
-        if was_full || pool.live.get() == 0 {
+        if !pool.in_list() || (pool.live.get() == 0 && self.may_end(pool)) {
             self.moved(pool);
         }
+    }
+
+    /// Whether an empty pool may go back: not while it is what its bin takes from.
+    #[inline]
+    fn may_end(&self, pool: PoolRef) -> bool {
+        bin_of(pool).current.get() != pool || self.orphan.get()
     }
 
     /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
@@ -314,7 +258,7 @@ impl Heap {
         if bin.span == 0 {
             // Its memory is not for another size.
             self.unlist(pool);
-        } else if !bin.is_linked(pool) {
+        } else if !pool.in_list() {
             bin.link_second(pool);
         }
         self.give_back(pool);
@@ -327,64 +271,6 @@ impl Heap {
         if self.vacant.get() && self.depth.get() == 0 && self.phase.get() == Phase::Idle {
             (self.on_empty.get())(self);
         }
-    }
-
-    /// Takes one pool out of the lists of pools with young and middle objects.
-    fn unlist(&self, pool: PoolRef) {
-        for age in 0..2 {
-            if !pool.listed[age].get() {
-                continue;
-            }
-            let mut kept = None;
-            self.take_listed(age, |other| {
-                if other != pool {
-                    other.next_listed[age].set(kept);
-                    kept = Some(other);
-                }
-            });
-            while let Some(other) = kept {
-                kept = other.next_listed[age].take();
-                self.list(other, age);
-            }
-        }
-    }
-
-    /// Gives an empty pool back to its arena, unless it is needed (I2) or the only one of its bin.
-    pub fn give_back(&self, pool: PoolRef) {
-        let listed = pool.listed[0].get() || pool.listed[1].get();
-        let bin = bin_of(pool);
-        if pool.live.get() > 0 {
-            return;
-        }
-        if listed || self.phase.get() != Phase::Idle {
-            return self.left_behind.set(true);
-        }
-        if bin.is_only(pool) && !self.orphan.get() && bin.span != 0 {
-            return;
-        }
-        bin.unlink(pool);
-        let arena = pool.arena();
-        if arena.header().huge.get() {
-            return self.release_arena(arena);
-        }
-        let free = &arena.header().free_pools;
-        if free.get() == 0 {
-            self.link_usable(arena);
-        }
-        free.set(free.get() | run(pool.index(), bin.span));
-        let is_only = self.usable.get() == Some(arena) && arena.header().next.get().is_none();
-        if free.get() == ALL_POOLS && (!is_only || self.orphan.get()) {
-            self.unlink_usable(arena);
-            self.release_arena(arena);
-        }
-    }
-
-    fn release_arena(&self, arena: Arena) {
-        self.arenas.borrow_mut().retain(|known| *known != arena);
-        // SAFETY: no pool of it is used, and no list has it.
-        unsafe { object_memory::release(arena.base(), arena.header().huge.get()) };
-        self.vacant
-            .set(self.orphan.get() && self.arenas.borrow().is_empty());
     }
 
     /// Puts a pool into the list of those with objects of generation `age`.
@@ -405,56 +291,11 @@ impl Heap {
         }
     }
 
-    /// Gives back every empty pool, also those that bins keep.
-    pub fn give_back_all(&self) {
-        for age in 0..2 {
-            self.take_listed(age, |_| ());
-        }
-        self.left_behind.set(true);
-        self.tidy();
-        self.vacant
-            .set(self.orphan.get() && self.arenas.borrow().is_empty());
-    }
-
-    /// Gives back what could not be given back when it became empty.
-    pub fn tidy(&self) {
-        if self.left_behind.replace(false) {
-            let mut empty = Vec::new();
-            self.for_each_pool(|pool| {
-                if pool.live.get() == 0 && empty.try_reserve(1).is_ok() {
-                    empty.push(pool);
-                }
-            });
-            empty.into_iter().for_each(|pool| self.give_back(pool));
-        }
-    }
-
     /// Calls `f` on each bin.
     pub fn for_each_bin(&self, mut f: impl FnMut(&Bin)) {
         let bins = self.bins.borrow().clone();
         // SAFETY: bins live as long as the heap.
         bins.iter().for_each(|bin| f(unsafe { bin.as_ref() }));
-    }
-
-    /// The heap's arenas.
-    pub fn arenas(&self) -> core::cell::Ref<'_, Vec<Arena>> {
-        self.arenas.borrow()
-    }
-
-    /// Calls `f` on each pool some bin has.
-    pub fn for_each_pool(&self, mut f: impl FnMut(PoolRef)) {
-        for arena in self.arenas.borrow().iter() {
-            let mut used = !arena.header().free_pools.get() & ALL_POOLS;
-            if arena.header().huge.get() {
-                used = 1 << FIRST_POOL;
-            }
-            while used != 0 {
-                let pool = arena.pool(used.trailing_zeros() as usize);
-                let span = pool.span.get().max(1) as usize;
-                used &= !run(pool.index(), span);
-                f(pool);
-            }
-        }
     }
 }
 
@@ -467,15 +308,24 @@ impl Drop for Heap {
     }
 }
 
+/// The cold continuation of [`Heap::take`]; class [`SizeClass::COUNT`] is an arena for `bytes` of value. Does
+/// not unwind.
+#[cold]
+#[inline(never)]
+pub extern "C" fn take_slow(
+    heap: &Heap,
+    info: &'static TypeInfo,
+    class: usize,
+    bytes: usize,
+) -> Option<Raw> {
+    let class = (class < SizeClass::COUNT).then(|| SizeClass::new(class));
+    heap.take_general(info, class, bytes)
+}
+
 /// Where a bin's key is looked for: keys are multiples of 128 plus a class.
 #[inline(always)]
 const fn cache_index(key: usize) -> usize {
     (key ^ key >> 7) % CACHE
-}
-
-/// The bits of `span` pools from `index` on.
-const fn run(index: usize, span: usize) -> u64 {
-    (!0 >> (64 - span)) << index
 }
 
 /// The bin of a pool.

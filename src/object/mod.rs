@@ -12,7 +12,7 @@
 //! | file | what |
 //! |---|---|
 //! | `header` | count, flags, type; the raw handle |
-//! | `arena`, `pool`, `heap` | where objects lie; the tables; a thread's heap |
+//! | `arena`, `pool`, `heap`, `supply` | where objects lie; the tables; a thread's heap and its memory |
 //! | `type_info` | a type as the heap sees it: sizes and compiled passes |
 //! | `trace`, `std_impls` | which handles a value owns |
 //! | `passes`, `tracking` | counting, marking, releasing; generations |
@@ -41,6 +41,7 @@ mod release;
 mod size;
 mod slot;
 mod std_impls;
+mod supply;
 pub(crate) mod tail;
 mod trace;
 mod tracking;
@@ -51,6 +52,7 @@ pub(crate) mod weak;
 pub(crate) use arena::{Arena, WORD};
 pub use handle::{Erased, Gc, OutOfMemory};
 pub use header::Raw;
+pub(crate) use release::TEARING;
 pub use slot::Slot;
 pub use tail::Tail;
 pub use trace::{Finalize, Trace, TrustedDrop, Visitor};

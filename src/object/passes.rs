@@ -3,7 +3,7 @@
 //! ```text
 //! count    each candidate: work += its count;  each of its handles: work of the target -= 1
 //!          work is then the number of handles from outside, modulo 256
-//! mark     each handle: mark bit of the target set? else set it and push the target
+//! mark     each handle: is the target white? then it is no more, and pushed
 //! release  each handle of a dead object: to a live one, count it down
 //! ```
 //!
@@ -188,10 +188,10 @@ impl Visitor for Marker {
     #[inline(always)]
     fn edge(&mut self, object: Raw) {
         let granule = object.granule();
-        let mark = object.arena().mark(granule / WORD);
+        let white = object.arena().white(granule / WORD);
         let bit = 1 << (granule % WORD);
-        if mark.get() & bit == 0 {
-            mark.set(mark.get() | bit);
+        if white.get() & bit != 0 {
+            white.set(white.get() & !bit);
             self.push(object);
         }
     }
@@ -205,8 +205,8 @@ impl Visitor for Releaser {
     fn edge(&mut self, object: Raw) {
         let granule = object.granule();
         let arena = object.arena();
-        // Mark bits are 0 for dead objects only (arena I2), and those die without being counted.
-        if arena.mark(granule / WORD).get() & 1 << (granule % WORD) != 0 {
+        // Only dead objects are white (arena I2), and those die without being counted.
+        if arena.white(granule / WORD).get() & 1 << (granule % WORD) == 0 {
             decrement(object);
         }
     }

@@ -17,7 +17,6 @@
 
 use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
 use super::header::Raw;
-use super::passes::words_of;
 use super::type_info::{TAIL_PREFIX, TypeInfo};
 use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
@@ -159,8 +158,6 @@ impl PoolRef {
             // SAFETY: as above; only `lead` is ever read of it.
             unsafe { piece.0.as_ref() }.lead.set(behind as u8);
         }
-        let (first, words) = words_of(self);
-        self.arena().clear_tables(first, words);
     }
 
     /// The slot with number `index`.
@@ -191,19 +188,28 @@ impl PoolRef {
         self.live.set(self.live.get() - 1);
     }
 
-    /// Whether `object` is the one that [`Self::take`] would give next.
+    /// Whether it is in its bin's list.
+    #[inline(always)]
+    pub fn in_list(self) -> bool {
+        self.in_list.get()
+    }
+
+    /// Whether every slot is taken.
     #[inline(always)]
     pub fn is_full(self) -> bool {
         self.live.get() == self.capacity.get()
     }
 
-    /// Chains free slots: those the bitmaps tell of, else some never used. False when there are none.
+    /// Chains free slots: those the bitmaps tell of, unless `may_sweep` is false, else some never used. False
+    /// when there are none.
+    ///
+    /// While a value is being dropped its slot has no bit, and must not be found free.
     #[cold]
     #[inline(never)]
-    pub fn refill(self) -> bool {
+    pub fn refill(self, may_sweep: bool) -> bool {
         debug_assert!(self.free.get().is_none());
         let (live, carved) = (self.live.get(), self.carved.get());
-        let (from, to) = if live < carved {
+        let (from, to) = if live < carved && may_sweep {
             (0, carved)
         } else {
             let batch = (CARVE_BYTES as u32 / self.block_bytes.get()).max(1);
@@ -328,11 +334,6 @@ impl Bin {
         if let Some(next) = pool.next.get() {
             next.prev.set(pool.prev.get());
         }
-    }
-
-    /// Whether the pool is in the list.
-    pub fn is_linked(&self, pool: PoolRef) -> bool {
-        pool.in_list.get()
     }
 
     /// Whether the pool is the only one in the list.

@@ -8,57 +8,126 @@
 //! The order is CPython's (`subtype_dealloc`, 3.11). Dropping nests: an object inside 50 others waits in a queue
 //! until the stack is flat (CPython 3.11: `PyTrash_UNWIND_LEVEL`), so that a structure of any depth dies on
 //! any stack.
+//!
+//! While a value is dropped its slot has no bit, so that no collection looks at it; nor is the slot found
+//! free, because nobody sweeps a pool while `depth` is not 0.
 
 use super::header::{Raw, flags};
-use super::heap::{Heap, Phase, bin_of};
-use super::type_info::TypeInfo;
+use super::heap::{Heap, bin_of};
+use super::pool::PoolRef;
+use super::trace::Visitor;
+use super::type_info::{Kind, TypeInfo};
 use super::unraisable::{Context, guarded};
 use super::weak;
 
 /// Values dropped one inside the other, at most.
 const NESTING: u32 = 50;
+/// Added to the depth while a dead set is torn down: each death takes the slow way, which knows its members.
+pub const TEARING: u32 = 1 << 16;
 
 /// Lets an object die.
 ///
 /// # Safety
 /// 1. Its count is 0, and no handle to it is left.
-#[inline]
+#[inline(always)]
 pub unsafe fn release(object: Raw) {
-    let heap = object.arena().heap();
+    let arena = object.arena();
     let pool = object.pool();
     // SAFETY: a pool in use has a type.
     let info = unsafe { pool.info.get().unwrap_unchecked() };
-    if heap.phase.get() == Phase::TearingDown && object.is_dead() {
-        // Its set dies as a whole.
-        return;
-    }
-    if object.has(flags::WEAK) || info.finalize.is_some() || heap.depth.get() >= NESTING {
-        // SAFETY: duty 1.
-        return unsafe { release_slow(heap, object, info) };
-    }
-    // SAFETY: duty 1.
-    unsafe { tear_down(heap, object, info) };
+    // SAFETY: the object is of the pool's type; duty 1.
+    unsafe { (info.die)(object, arena.heap(), pool) };
 }
 
-/// With a finalizer or weak references, or too deep.
+/// [`release`] for objects of one kind.
+///
+/// # Safety
+/// 1. As for [`release`]; `heap` and `pool` are the object's.
+pub unsafe fn die<K: Kind + ?Sized>(object: Raw, heap: &Heap, pool: PoolRef) {
+    if K::FINALIZE.is_some() || object.has(flags::WEAK) || heap.depth.get() >= NESTING {
+        // SAFETY: duty 1.
+        return unsafe { die_slow(object, heap, K::INFO, tear_down::<K>) };
+    }
+    // SAFETY: duty 1.
+    unsafe { tear_down::<K>(object, heap, pool) };
+}
+
+/// Drops the value and frees the slot.
+#[inline(always)]
+unsafe fn tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap, pool: PoolRef) {
+    object.leave(K::CYCLIC);
+    // SAFETY: whole still.
+    let is_empty = K::DROPS_HANDLES_ONLY && !unsafe { has_handles::<K>(object) };
+    if K::NEEDS_DROP && !is_empty {
+        // Dropped the other way round: the slot is free before the queue is emptied.
+        let _nested = Nested::enter(heap);
+        let _slot = Slot::<K> {
+            object,
+            heap,
+            pool,
+            kind: core::marker::PhantomData,
+        };
+        // SAFETY: whole, and nobody's any more.
+        unsafe { K::drop(object) };
+    } else {
+        free(object, heap, pool, K::INFO);
+    }
+}
+
+/// Whether the object has any handle to release.
+#[inline(always)]
+unsafe fn has_handles<K: Kind + ?Sized>(object: Raw) -> bool {
+    struct Any(bool);
+    impl Visitor for Any {
+        #[inline(always)]
+        fn edge(&mut self, _: Raw) {
+            self.0 = true;
+        }
+    }
+    let mut any = Any(false);
+    // SAFETY: passed on.
+    unsafe { K::trace(object, &mut any) };
+    any.0
+}
+
+/// A slot whose value is being dropped: freed whatever happens.
+struct Slot<'a, K: Kind + ?Sized> {
+    object: Raw,
+    heap: &'a Heap,
+    pool: PoolRef,
+    kind: core::marker::PhantomData<K>,
+}
+
+impl<K: Kind + ?Sized> Drop for Slot<'_, K> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        free(self.object, self.heap, self.pool, K::INFO);
+    }
+}
+
+type TearDown = unsafe fn(Raw, &Heap, PoolRef);
+
+/// A member of a set that dies as a whole, or one with a finalizer or weak references, or too deep.
 #[inline(never)]
-unsafe fn release_slow(heap: &Heap, object: Raw, info: &'static TypeInfo) {
-    let generation = object.generation();
-    object.untrack();
-    if heap.depth.get() >= NESTING && heap.queue.borrow_mut().try_reserve(1).is_ok() {
-        object.set(flags::QUEUED);
-        heap.queue.borrow_mut().push(object);
+unsafe fn die_slow(object: Raw, heap: &Heap, info: &'static TypeInfo, tear_down: TearDown) {
+    if heap.depth.get() >= TEARING && object.is_dead() {
         return;
     }
-    let tracked = generation.is_some();
+    let tracked = object.generation().is_some();
+    object.untrack();
+    if heap.depth.get() % TEARING >= NESTING && heap.queue.borrow_mut().try_reserve(1).is_ok() {
+        object.set(flags::QUEUED);
+        heap.queue.borrow_mut().push(object);
+        heap.afterwards.set(true);
+        return;
+    }
     let nested = Nested::enter(heap);
     // SAFETY: the count is 0 by the caller's word.
-    let gone = unsafe { say_goodbye(heap, object, info, tracked) };
-    drop(nested);
-    if gone {
+    if unsafe { say_goodbye(heap, object, info, tracked) } {
         // SAFETY: as above; nobody resurrected it.
-        unsafe { tear_down(heap, object, info) };
+        unsafe { tear_down(object, heap, object.pool()) };
     }
+    drop(nested);
 }
 
 /// Runs the finalizer and clears weak references. False when the object lives on.
@@ -95,33 +164,25 @@ unsafe fn say_goodbye(heap: &Heap, object: Raw, info: &'static TypeInfo, tracked
     true
 }
 
-/// Drops the value and frees the slot.
-#[inline]
-unsafe fn tear_down(heap: &Heap, object: Raw, info: &'static TypeInfo) {
-    if let Some(drop_value) = info.drop {
-        object.untrack();
-        let slot = Slot {
-            object,
-            nested: Nested::enter(heap),
-            info,
-        };
-        // SAFETY: whole, and nobody's any more.
-        unsafe { drop_value(object) };
-        drop(slot);
-    } else {
-        free(heap, object, info);
-    }
-}
-
-/// Clears the bit and frees the slot.
-#[inline]
-fn free(heap: &Heap, object: Raw, info: &'static TypeInfo) {
-    object.leave();
-    let pool = object.pool();
+/// Frees the slot, which has no bit.
+#[inline(always)]
+fn free(object: Raw, heap: &Heap, pool: PoolRef, info: &'static TypeInfo) {
     if info.cyclic {
-        uncount(heap, info, bin_of(pool));
+        uncount(heap, pool, info);
     }
     heap.free(pool, object);
+}
+
+/// Counts a deallocation, unless the object goes on its type's free list.
+#[inline(always)]
+fn uncount(heap: &Heap, pool: PoolRef, info: &'static TypeInfo) {
+    if info.free_list > 0 {
+        let kept = &bin_of(pool).kept;
+        if kept.get() < info.free_list {
+            return kept.set(kept.get() + 1);
+        }
+    }
+    heap.count.set(heap.count.get().saturating_sub(1));
 }
 
 /// Frees a slot whose value was moved out.
@@ -129,26 +190,18 @@ fn free(heap: &Heap, object: Raw, info: &'static TypeInfo) {
 /// # Safety
 /// 1. No handle and no weak reference to it is left.
 pub unsafe fn free_slot(object: Raw) {
+    let pool = object.pool();
     // SAFETY: a pool in use has a type.
-    let info = unsafe { object.pool().info.get().unwrap_unchecked() };
-    free(object.arena().heap(), object, info);
-}
-
-/// Counts a deallocation, unless the object goes on its type's free list.
-#[inline]
-fn uncount(heap: &Heap, info: &'static TypeInfo, bin: &super::pool::Bin) {
-    if info.free_list > 0 && bin.kept.get() < info.free_list {
-        bin.kept.set(bin.kept.get() + 1);
-    } else {
-        heap.count.set(heap.count.get().saturating_sub(1));
-    }
+    let info = unsafe { pool.info.get().unwrap_unchecked() };
+    object.leave(info.cyclic);
+    free(object, object.arena().heap(), pool, info);
 }
 
 /// One level of dropping; the outermost one empties the queue when it ends, by panic or not.
 struct Nested<'a>(&'a Heap);
 
 impl<'a> Nested<'a> {
-    #[inline]
+    #[inline(always)]
     fn enter(heap: &'a Heap) -> Self {
         heap.depth.set(heap.depth.get() + 1);
         Self(heap)
@@ -156,34 +209,20 @@ impl<'a> Nested<'a> {
 }
 
 impl Drop for Nested<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let depth = self.0.depth.get() - 1;
         self.0.depth.set(depth);
-        if depth == 0 && !self.0.queue.borrow().is_empty() {
-            drain(self.0);
+        if self.0.afterwards.get() && depth.is_multiple_of(TEARING) {
+            afterwards(self.0);
         }
-        self.0.end_if_vacant();
     }
 }
 
-/// A slot whose value is being dropped: freed whatever happens, and before the queue is emptied.
-struct Slot<'a> {
-    object: Raw,
-    info: &'static TypeInfo,
-    nested: Nested<'a>,
-}
-
-impl Drop for Slot<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        free(self.nested.0, self.object, self.info);
-    }
-}
-
-/// Lets queued objects die, last come first.
+/// What waits for the stack to be flat: queued objects die, last come first; an orphan ends.
 #[cold]
-fn drain(heap: &Heap) {
+#[inline(never)]
+fn afterwards(heap: &Heap) {
     if heap.draining.replace(true) {
         return;
     }
@@ -192,10 +231,10 @@ fn drain(heap: &Heap) {
             break;
         };
         object.clear(flags::QUEUED);
-        // SAFETY: queued objects are taken slots of this heap.
-        let info = unsafe { object.pool().info.get().unwrap_unchecked() };
         // SAFETY: queued with a count of 0.
-        unsafe { release_slow(heap, object, info) };
+        unsafe { release(object) };
     }
     heap.draining.set(false);
+    heap.afterwards.set(heap.vacant.get());
+    heap.end_if_vacant();
 }

@@ -9,9 +9,10 @@
 
 use super::handle::{Gc, OutOfMemory};
 use super::header::Raw;
-use super::heap::Heap;
+use super::heap::{Heap, take_slow};
 use super::trace::{Trace, Visitor};
 use super::type_info::{Kind, TAIL_PREFIX, slot_class};
+use crate::obmalloc::size_class::SizeClass;
 use core::marker::PhantomData;
 use core::mem::needs_drop;
 use core::ops::Deref;
@@ -142,14 +143,15 @@ impl Heap {
             );
         }
         let info = WithItems::<H, E>::INFO;
-        self.count_for(info);
         let bytes = size_of::<E>().checked_mul(n).ok_or(OutOfMemory)?;
         let bytes = bytes
             .checked_add(items_offset::<H, E>())
             .ok_or(OutOfMemory)?;
-        let taken = match slot_class(bytes, true) {
+        let class = slot_class(bytes, true);
+        self.count_for(info, class);
+        let taken = match class {
             Some(class) => self.take(info, class),
-            None => self.take_slow(info, None, bytes),
+            None => take_slow(self, info, SizeClass::COUNT, bytes),
         };
         let object = taken.ok_or(OutOfMemory)?;
         // Not tracked while it is not whole: making items may run a collection.

@@ -51,16 +51,15 @@ impl Raw {
         .find_map(|(bits, generation)| (bits & bit != 0).then_some(generation))
     }
 
-    /// Clears its bit, wherever it is. A member of a dead set is none any more.
+    /// Clears its bit, wherever it is; `tracked` says where to look first. A member of a dead set is none any
+    /// more.
     #[inline(always)]
-    pub(crate) fn leave(self) {
+    pub(crate) fn leave(self, tracked: bool) {
         let (word, bit) = self.bit();
         let words = self.arena().words(word);
-        if words.young.get() & bit != 0 {
-            return words.young.set(words.young.get() & !bit);
-        }
-        if words.plain.get() & bit != 0 {
-            return words.plain.set(words.plain.get() & !bit);
+        let place = if tracked { &words.young } else { &words.plain };
+        if place.get() & bit != 0 {
+            return place.set(place.get() & !bit);
         }
         self.leave_slow();
     }
@@ -71,25 +70,27 @@ impl Raw {
         let arena = self.arena();
         let words = arena.words(word);
         let clear = |place: &core::cell::Cell<u64>| place.set(place.get() & !bit);
+        clear(&words.young);
+        clear(&words.plain);
         clear(&words.middle);
         clear(&words.old);
         clear(arena.frozen(word));
         if arena.dead(word).get() & bit != 0 {
             clear(arena.dead(word));
-            arena.mark(word).set(arena.mark(word).get() | bit);
+            clear(arena.white(word));
         }
     }
 
     /// Makes it an untracked object that is still taken.
     #[inline]
     pub(crate) fn untrack(self) {
-        self.leave();
+        self.leave(true);
         self.enter(false);
     }
 
     /// Makes it an object of generation 0.
     pub(crate) fn track(self) {
-        self.leave();
+        self.leave(false);
         self.enter(true);
         self.arena().heap().list(self.pool(), 0);
     }

@@ -39,6 +39,8 @@ pub struct TypeInfo {
     pub fixed_bytes: usize,
     /// Bytes of one item; 0 for objects of fixed size.
     pub item_bytes: usize,
+    /// Lets an object whose count is 0 die.
+    pub die: unsafe fn(Raw, &super::heap::Heap, PoolRef),
     /// Drops the value; `None` when there is nothing to drop.
     pub drop: Option<unsafe fn(Raw)>,
     /// Runs the finalizer.
@@ -107,6 +109,7 @@ pub trait Kind: 'static {
         free_list: Self::FREE_LIST,
         fixed_bytes: Self::FIXED_BYTES,
         item_bytes: Self::ITEM_BYTES,
+        die: super::release::die::<Self>,
         drop: if Self::NEEDS_DROP {
             Some(Self::drop)
         } else {
