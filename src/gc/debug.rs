@@ -3,6 +3,7 @@
 use super::collect::Found;
 use super::collector::Collector;
 use super::find::Candidates;
+use crate::object::Gc;
 use crate::object::header::{HEADER_BYTES, Raw};
 use crate::object::passes::{Selection, for_each_in};
 use std::time::Instant;
@@ -76,5 +77,20 @@ impl Collector {
             let id = object.addr() - HEADER_BYTES;
             eprintln!("gc: {what} <{} {id:#x}>", (info.name)());
         }
+    }
+
+    /// What is left in the garbage list when the heap's owner goes: said with [`UNCOLLECTABLE`], where CPython
+    /// warns otherwise, too, but ignores that warning by default.
+    pub fn say_garbage_at_shutdown(&self) {
+        let garbage = self.garbage.borrow();
+        if garbage.is_empty() || self.saves_all() || !self.debugs(UNCOLLECTABLE) {
+            return;
+        }
+        eprintln!("gc: {} uncollectable objects at shutdown", garbage.len());
+        let names: Vec<_> = garbage
+            .iter()
+            .map(|object| format!("<{} {:#x}>", Gc::type_name(object), Gc::id(object)))
+            .collect();
+        eprintln!("      [{}]", names.join(", "));
     }
 }

@@ -101,6 +101,7 @@ impl Collector {
         }
         self.callbacks.take();
         self.enabled.set(false);
+        self.say_garbage_at_shutdown();
         drop(self.garbage.take());
         self.debug.set(0);
         self.must_look.set(true);
