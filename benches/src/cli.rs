@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{preload, report, run, session};
+use crate::{gc_report, preload, report, run, session};
 use clap::{Args, Parser, Subcommand};
 use pymalloc_bench::catalogue::{self, Group};
 use std::path::PathBuf;
@@ -24,6 +24,8 @@ enum Command {
         /// A file written by `run` or `preload` [default: the newest of each kind in target/bench]
         files: Vec<PathBuf>,
     },
+    /// Collectors of cycles, beside Rc and CPython
+    Gc(gc_report::GcArgs),
     /// What there is to measure
     List,
 }
@@ -120,6 +122,7 @@ pub fn dispatch() -> Result<(), String> {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Preload(args) => preload::run(&args),
+        Command::Gc(args) => gc_report::run(&args),
         Command::Report { files } => {
             let files = if files.is_empty() {
                 session::newest()?

@@ -4,6 +4,7 @@
 //! cargo run --release -p pymalloc-bench -- run --quick     in process; under ten minutes on two cores
 //! cargo run --release -p pymalloc-bench -- run             the same, larger and with more rounds
 //! cargo run --release -p pymalloc-bench -- preload         real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- gc              collectors of cycles
 //! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
 //! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
 //! ```
@@ -47,6 +48,7 @@
 
 mod cli;
 mod execute;
+mod gc_report;
 mod machine;
 mod preload;
 mod report;

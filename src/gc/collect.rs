@@ -131,13 +131,10 @@ impl Collector {
     /// without a decrement that left a count above zero. Forgets the cards.
     fn old_changed(&self) -> bool {
         let mut changed = self.must_look.replace(false);
-        self.heap.for_each_pool(|pool| {
-            let first = pool.index();
-            let pieces = first..first + pool.span.get().max(1) as usize;
-            for card in &pool.arena().header().cards[pieces] {
-                changed |= card.replace(0) != 0 && type_of(pool).cyclic;
-            }
-        });
+        for arena in self.heap.arenas().iter() {
+            let header = arena.header();
+            changed |= header.card.replace(false) && header.tracked.get();
+        }
         changed
     }
 

@@ -10,7 +10,7 @@
 //! again, so marking needs no memory of its own.
 
 use super::collector::Collector;
-use crate::object::header::Raw;
+use crate::object::header::{HEADER_BYTES, Raw};
 use crate::object::passes::{
     Counter, Marker, Selection, for_each_in, make_pending, object_at, words_of,
 };
@@ -204,7 +204,9 @@ impl Ahead<'_> {
     #[inline]
     fn run(&mut self, marker: &mut Marker) {
         while let Some(object) = marker.pop() {
-            crate::os::prefetch(object.value());
+            // The header and the fields of a small object: one line or two.
+            crate::os::prefetch(object.value().as_ptr().wrapping_sub(HEADER_BYTES));
+            crate::os::prefetch(object.value().as_ptr().wrapping_add(32));
             self.exchange(Some(object), marker);
         }
     }

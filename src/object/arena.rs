@@ -1,7 +1,7 @@
 //! The object arena: one MiB with the collector's tables in front of the pools.
 //!
 //! ```text
-//!      0 | heap, links, cards (1 KiB)
+//!      0 | heap, links, card (1 KiB)
 //!  1 KiB | pool descriptors 8..64, 128 bytes each
 //!  8 KiB | white    1 bit per granule         24 KiB | frozen   1 bit
 //! 16 KiB | dead     1 bit                     32 KiB | words    4 × 64 bits per KiB: young, middle, old, plain
@@ -78,8 +78,10 @@ pub struct ArenaHeader {
     pub free_pools: Cell<u64>,
     /// Whether it holds one object larger than a pool's run.
     pub huge: Cell<bool>,
-    /// One byte per pool, set when a decrement left a count above zero.
-    pub cards: [Cell<u8>; 64],
+    /// Whether its pools are of types that are tracked: an arena has either those or the others.
+    pub tracked: Cell<bool>,
+    /// Set when a decrement left a count above zero: only then can something in it have become garbage.
+    pub card: Cell<bool>,
 }
 
 /// Generations of 64 granules.
@@ -110,18 +112,24 @@ impl Arena {
         Self(base)
     }
 
-    /// Makes an arena of memory at `base`; `huge` for a single object, `zeroed` if the memory is zero.
+    /// Makes an arena of memory at `base`; `huge` for a single object, `zeroed` if the memory is zero, `tracked` as the types of its
+    /// pools are.
     ///
     /// # Safety
     /// 1. At least [`ARENA_BYTES`] of memory at a multiple of it, that nobody uses.
-    pub unsafe fn init(base: NonNull<u8>, heap: NonNull<Heap>, huge: bool, zeroed: bool) -> Self {
+    pub unsafe fn init(
+        base: NonNull<u8>,
+        heap: NonNull<Heap>,
+        (huge, zeroed, tracked): (bool, bool, bool),
+    ) -> Self {
         let header = ArenaHeader {
             heap: Cell::new(Some(heap)),
             next: Cell::new(None),
             prev: Cell::new(None),
             free_pools: Cell::new(ALL_POOLS),
             huge: Cell::new(huge),
-            cards: [const { Cell::new(0) }; 64],
+            tracked: Cell::new(tracked),
+            card: Cell::new(false),
         };
         // SAFETY: the caller's memory, large enough (asserted above) and aligned.
         unsafe {
@@ -196,13 +204,6 @@ impl Arena {
     #[inline(always)]
     pub fn work<'a>(self, granule: usize) -> &'a Cell<u8> {
         self.at(WORK + granule)
-    }
-
-    /// Notes that a decrement in pool `index` left a count above zero.
-    #[inline(always)]
-    pub fn set_card(self, index: usize) {
-        // SAFETY: `index` is an offset in the arena over the pool's size, below 64.
-        unsafe { self.header().cards.get_unchecked(index) }.set(1);
     }
 
     /// Eight work bytes from `granule` on, the first one lowest.

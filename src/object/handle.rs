@@ -275,7 +275,7 @@ impl<T: ?Sized> Gc<T> {
         if this.info().cyclic && this.raw().generation().is_none() {
             this.raw().track();
             let object = this.raw();
-            object.arena().set_card(object.pool_index());
+            object.arena().header().card.set(true);
         }
     }
 

@@ -16,7 +16,6 @@
 
 use super::arena::{ARENA_MASK, Arena, GRANULE};
 use super::pool::PoolRef;
-use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert_eq;
@@ -91,12 +90,6 @@ impl Raw {
     #[inline(always)]
     pub(crate) fn granule(self) -> usize {
         (self.addr() & ARENA_MASK) / GRANULE
-    }
-
-    /// Which 16 KiB piece of the arena it begins in.
-    #[inline(always)]
-    pub(crate) fn pool_index(self) -> usize {
-        (self.addr() & ARENA_MASK) / POOL_BYTES
     }
 
     /// The descriptor of its pool.

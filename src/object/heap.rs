@@ -68,7 +68,8 @@ pub struct Heap {
     pub(super) bins: RefCell<Vec<NonNull<Bin>>>,
     pub(super) types: RefCell<Vec<&'static TypeInfo>>,
     pub(super) arenas: RefCell<Vec<Arena>>,
-    pub(super) usable: Cell<Option<Arena>>,
+    /// Arenas with free pools: those of types that are not tracked, and of those that are.
+    pub(super) usable: [Cell<Option<Arena>>; 2],
     /// Whether some empty pool could not be given back when it became empty.
     pub left_behind: Cell<bool>,
     pub(super) listed: [Cell<Option<PoolRef>>; 2],
@@ -107,7 +108,7 @@ impl Heap {
             bins: RefCell::default(),
             types: RefCell::default(),
             arenas: RefCell::default(),
-            usable: Cell::new(None),
+            usable: [const { Cell::new(None) }; 2],
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
             orphan: Cell::new(false),

@@ -218,7 +218,11 @@ pub fn decrement(object: Raw) {
     let fewer = object.count().wrapping_sub(1);
     if (fewer as i32) > 0 {
         object.set_count(fewer);
-        object.arena().set_card(object.pool_index());
+        let card = &object.arena().header().card;
+        // Tested first: a load is cheaper than one more store, and it is set already nearly always.
+        if !card.get() {
+            card.set(true);
+        }
     } else {
         decrement_slow(object);
     }

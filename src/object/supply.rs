@@ -1,6 +1,6 @@
 //! Where a heap's pools come from, and where they go.
 //!
-//! Arenas with free pools are in the list of usable ones; a pool is cut from the first of them that has enough
+//! Arenas with free pools are in a list of usable ones, one for tracked types and one for the others; a pool is cut from the first of them that has enough
 //! adjacent free pieces. An arena whose pools are all free goes back to the allocator, unless it is the only
 //! usable one.
 
@@ -9,17 +9,20 @@ use super::heap::{Heap, Phase, bin_of};
 use super::pool::{Bin, PoolRef};
 use super::type_info::TAIL_PREFIX;
 use crate::global::object_memory;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 impl Heap {
     /// An empty pool for a bin; `None` when memory is out.
     pub(super) fn new_pool(&self, bin: &Bin) -> Option<PoolRef> {
         let span = bin.span;
-        let (arena, index) = self.find_run(span).or_else(|| {
+        let (arena, index) = self.find_run(span, bin.info.cyclic).or_else(|| {
             let (base, zeroed) = object_memory::obtain()?;
             // SAFETY: a slot of an arena's size that nobody uses.
-            self.adopt(unsafe { Arena::init(base, NonNull::from(self), false, zeroed) });
-            self.find_run(span)
+            self.adopt(unsafe {
+                Arena::init(base, NonNull::from(self), (false, zeroed, bin.info.cyclic))
+            });
+            self.find_run(span, bin.info.cyclic)
         })?;
         let free = &arena.header().free_pools;
         free.set(free.get() & !run(index, span));
@@ -32,8 +35,8 @@ impl Heap {
     }
 
     /// Where `span` adjacent free pools are.
-    fn find_run(&self, span: usize) -> Option<(Arena, usize)> {
-        let mut next = self.usable.get();
+    fn find_run(&self, span: usize, tracked: bool) -> Option<(Arena, usize)> {
+        let mut next = self.usable[usize::from(tracked)].get();
         while let Some(arena) = next {
             let free = arena.header().free_pools.get();
             let found = (FIRST_POOL..=64 - span).find(|at| free & run(*at, span) == run(*at, span));
@@ -50,7 +53,8 @@ impl Heap {
         let len = bytes.checked_add(TABLE_BYTES + TAIL_PREFIX)?;
         let base = object_memory::obtain_huge(len)?;
         // SAFETY: a huge block at a multiple of an arena's size.
-        let arena = unsafe { Arena::init(base, NonNull::from(self), true, false) };
+        let arena =
+            unsafe { Arena::init(base, NonNull::from(self), (true, false, bin.info.cyclic)) };
         self.arenas.borrow_mut().push(arena);
         let pool = arena.pool(FIRST_POOL);
         pool.init(bin, 0, 1);
@@ -65,8 +69,12 @@ impl Heap {
         self.link_usable(arena);
     }
 
+    fn usable_like(&self, arena: Arena) -> &Cell<Option<Arena>> {
+        &self.usable[usize::from(arena.header().tracked.get())]
+    }
+
     fn link_usable(&self, arena: Arena) {
-        let first = self.usable.replace(Some(arena));
+        let first = self.usable_like(arena).replace(Some(arena));
         arena.header().prev.set(None);
         arena.header().next.set(first);
         if let Some(first) = first {
@@ -78,7 +86,7 @@ impl Heap {
         let (prev, next) = (arena.header().prev.get(), arena.header().next.get());
         match prev {
             Some(prev) => prev.header().next.set(next),
-            None => self.usable.set(next),
+            None => self.usable_like(arena).set(next),
         }
         if let Some(next) = next {
             next.header().prev.set(prev);
@@ -128,7 +136,8 @@ impl Heap {
             self.link_usable(arena);
         }
         free.set(free.get() | run(pool.index(), bin.span));
-        let is_only = self.usable.get() == Some(arena) && arena.header().next.get().is_none();
+        let is_only =
+            self.usable_like(arena).get() == Some(arena) && arena.header().next.get().is_none();
         if free.get() == ALL_POOLS && (!is_only || self.orphan.get()) {
             self.unlink_usable(arena);
             self.release_arena(arena);

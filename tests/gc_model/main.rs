@@ -6,7 +6,6 @@
 //! the end nothing is left.
 
 #[path = "../support/rng.rs"]
-#[allow(dead_code)]
 mod rng;
 
 use pymalloc::gc;

@@ -91,6 +91,7 @@ fn live(n: usize, is_random: bool) -> Sample {
     });
     world.finish_cycle();
     world.finish_cycle();
+    assert_eq!(world.metrics().total_gc_count(), n, "all nodes are alive");
     let sample = time(n, || world.finish_cycle());
     std::mem::forget(world);
     sample
