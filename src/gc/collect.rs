@@ -98,11 +98,6 @@ impl Collector {
             self.heap.for_each_bin(|bin| bin.kept.set(0));
         }
         candidates.dissolve(|_| ());
-        self.heap.for_each_bin(|bin| {
-            if bin.info.cyclic && bin.has_current() {
-                self.heap.list(bin.current.get(), 0);
-            }
-        });
         self.heap.left_behind.set(true);
         self.note(generation, found, started);
         found
@@ -112,6 +107,12 @@ impl Collector {
     fn candidates(&self, generation: usize) -> (Candidates, Selection) {
         let mut candidates = Candidates::default();
         self.heap.take_listed(0, |pool| candidates.add(pool));
+        // What callbacks and finalizers make is young, and comes from these.
+        self.heap.for_each_bin(|bin| {
+            if bin.info.cyclic && bin.has_current() {
+                self.heap.list(bin.current(), 0);
+            }
+        });
         if generation == 0 {
             return (candidates, Selection::Young);
         }

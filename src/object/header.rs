@@ -92,6 +92,12 @@ impl Raw {
         (self.addr() & ARENA_MASK) / GRANULE
     }
 
+    /// The descriptor of the 16 KiB it begins in: its pool, or a part of its run.
+    #[inline(always)]
+    pub(crate) fn piece(self) -> PoolRef {
+        self.arena().piece_of(self.granule())
+    }
+
     /// The descriptor of its pool.
     #[inline(always)]
     pub(crate) fn pool(self) -> PoolRef {

@@ -120,7 +120,10 @@ impl Heap {
         if pool.live.get() > 0 {
             return;
         }
-        if listed || self.phase.get() != Phase::Idle {
+        if listed && self.orphan.get() {
+            // No young collection will come by.
+            self.unlist(pool);
+        } else if listed || self.phase.get() != Phase::Idle {
             return self.left_behind.set(true);
         }
         if bin.is_only(pool) && !self.orphan.get() && bin.span != 0 {

@@ -245,3 +245,16 @@ fn depth_is_no_limit() {
         .unwrap();
     thread.join().unwrap();
 }
+
+/// What a finalizer makes is young, however many pools it takes, and found by the next young collection.
+#[test]
+fn garbage_made_inside_a_collection_is_young() {
+    start();
+    let it = with_finalizer("it", |_| (0..5_000).for_each(|name| drop(self_cycle(name))));
+    it.next.set(Some(it.clone()));
+    drop(it);
+    // A pool of the type exists already.
+    let _kept = node(0);
+    assert_eq!(gc::collect(), 1);
+    assert_eq!(gc::collect_generation(0).unwrap(), 5_000);
+}
