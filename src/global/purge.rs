@@ -13,7 +13,7 @@
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
-use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, options::PurgeThread};
+use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, guard, options::PurgeThread};
 use crate::obmalloc::size_class::POOL_BYTES;
 use crate::os::{self, Futex};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -169,6 +169,9 @@ fn purge_heap(heap: &SharedHeap, until: u32, n_pools: u64) -> u64 {
 
 /// Gives all free memory back, now. Returns the bytes purged.
 pub(super) fn everything() -> u64 {
+    if OPTIONS.is_guarded() {
+        guard::drain();
+    }
     let until = POLICY.epoch.load(Ordering::Relaxed);
     let mut done = 0;
     for heap in ROSTER.heaps() {
