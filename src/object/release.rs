@@ -45,13 +45,29 @@ pub unsafe fn die<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
         // SAFETY: duty 1.
         return unsafe { die_slow(object, heap, K::INFO, tear_down::<K>) };
     }
-    object.leave(K::CYCLIC);
     // SAFETY: whole still.
-    if K::NEEDS_DROP && !(K::DROPS_HANDLES_ONLY && unsafe { !has_handles::<K>(object) }) {
+    let is_empty =
+        !K::NEEDS_DROP || (K::DROPS_HANDLES_ONLY && unsafe { !has_handles::<K>(object) });
+    // What is not where most die, or has handles, leaves by a call at the end: this function saves no
+    // register for it.
+    if !object.leave_from(K::CYCLIC) {
+        // SAFETY: duty 1.
+        return unsafe { leave_and_tear_down::<K>(object, heap) };
+    }
+    if !is_empty {
         // SAFETY: duty 1.
         return unsafe { tear_down::<K>(object, heap) };
     }
     free(object, heap, pool_of::<K>(object), K::INFO);
+}
+
+/// For an object of an older generation.
+#[cold]
+#[inline(never)]
+unsafe fn leave_and_tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
+    object.leave(K::CYCLIC);
+    // SAFETY: passed on.
+    unsafe { tear_down::<K>(object, heap) };
 }
 
 /// The pool of an object of this kind.
