@@ -32,7 +32,7 @@ pub mod flags {
     pub const FINALIZED: u32 = 1;
     /// It has weak references.
     pub const WEAK: u32 = 2;
-    /// Dead, and waiting for its value to be dropped.
+    /// Was tracked, and waits for its turn to die.
     pub const QUEUED: u32 = 4;
     /// The type's index begins at this bit.
     pub const TYPE_SHIFT: u32 = 12;

@@ -134,10 +134,13 @@ unsafe fn die_slow(object: Raw, heap: &Heap, info: &'static TypeInfo, tear_down:
     if heap.depth.get() >= TEARING && object.is_dead() {
         return;
     }
-    let tracked = object.generation().is_some();
+    let tracked = object.generation().is_some() || object.has(flags::QUEUED);
+    object.clear(flags::QUEUED);
     object.untrack();
     if heap.depth.get() % TEARING >= NESTING && heap.queue.borrow_mut().try_reserve(1).is_ok() {
-        object.set(flags::QUEUED);
+        if tracked {
+            object.set(flags::QUEUED);
+        }
         heap.queue.borrow_mut().push(object);
         heap.afterwards.set(true);
         return;
@@ -252,7 +255,6 @@ fn afterwards(heap: &Heap) {
         let Some(object) = heap.queue.borrow_mut().pop() else {
             break;
         };
-        object.clear(flags::QUEUED);
         // SAFETY: queued with a count of 0.
         unsafe { release(object) };
     }
