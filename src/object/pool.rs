@@ -172,15 +172,6 @@ impl PoolRef {
         }
     }
 
-    /// The slot with number `index`.
-    fn slot(self, index: u32) -> FreeSlot {
-        let offset = self.index() * POOL_BYTES
-            + TAIL_PREFIX
-            + index as usize * self.block_bytes.get() as usize;
-        // SAFETY: inside the pool for an index below the capacity.
-        FreeSlot(unsafe { self.arena().base().add(offset) })
-    }
-
     /// Takes a slot from the chain.
     #[inline(always)]
     pub fn take(self) -> Option<Raw> {
@@ -228,21 +219,34 @@ impl PoolRef {
             (carved, (carved + batch).min(self.capacity.get()))
         };
         self.carved.set(carved.max(to));
-        let mut chain = None;
-        for index in (from..to).rev() {
-            let slot = self.slot(index);
-            if to > carved || !self.is_taken(slot) {
-                slot.set_next(chain);
-                chain = Some(slot);
-            }
-        }
+        let chain = self.chain(from, to, to <= carved);
         self.free.set(chain);
         chain.is_some()
     }
 
-    fn is_taken(self, slot: FreeSlot) -> bool {
-        let granule = (slot.0.addr().get() & ARENA_MASK) / GRANULE;
-        self.arena().taken(granule / WORD) >> (granule % WORD) & 1 == 1
+    /// A chain of the slots `from` to `to`, lowest first: of all, or with `sweeps` of those not taken.
+    fn chain(self, from: u32, to: u32, sweeps: bool) -> Option<FreeSlot> {
+        let arena = self.arena();
+        let step = self.block_bytes.get() as usize / GRANULE;
+        let first = (self.index() * POOL_BYTES + TAIL_PREFIX) / GRANULE;
+        let mut granule = first + to as usize * step;
+        // The word looked at last: slots share it.
+        let (mut word, mut taken) = (usize::MAX, 0);
+        let mut chain = None;
+        for _ in from..to {
+            granule -= step;
+            if sweeps && word != granule / WORD {
+                word = granule / WORD;
+                taken = arena.taken(word);
+            }
+            if taken >> (granule % WORD) & 1 == 0 {
+                // SAFETY: inside the pool, whose slots are `step` granules apart.
+                let slot = FreeSlot(unsafe { arena.base().add(granule * GRANULE) });
+                slot.set_next(chain);
+                chain = Some(slot);
+            }
+        }
+        chain
     }
 }
 
