@@ -20,6 +20,8 @@
 //! | [`obmalloc`] | L2 | the allocator as values: size → class → pool → block; arenas, runs, huge blocks, heaps |
 //! | `global` | L3 | this process's one allocator: [`PyMalloc`], thread lists, options, purging, fork |
 //! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
+//! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
+//! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
 //! | [`observe`] | L7 | seeing memory: recordings, statistics, traces |
 //!
 //! # The life of one block
@@ -38,7 +40,11 @@
 //! Above 512 bytes pools span several slots; above 256 KiB a block is an arena slot or a mapping of its
 //! own, grown in place or by moving its pages.
 
+#[cfg(feature = "objects")]
+pub mod gc;
 mod global;
+#[cfg(feature = "objects")]
+pub mod object;
 pub mod obmalloc;
 pub mod observe;
 mod os;
