@@ -50,10 +50,10 @@ use static_assertions::const_assert;
 const MAX_BYTES: usize = 32 * 1024;
 const MAX_BLOCKS: usize = 255;
 /// The same of a new one.
-const FIRST_BYTES: usize = 4 * 1024;
+const FIRST_BYTES: usize = 8 * 1024;
 const FIRST_BLOCKS: usize = 64;
 /// The same of a buffer.
-const BUFFER_BYTES: usize = 4 * 1024;
+const BUFFER_BYTES: usize = 8 * 1024;
 const BUFFER_BLOCKS: usize = 16;
 
 /// A place for one block's address in a stack.
