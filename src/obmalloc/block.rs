@@ -1,31 +1,26 @@
-//! Free blocks: linked through their own first word, marked in their second.
+//! Free blocks: what is written into them.
 //!
-//! A mark is the block's address mixed with a secret of the process and the place it lies free in. It is
-//! written when the block gets there and cleared before the block is handed out, so a block that is freed
-//! while it carries one is freed for the second time.
-//!
-//! | place | link | mark written by |
+//! | block | first word | second word |
 //! |---|---|---|
-//! | pool | next in the pool's free chain | the engine |
-//! | chain | next on the way to its heap | the flush that found it to be another heap's |
-//! | list | none: the list knows its address | C's `free`; `GlobalAlloc::dealloc` writes none |
+//! | in its pool | links, if it is a node of the free chain (`free_chain.rs`) | |
+//! | in a thread's list | nothing: the list knows its address | a mark, if C's `free` put it there |
+//! | on its way to another heap | link to the next one | a mark |
+//!
+//! A mark is the block's address mixed with a secret of the process. C's `free` looks for it and its
+//! `malloc` clears it, so a second free is known at once; a flush looks for those of blocks on their way,
+//! which no bit of a pool tells from blocks that are out.
 
 use core::ptr::NonNull;
 
-/// Where a marked block lies free.
+/// Where a marked block lies free, or did last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Place {
-    /// In its pool.
-    Pool = 0,
-    /// In a thread's list.
-    List = 1,
+    /// In a thread's list, and perhaps in its pool since.
+    List = 0,
     /// On its way to another heap.
-    Chain = 2,
+    Chain = 1,
 }
-
-/// The largest number of a [`Place`].
-const LAST_PLACE: usize = Place::Chain as usize;
 
 /// A block nobody uses: its bytes belong to the allocator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,9 +72,29 @@ impl Block {
         unsafe { self.0.cast::<Option<Block>>().write(next) }
     }
 
-    /// Second word of a block that lies in its pool.
+    /// What a node of a pool's free chain holds.
+    ///
+    /// # Safety
+    /// This block is free and was written by [`Self::set_links`].
     #[inline(always)]
-    fn pool_mark(self, secret: usize) -> usize {
+    pub unsafe fn links(self) -> u64 {
+        // SAFETY: a free block's first word is ours.
+        unsafe { self.0.cast().read() }
+    }
+
+    /// Makes the block a node of a pool's free chain.
+    ///
+    /// # Safety
+    /// This block is free.
+    #[inline(always)]
+    pub unsafe fn set_links(self, links: u64) {
+        // SAFETY: a free block's first word is ours; blocks are 16-aligned.
+        unsafe { self.0.cast().write(links) }
+    }
+
+    /// The mark of this block in a list.
+    #[inline(always)]
+    fn list_mark(self, secret: usize) -> usize {
         !(self.addr() ^ secret)
     }
 
@@ -98,7 +113,7 @@ impl Block {
         // SAFETY: a free block's second word is ours; blocks are 16-aligned.
         unsafe {
             self.second_word()
-                .write(self.pool_mark(secret) ^ place as usize)
+                .write(self.list_mark(secret) ^ place as usize)
         }
     }
 
@@ -120,18 +135,18 @@ impl Block {
     pub unsafe fn is_marked(self, secret: usize) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        word ^ self.pool_mark(secret) <= LAST_PLACE
+        word ^ self.list_mark(secret) <= Place::Chain as usize
     }
 
-    /// Whether the block carries the mark of a place that only the allocator writes: not a list's.
+    /// Whether the block carries the mark of `place`.
     ///
     /// # Safety
     /// As [`Self::is_marked`].
     #[inline(always)]
-    pub unsafe fn is_marked_by_us(self, secret: usize) -> bool {
+    pub unsafe fn is_marked_as(self, secret: usize, place: Place) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        (word ^ self.pool_mark(secret)) & !(Place::Chain as usize) == 0
+        word ^ self.list_mark(secret) == place as usize
     }
 }
 

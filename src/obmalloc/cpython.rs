@@ -88,10 +88,6 @@ impl<A: Arenas> Backing for CpythonBacking<A> {
         let code = class.map_or(0, |class| class.index() as u8 + 1);
         self.owners.classes[slot..slot + span].fill(code);
     }
-
-    fn secret(&self) -> usize {
-        0
-    }
 }
 
 /// One interpreter's heap.
@@ -204,7 +200,9 @@ impl<A: Arenas, R: Raw> Obmalloc<A, R> {
         // SAFETY: live by the caller's word.
         unsafe {
             match self.class_of(block) {
-                Some(class) => self.engine.free(Block::new(block), class),
+                Some(class) => {
+                    self.engine.free(Block::new(block), class);
+                }
                 None => {
                     self.raw_blocks -= 1;
                     self.raw.free(block);

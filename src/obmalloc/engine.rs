@@ -37,9 +37,6 @@ pub trait Backing {
 
     /// Notes which class the `span` pools from `first` on serve now; `None`: none.
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>);
-
-    /// What free blocks are marked with.
-    fn secret(&self) -> usize;
 }
 
 /// What the engine counts.
@@ -139,41 +136,47 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         places.len() - left
     }
 
-    /// Puts a block back.
+    /// Puts a block back. False, and nothing is changed, when it is known not to be out.
     ///
     /// # Safety
-    /// `block` came from this engine as `class`, and is not used any more.
+    /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
-    pub unsafe fn free(&mut self, block: Block, class: SizeClass) {
+    pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
         // SAFETY: a block of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            self.put(pool, block, class);
+            self.put_many(pool, class, &[Some(block)]).is_ok()
         }
-        self.count_freed(class, 1);
     }
 
-    /// Puts a block back into its pool; counting is left to [`Self::count_freed`].
+    /// Puts blocks of one pool back. An error names the first that is not one of its blocks that are out; then
+    /// those before it are back.
     ///
     /// # Safety
-    /// As [`Self::free`]; `pool` is the block's.
+    /// As [`Self::free`], for each of them; they lie in `pool`.
     #[inline(always)]
-    pub unsafe fn put(&mut self, mut pool: NonNull<Pool>, block: Block, class: SizeClass) {
+    pub unsafe fn put_many(
+        &mut self,
+        pool: NonNull<Pool>,
+        class: SizeClass,
+        run: &[Option<Block>],
+    ) -> Result<(), Block> {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
+            let before = pool.as_ref().live();
             let was_full = pool.as_ref().is_full();
-            let live = pool.as_mut().put(block, self.backing.secret());
-            if was_full || live == 0 {
+            let result = Pool::put_many::<G>(pool, class, run);
+            // Nobody sees what lies between: the first block makes a full pool a used one, the last one a
+            // used pool an empty one.
+            let live = pool.as_ref().live();
+            let n_freed = u64::from(before - live);
+            self.counters.block_bytes -= n_freed * class.block_bytes() as u64;
+            if n_freed > 0 && (was_full || live == 0) {
                 self.moved(pool, class, was_full);
             }
+            result
         }
-    }
-
-    /// Counts `n_blocks` of `class` that were put back.
-    #[inline]
-    pub fn count_freed(&mut self, class: SizeClass, n_blocks: u32) {
-        self.counters.block_bytes -= u64::from(n_blocks) * class.block_bytes() as u64;
     }
 
     /// A pool left the full state, became empty, or (of one block) both.

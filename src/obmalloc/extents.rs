@@ -491,9 +491,4 @@ impl Backing for HeapBacking {
                 .set_labels(first, span, class.map_or(0, label_of));
         }
     }
-
-    #[inline]
-    fn secret(&self) -> usize {
-        self.extents.map.secret()
-    }
 }

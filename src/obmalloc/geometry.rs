@@ -3,9 +3,9 @@
 //! obmalloc's rules are the same in both geometries; only these places differ.
 //!
 //! ```text
-//! Cpython: header inside its pool                Production: one page of headers per arena
+//! Cpython: header inside its pool                Production: one slot of headers per arena
 //! base (any page)                                base (multiple of 1 MiB)
-//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | never touched
+//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | bits of 63 pools | unused
 //! | pool 0: header 48 | block 0 | block 1 …      | slot 1: block 0 | block 1 …
 //! | pool 1: header 48 | block 0 | block 1 …      | slot 2: block 0 | block 1 …
 //! ```
@@ -20,7 +20,7 @@
 
 use super::arena::Arena;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
@@ -58,6 +58,18 @@ pub trait Geometry {
     /// # Safety
     /// `block` lies in a pool of `class`.
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
+
+    /// One bit per block of the pool, set while the block is out; `None` where nobody keeps them.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    unsafe fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>>;
+
+    /// Clears what the bits of all pools of an arena hold from earlier times.
+    ///
+    /// # Safety
+    /// The arena's memory is ours, and no block of it is out.
+    unsafe fn clear_out_bits(arena: NonNull<Arena>);
 
     /// Blocks that fit a pool of `class`.
     fn capacity(class: SizeClass) -> u32 {
@@ -116,6 +128,13 @@ impl Geometry for Cpython {
     unsafe fn pool_of(block: NonNull<u8>, _: SizeClass) -> NonNull<Pool> {
         amplify(block.addr().get() & !(POOL_BYTES - 1))
     }
+
+    #[inline]
+    unsafe fn out_bits(_: NonNull<Pool>) -> Option<NonNull<u64>> {
+        None
+    }
+
+    unsafe fn clear_out_bits(_: NonNull<Arena>) {}
 }
 
 /// The layout the allocator ships with.
@@ -124,6 +143,10 @@ pub struct Production;
 /// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
 const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
 const_assert!(size_of::<Arena>() <= TABLE);
+/// Where the bits of blocks that are out begin in slot 0, and bits per pool.
+const BITS: usize = 4096;
+const POOL_BITS: usize = POOL_BYTES / ALIGNMENT;
+const_assert!(BITS + 63 * POOL_BITS / 8 <= POOL_BYTES);
 
 impl Production {
     /// Where the header of the slot at `addr` lies, if that is in an arena. An address, not to be believed.
@@ -176,5 +199,19 @@ impl Geometry for Production {
         }
         // SAFETY: the slots of a run name how far behind its first one they are.
         unsafe { pool.sub(pool.as_ref().lead()) }
+    }
+
+    #[inline]
+    unsafe fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>> {
+        // SAFETY: a header lies in its own arena.
+        let index = unsafe { Self::index(pool) };
+        let table = (pool.addr().get() & !(ARENA_BYTES - 1)) + BITS;
+        Some(amplify(table + index * POOL_BITS / 8))
+    }
+
+    unsafe fn clear_out_bits(arena: NonNull<Arena>) {
+        let table = arena.addr().get() + BITS;
+        // SAFETY: inside the arena's header slot.
+        unsafe { amplify::<u8>(table).write_bytes(0, 63 * POOL_BITS / 8) };
     }
 }

@@ -18,7 +18,7 @@ use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
 use super::thread_lists::Entry;
 use crate::os;
 use crate::sync::{const_unless_loom, prefetch};
@@ -62,9 +62,11 @@ impl Receive for HeapState {
         };
         // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
         unsafe {
+            // Not on its way any more.
+            block.mark(self.map.secret(), Place::List);
             let pool = Production::pool_of(block.start(), class);
-            verify_place(pool, block, class);
-            self.engine.free(block, class);
+            let put = self.engine.put_many(pool, class, &[Some(block)]);
+            put.unwrap_or_else(|block| not_out(pool, block, class));
         }
     }
 }
@@ -156,36 +158,31 @@ impl Heap {
         pending: &mut [(usize, Chain); PENDING],
     ) {
         let secret = state.map.secret();
-        let mut n_own = 0;
-        // The slot looked at last and its pool: neighbours often lie in one.
-        let mut slot = usize::MAX;
-        let mut pool = NonNull::<Pool>::dangling();
-        for (k, entry) in blocks.iter().enumerate() {
-            look_ahead(blocks, k, class);
-            let Some(block) = *entry else { continue };
-            // SAFETY: free by the caller's word; verified before anything is believed.
+        let (mut next, mut asked) = (0, 0);
+        while let Some(&Some(block)) = blocks.get(next) {
+            // Neighbours often lie in one pool.
+            let slot = block.addr() / POOL_BYTES;
+            let in_slot = |entry: &&Entry| entry.is_some_and(|b| b.addr() / POOL_BYTES == slot);
+            let n = blocks[next..].iter().take_while(in_slot).count();
+            let run = &blocks[next..next + n];
+            next += n;
+            look_ahead(blocks, &mut asked, next, class);
+            verify_pool(state.map, block, class);
+            // SAFETY: labelled, so in an arena and in a pool of `class`; free by the caller's word.
             unsafe {
-                if block.addr() / POOL_BYTES != slot {
-                    verify_pool(state.map, block, class);
-                    let home = home_of(block);
-                    if home != self.home() {
-                        // The rest its own heap verifies, under its lock: the pool's header changes.
-                        collect(pending, home, block, class, secret);
-                        continue;
+                let home = home_of(block);
+                if home != self.home() {
+                    // The rest its own heap verifies, under its lock: the pool's header changes.
+                    for block in run.iter().flatten() {
+                        collect(pending, home, *block, class, secret);
                     }
-                    pool = Production::pool_of(block.start(), class);
-                    slot = block.addr() / POOL_BYTES;
+                    continue;
                 }
-                verify_block(pool, block, class, secret);
-                n_own += 1;
-                state.engine.put(pool, block, class);
-                if pool.as_ref().live() == 0 {
-                    // The pool is gone: its label and perhaps its arena with it.
-                    slot = usize::MAX;
-                }
+                let pool = Production::pool_of(block.start(), class);
+                let put = state.engine.put_many(pool, class, run);
+                put.unwrap_or_else(|block| not_out(pool, block, class));
             }
         }
-        state.engine.count_freed(class, n_own);
     }
 
     /// Fills `places` with blocks of `class`, the last place with the one to be used first. Returns their
@@ -206,15 +203,23 @@ impl Heap {
     }
 }
 
-/// Asks for the header and the block that come [`AHEAD`] places later.
+/// Asks for the headers of the blocks up to [`AHEAD`] places from `next` on; `asked` counts those asked for.
 #[inline(always)]
-fn look_ahead(blocks: &[Entry], k: usize, class: SizeClass) {
-    if let Some(Some(block)) = blocks.get(k + AHEAD) {
-        prefetch(block.start());
-        if class.is_small() {
-            prefetch(Production::header_of(block.addr()));
-        }
+fn look_ahead(blocks: &[Entry], asked: &mut usize, next: usize, class: SizeClass) {
+    let end = if class.is_small() {
+        (next + AHEAD).min(blocks.len())
+    } else {
+        0
+    };
+    for block in blocks
+        .get(next.max(*asked)..end)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        prefetch(Production::header_of(block.addr()));
     }
+    *asked = end;
 }
 
 /// Adds a block to the chain of its heap.
@@ -230,7 +235,7 @@ unsafe fn collect(
 ) {
     // SAFETY: free by the caller's word.
     unsafe {
-        if block.is_marked_by_us(secret) {
+        if block.is_marked_as(secret, Place::Chain) {
             double_free(block.start(), class);
         }
         block.mark(secret, Place::Chain);
@@ -295,50 +300,33 @@ fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     }
 }
 
-/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by its
-/// mark, or by its pool having none out.
+/// Says what is wrong with a block that is none of its pool's that are out, and aborts.
 ///
 /// # Safety
-/// `pool` is the block's, and serves `class`; the block is free, or freed for the second time.
-#[inline(always)]
-unsafe fn verify_block(pool: NonNull<Pool>, block: Block, class: SizeClass, secret: usize) {
+/// `pool` serves `class`, and the block lies in it.
+#[cold]
+#[inline(never)]
+pub unsafe fn not_out(pool: NonNull<Pool>, block: Block, class: SizeClass) -> ! {
     // SAFETY: the caller's.
-    unsafe { verify_place(pool, block, class) };
-    // SAFETY: a block of a pool of ours, so its bytes are readable.
-    if unsafe { block.is_marked_by_us(secret) } {
-        double_free(block.start(), class);
-    }
-}
-
-/// Checks that `block` begins where its pool has a block that was handed out.
-///
-/// # Safety
-/// `pool` is the block's, and serves `class`.
-#[inline(always)]
-unsafe fn verify_place(this: NonNull<Pool>, block: Block, class: SizeClass) {
-    // SAFETY: a pool by the caller's word.
-    let pool = unsafe { this.as_ref() };
-    if pool.live() == 0 {
-        double_free(block.start(), class);
-    }
-    let offset = if class.is_small() {
-        block.addr() % POOL_BYTES
-    } else {
-        // SAFETY: as above.
-        block.addr() - unsafe { Production::memory(this) }.addr().get()
-    };
+    let offset = block.addr() - unsafe { Production::memory(pool) }.addr().get();
     match block_index(offset, class) {
-        Some(index) if index < pool.carved() => {}
+        // SAFETY: as above.
+        Some(k) if k < unsafe { pool.as_ref() }.carved() => double_free(block.start(), class),
         Some(_) => not_a_block(block.start()),
         None => interior(block.start(), class),
     }
 }
 
-/// As [`verify`], for a block of the first-class heap whose arenas name `home`.
+/// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.
 ///
 /// # Safety
 /// None beyond reading the map and, if the map says so, the block's arena.
-pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: usize) {
+pub unsafe fn verify_in(
+    map: &AddressMap,
+    block: Block,
+    class: SizeClass,
+    home: usize,
+) -> NonNull<Pool> {
     if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
         not_a_block(block.start());
     }
@@ -352,7 +340,7 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: 
         if pool.as_ref().class() != Some(class) {
             not_a_block(block.start());
         }
-        verify_block(pool, block, class, map.secret());
+        pool
     }
 }
 
@@ -373,25 +361,6 @@ pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
         let index = block_index(offset, class)?;
         (index < pool.as_ref().carved()).then_some(class)
     }
-}
-
-/// Per class, 2^40 / block bytes rounded up: makes a division a multiplication.
-const RECIPROCALS: [u64; SizeClass::COUNT] = {
-    let mut table = [0; SizeClass::COUNT];
-    let mut index = 0;
-    while index < SizeClass::COUNT {
-        table[index] = (1u64 << 40) / SizeClass::new(index).block_bytes() as u64 + 1;
-        index += 1;
-    }
-    table
-};
-
-/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
-/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
-#[inline]
-pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
-    let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    (k as usize * class.block_bytes() == offset).then_some(k as u32)
 }
 
 /// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
@@ -431,24 +400,4 @@ pub fn interior(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "free of {p:p}, which points inside a block (size class {bytes} bytes)"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reciprocal_agrees_with_division_everywhere() {
-        for index in 0..SizeClass::COUNT {
-            let class = SizeClass::new(index);
-            for offset in (0..class.span() * POOL_BYTES).step_by(16) {
-                let begins = offset.is_multiple_of(class.block_bytes());
-                assert_eq!(
-                    block_index(offset, class),
-                    begins.then_some((offset / class.block_bytes()) as u32),
-                    "{offset} in {class:?}"
-                );
-            }
-        }
-    }
 }

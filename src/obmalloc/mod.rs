@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! size_class   size, alignment -> class            thread_lists   a thread's short lists
-//! block, pool  free chains; used, full, empty          |  refill: a batch   ^ flush
+//! block, pool, free_chain   used, full, empty          |  refill: a batch   ^ flush
 //! arena, runs  which arena gives the next pool         v                    |
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
@@ -21,6 +21,7 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod free_chain;
 pub mod geometry;
 pub mod heap;
 pub mod huge;

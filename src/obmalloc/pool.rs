@@ -11,11 +11,14 @@
 //! | full | `live == capacity` | none | any free: to the front of the ring |
 //! | empty | `live == 0` | its arena's free pools | being taken for any class |
 //!
+//! The free chain is obmalloc's, last freed first; how it is kept says `free_chain.rs`.
+//!
 //! Invariants:
 //! * I1 `live <= carved <= capacity`.
 //! * I2 the free chain has `carved - live` blocks, last freed first.
 //! * I3 in CPython's geometry chain and `carved` survive the empty state; they start anew only when the next
 //!   class differs (CPython 3.11, `allocate_from_new_pool`). In production they always start anew.
+//! * I4 in production bit `k` of the pool's bits is set exactly while block `k` is out.
 //!
 //! CPython links one never-used block ahead of need; we carve when the chain is empty. The addresses are
 //! the same (shown by replay), and no block is touched before it is used.
@@ -23,29 +26,29 @@
 //! Everything here runs under the lock of the heap that owns the arena.
 
 use super::arena::Arena;
-use super::block::{Block, Place};
+use super::block::Block;
+use super::free_chain::{Links, OutBits, overwritten};
 use super::geometry::Geometry;
-use super::size_class::SizeClass;
+use super::size_class::{SizeClass, block_index};
 use core::ptr::NonNull;
 
 /// A pool's header. The first 16 bytes are what alloc and free touch.
 #[repr(C)]
 pub struct Pool {
-    /// Last freed block, if any is free.
-    free: Option<Block>,
+    links: Links,
     /// Blocks handed out.
-    live: u32,
+    live: u16,
     /// Blocks ever handed out since the pool was formatted.
-    carved: u32,
-    /// Neighbours in the ring; `next` also links an arena's free pools.
-    next: Option<NonNull<Pool>>,
-    prev: Option<NonNull<Pool>>,
-    arena: NonNull<Arena>,
+    carved: u16,
     capacity: u16,
     /// Class, or [`NO_CLASS`].
     class: u8,
     /// Slots this header is behind the first slot of its run.
     lead: u8,
+    /// Neighbours in the ring; `next` also links an arena's free pools.
+    next: Option<NonNull<Pool>>,
+    prev: Option<NonNull<Pool>>,
+    arena: NonNull<Arena>,
     /// Whether memory that was never carved is known to be zero.
     zeroed: bool,
 }
@@ -60,7 +63,7 @@ impl Pool {
     /// `pool` points to a header's place in `arena`.
     pub unsafe fn init(pool: NonNull<Pool>, arena: NonNull<Arena>) {
         let value = Self {
-            free: None,
+            links: Links::EMPTY,
             live: 0,
             carved: 0,
             next: None,
@@ -78,7 +81,7 @@ impl Pool {
     /// Starts an empty pool for `class`. `zeroed` promises that its memory reads as zero.
     pub fn format<G: Geometry>(&mut self, class: SizeClass, zeroed: bool) {
         debug_assert_eq!(self.live, 0);
-        self.free = None;
+        self.links = Links::EMPTY;
         self.carved = 0;
         self.capacity = G::capacity(class) as u16;
         self.class = class.index() as u8;
@@ -90,7 +93,7 @@ impl Pool {
     pub fn forget(&mut self) {
         debug_assert_eq!(self.live, 0);
         self.class = NO_CLASS;
-        self.free = None;
+        self.links = Links::EMPTY;
         self.carved = 0;
     }
 
@@ -120,13 +123,13 @@ impl Pool {
     /// Blocks handed out.
     #[inline]
     pub fn live(&self) -> u32 {
-        self.live
+        u32::from(self.live)
     }
 
     /// Blocks ever handed out since the pool was formatted: the ones a pointer can name.
     #[inline]
     pub fn carved(&self) -> u32 {
-        self.carved
+        u32::from(self.carved)
     }
 
     /// Blocks the pool has room for.
@@ -138,7 +141,7 @@ impl Pool {
     /// Whether every block is handed out.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.live == u32::from(self.capacity)
+        self.live == self.capacity
     }
 
     /// Takes one block: the last freed, else the next never used. True with it when the block is known
@@ -147,24 +150,13 @@ impl Pool {
     /// # Safety
     /// The pool is not full and was formatted for `class`.
     pub unsafe fn take<G: Geometry>(this: NonNull<Pool>, class: SizeClass) -> (Block, bool) {
-        // SAFETY: under the heap's lock the header is ours.
-        let pool = unsafe { &mut *this.as_ptr() };
-        debug_assert!(!pool.is_full());
-        pool.live += 1;
-        if let Some(block) = pool.free {
-            // SAFETY: chained blocks are free (I2).
-            unsafe {
-                pool.free = block.link();
-                block.unmark();
-            }
-            return (block, false);
+        let mut place = [None];
+        // SAFETY: the header is ours under the heap's lock, and what is asked of it the caller's.
+        unsafe {
+            let zeroed = this.as_ref().zeroed && this.as_ref().live == this.as_ref().carved;
+            Self::take_many::<G>(this, class, &mut place);
+            (place[0].expect("the pool is not full"), zeroed)
         }
-        pool.carved += 1;
-        // SAFETY: `carved <= capacity` (I1), so the block lies inside the pool.
-        (
-            unsafe { Self::carve::<G>(this, class, pool.carved - 1, pool.zeroed) },
-            pool.zeroed,
-        )
     }
 
     /// Takes blocks until `places` is filled, from its end to its start, or the pool is full; in the order
@@ -178,75 +170,116 @@ impl Pool {
         places: &mut [Option<Block>],
     ) -> usize {
         // SAFETY: under the heap's lock the header is ours.
-        let pool = unsafe { &mut *this.as_ptr() };
-        let n = places.len().min((pool.capacity() - pool.live) as usize);
-        for place in places.iter_mut().rev().take(n) {
-            *place = match pool.free {
-                Some(block) => {
-                    // SAFETY: chained blocks are free (I2).
-                    unsafe {
-                        pool.free = block.link();
-                        block.unmark();
-                    }
-                    Some(block)
+        let (blocks, mut bits, pool) = unsafe {
+            let bits = OutBits::new(G::out_bits(this));
+            (Blocks::of::<G>(this, class), bits, &mut *this.as_ptr())
+        };
+        let (mut links, mut free) = (pool.links, pool.carved - pool.live);
+        let mut left = places.len();
+        while left > 0 && free > 0 {
+            // SAFETY: the chain has `free` blocks (I2).
+            unsafe {
+                let k = links.pop(free, &blocks, pool.carved);
+                if bits.set(k) {
+                    overwritten(blocks.nth(k));
                 }
-                None => {
-                    pool.carved += 1;
-                    // SAFETY: below the capacity: the chain is empty, so every carved block is out, and not
-                    // all of them are (I1, I2).
-                    Some(unsafe { Self::carve::<G>(this, class, pool.carved - 1, pool.zeroed) })
-                }
-            };
+                places[left - 1] = Some(blocks.nth(k));
+            }
+            free -= 1;
+            left -= 1;
         }
-        pool.live += n as u32;
-        n
+        let carved = pool.carved;
+        let fresh = left.min(usize::from(pool.capacity - carved)) as u16;
+        for k in carved..carved + fresh {
+            left -= 1;
+            // SAFETY: below the capacity (I1).
+            places[left] = Some(unsafe { blocks.nth(k) });
+        }
+        // SAFETY: as above.
+        unsafe { bits.set_range(carved, fresh) };
+        bits.finish();
+        pool.links = links;
+        pool.carved += fresh;
+        pool.live = pool.carved - free;
+        places.len() - left
     }
 
-    /// Puts a block back, marked with the process's secret. Returns the number of blocks still out.
+    /// Puts blocks of `class` back, in order. An error names the first block that is none of this pool's that
+    /// are out; then those before it are back.
     ///
     /// # Safety
-    /// `block` was taken from this pool and is not used any more.
-    #[inline]
-    pub unsafe fn put(&mut self, block: Block, secret: usize) -> u32 {
-        // SAFETY: free from here on.
-        unsafe {
-            block.set_link(self.free);
-            block.mark(secret, Place::Pool);
-        }
-        self.free = Some(block);
-        self.live -= 1;
-        self.live
-    }
-
-    /// Block `k`, which was never out. Unless its memory is `zeroed`, a mark of earlier times may lie there.
-    ///
-    /// # Safety
-    /// As [`Self::nth`].
-    #[inline]
-    unsafe fn carve<G: Geometry>(
+    /// The pool serves `class`, and the blocks lie in it and are not used any more.
+    #[inline(always)]
+    pub unsafe fn put_many<G: Geometry>(
         this: NonNull<Pool>,
         class: SizeClass,
-        k: u32,
-        zeroed: bool,
-    ) -> Block {
-        // SAFETY: the caller's; nobody uses the block.
-        unsafe {
-            let block = Self::nth::<G>(this, class, k);
-            if !zeroed {
-                block.unmark();
+        run: &[Option<Block>],
+    ) -> Result<(), Block> {
+        // SAFETY: under the heap's lock the header is ours.
+        let (blocks, mut bits, pool) = unsafe {
+            let bits = OutBits::new(G::out_bits(this));
+            (Blocks::of::<G>(this, class), bits, &mut *this.as_ptr())
+        };
+        let (mut links, mut free) = (pool.links, pool.carved - pool.live);
+        let mut wrong = None;
+        for block in run.iter().flatten() {
+            let offset = block.addr() - blocks.first.addr().get();
+            let k = match block_index(offset, class) {
+                // A pool that has none out may have no bits to tell.
+                Some(k) if k < u32::from(pool.carved) && free < pool.carved => k as u16,
+                _ => {
+                    wrong = Some(*block);
+                    break;
+                }
+            };
+            // SAFETY: `k` is carved, and the block free from here on.
+            unsafe {
+                if !bits.clear(k) {
+                    wrong = Some(*block);
+                    break;
+                }
+                links.push(free, k, *block);
             }
-            block
+            free += 1;
+        }
+        bits.finish();
+        pool.links = links;
+        pool.live = pool.carved - free;
+        match wrong {
+            None => Ok(()),
+            Some(block) => Err(block),
+        }
+    }
+}
+
+/// Where a pool's blocks lie.
+pub(super) struct Blocks {
+    first: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Blocks {
+    /// Those of a pool.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    #[inline(always)]
+    unsafe fn of<G: Geometry>(pool: NonNull<Pool>, class: SizeClass) -> Self {
+        Self {
+            // SAFETY: the caller's; blocks begin inside the pool.
+            first: unsafe { G::memory(pool).add(G::HEADER_BYTES) },
+            bytes: class.block_bytes(),
         }
     }
 
-    /// Block `k` of the pool.
+    /// Block `k`.
     ///
     /// # Safety
-    /// `k` is below the capacity for `class`.
-    unsafe fn nth<G: Geometry>(this: NonNull<Pool>, class: SizeClass, k: u32) -> Block {
-        let offset = G::HEADER_BYTES + k as usize * class.block_bytes();
+    /// `k` is below the pool's capacity.
+    #[inline(always)]
+    pub(super) unsafe fn nth(&self, k: u16) -> Block {
         // SAFETY: inside the pool by the caller's word.
-        unsafe { Block::new(G::memory(this).add(offset)) }
+        unsafe { Block::new(self.first.add(usize::from(k) * self.bytes)) }
     }
 }
 

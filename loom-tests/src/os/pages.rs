@@ -175,10 +175,12 @@ fn clear(slots: std::ops::Range<usize>) {
     const TOUCHED: usize = 1024;
     for index in slots {
         for pool in (0..SLOT_BYTES).step_by(POOL_BYTES) {
+            // The first pool holds an arena's headers.
+            let touched = if pool == 0 { POOL_BYTES } else { TOUCHED };
             // SAFETY: inside the window, and committed for the caller.
             unsafe {
                 let start = base().add(index * SLOT_BYTES + pool);
-                start.write_bytes(0, TOUCHED);
+                start.write_bytes(0, touched);
             }
         }
         Slot(index).write(0);
