@@ -147,6 +147,8 @@ const_assert!(size_of::<Arena>() <= TABLE);
 const BITS: usize = 4096;
 const POOL_BITS: usize = POOL_BYTES / ALIGNMENT;
 const_assert!(BITS + 63 * POOL_BITS / 8 <= POOL_BYTES);
+/// Bytes of slot 0 that are in use, in pages of the least size there is.
+pub const BOOKS_BYTES: usize = (BITS + 63 * POOL_BITS / 8).next_multiple_of(4096);
 
 impl Production {
     /// Where the header of the slot at `addr` lies, if that is in an arena. An address, not to be believed.

@@ -1,25 +1,27 @@
 //! What this kernel does for us beyond giving pages: fences, and memory that reads as zero after a purge.
 //!
 //! ```text
-//! slot 0: | Arena, headers: 4 KiB | fence: 12 KiB, inaccessible | slot 1: block 0 | …
+//! slot 0: | Arena, headers, bits: 12 KiB | fence: 4 KiB, inaccessible | slot 1: block 0 | …
 //! ```
 //!
 //! A program that writes in front of a block may hit its neighbour; in front of an arena's first block it would
 //! hit what the allocator knows of all of them, or the unused pages behind it. There it faults instead. Each
 //! fence splits a mapping, and the kernel counts those, so only the first arenas of the process have one; and
-//! none has where a page is larger than the headers' 4 KiB.
+//! none has where pages are larger than it.
 //!
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
 
+use super::geometry::BOOKS_BYTES;
 use super::size_class::POOL_BYTES;
 use crate::os;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
+use static_assertions::const_assert;
 
-/// Bytes of an arena's headers, and of the fence behind them.
-const HEADERS: usize = 4096;
-const FENCE_BYTES: usize = POOL_BYTES - HEADERS;
+/// Bytes of the fence behind what an arena knows of its pools.
+const FENCE_BYTES: usize = POOL_BYTES - BOOKS_BYTES;
+const_assert!(FENCE_BYTES >= 4096);
 /// Most fences at a time.
 const MOST: usize = 32;
 
@@ -36,7 +38,7 @@ pub struct Kernel {
 
 fn fence(arena: NonNull<u8>) -> NonNull<u8> {
     // SAFETY: inside the arena.
-    unsafe { arena.add(HEADERS) }
+    unsafe { arena.add(BOOKS_BYTES) }
 }
 
 /// Purges a page that was written to and looks whether it reads as zero. [`UNTRIED`] without such a page.
@@ -97,8 +99,7 @@ impl Kernel {
     /// The arena is committed, and its first block begins at its second pool or later.
     pub unsafe fn build_fence(&self, arena: NonNull<u8>) -> bool {
         // A model's memory is whole slots. Relaxed: a bound that may be missed by some.
-        if cfg!(loom) || self.n_fences.load(Ordering::Relaxed) >= MOST || os::page_size() > HEADERS
-        {
+        if cfg!(loom) || self.n_fences.load(Ordering::Relaxed) >= MOST || os::page_size() > 4096 {
             return false;
         }
         // SAFETY: between headers and blocks, by the caller's word.
