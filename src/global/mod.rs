@@ -23,6 +23,7 @@ mod purge;
 mod regions;
 mod registration;
 mod rust;
+mod sample;
 pub(crate) mod slow;
 mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]

@@ -15,6 +15,7 @@
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
+//! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
 //! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
 //! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
@@ -82,6 +83,7 @@ pub struct Store {
     ready: AtomicBool,
     guards: AtomicU8,
     frames: AtomicU32,
+    sample: AtomicU32,
     foreign: AtomicU8,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
@@ -110,6 +112,7 @@ impl Store {
                 ready: AtomicBool::new(false),
                 guards: AtomicU8::new(Guards::None as u8),
                 frames: AtomicU32::new(12),
+                sample: AtomicU32::new(0),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
@@ -218,6 +221,14 @@ impl Store {
                     .then_some(())
                     .ok_or("auto, on, off")
             }
+            (b"sample", _) if cfg!(feature = "preload") => match number(value) {
+                Some(n) => {
+                    self.sample.store(n, Ordering::Relaxed);
+                    Ok(())
+                }
+                None => Err("0 to 4294967295"),
+            },
+            (b"sample", _) => Err("only in the preload library"),
             (b"thp", _) => {
                 let choices = [
                     (&b"default"[..], ThpChoice::Default as u8),
@@ -253,7 +264,7 @@ impl Store {
             }
             (b"verbose", _) => Err("0, 1"),
             _ => {
-                let keys = "checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc, zero_size";
+                let keys = "checks, foreign, frames, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
                 let key = Shown(key);
                 return os::say(format_args!(
                     "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
@@ -283,6 +294,11 @@ impl Store {
     pub fn frames(&self) -> usize {
         let frames = self.frames.load(Ordering::Relaxed) as usize;
         if self.is_debug() { frames } else { 0 }
+    }
+
+    /// One of how many allocations is guarded; 0: none.
+    pub fn sample(&self) -> u32 {
+        self.sample.load(Ordering::Relaxed)
     }
 
     /// What to do with a pointer that is not ours.

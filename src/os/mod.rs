@@ -5,13 +5,14 @@
 //! | pages | [`reserve`], [`commit`], [`map`], [`unmap`], [`purge`], [`grow`], [`relocate`], [`label`] |
 //! | machine | [`page_size`], [`cpus`], [`now_ms`], [`random`] |
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
-//! | last words | [`return_addresses`], [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`] |
+//! | last words | [`return_addresses`], [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
 //! call changes nothing and leaves `errno` as the system set it. Nothing here allocates, and nothing
 //! takes a lock of the C library except where the item says so.
 
 mod errors;
+mod fault;
 mod pages;
 mod process;
 mod stack;
@@ -20,6 +21,7 @@ mod text;
 mod threads;
 
 pub use errors::{Errors, abort};
+pub use fault::{Fault, on_fault};
 pub use pages::{
     advise_huge_pages, commit, grow, is_mapped, label, map, page_size, protect, purge, relocate,
     reserve, unmap,

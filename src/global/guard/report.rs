@@ -216,10 +216,10 @@ impl Report<'_> {
                 "Enable tracemalloc to get the memory block allocation traceback\n"
             )?;
         }
-        write_stack(out, "Memory block allocated at", stack_of(made))?;
-        write_stack(out, "Memory block freed at", stack_of(freed))?;
+        write_stack(out, "Memory block allocated at", made)?;
+        write_stack(out, "Memory block freed at", freed)?;
         let here = super::stack();
-        write_stack(out, "Noticed at", stack_of(here))
+        write_stack(out, "Noticed at", here)
     }
 }
 
@@ -251,7 +251,8 @@ fn write_data(out: &mut Errors, p: NonNull<u8>, n: usize) -> fmt::Result {
 }
 
 /// One line a frame, as `tracemalloc` writes them; the frames of this library left out at the top.
-fn write_stack(out: &mut Errors, title: &str, stack: &[usize]) -> fmt::Result {
+pub fn write_stack(out: &mut Errors, title: &str, number: u32) -> fmt::Result {
+    let stack = stack_of(number);
     if stack.is_empty() {
         return Ok(());
     }
