@@ -114,8 +114,9 @@ impl Heap {
             Some(class) => os::keep_errno(|| unsafe {
                 let block = Block::new(p);
                 let pool = verify_in(&MAP, block, class, self.home);
-                let put = self.engine().put_many(pool, class, &[Some(block)]);
-                put.unwrap_or_else(|block| not_out(pool, block, class));
+                if !self.engine().free(block, class) {
+                    not_out(pool, block, class);
+                }
             }),
             // SAFETY: 1 and 2.
             None => unsafe { self.free_huge(p, layout) },

@@ -385,8 +385,16 @@ pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
 /// # Safety
 /// `p` is a live huge block.
 pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
-    // SAFETY: passed on.
-    os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
+    os::keep_errno(|| {
+        let before = HUGE.usable_bytes(p)?;
+        // SAFETY: passed on.
+        let resized = unsafe { HUGE.resize(p, size, align) };
+        purge::note_fresh(
+            resized.is_some() && size > before,
+            size.saturating_sub(before),
+        );
+        resized
+    })
 }
 
 /// Checks every block in this thread's lists, by sending it home, and aborts on the first that is none.

@@ -136,47 +136,45 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         places.len() - left
     }
 
-    /// Puts a block back. False, and nothing is changed, when it is known not to be out.
+    /// Puts a block back. False, and nothing is changed, when it is known to be none that is out.
     ///
     /// # Safety
     /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
     pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
-        // SAFETY: a block of `class` by the caller's word.
+        // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            self.put_many(pool, class, &[Some(block)]).is_ok()
+            let was_out = self.put(pool, block, class);
+            self.count_freed(class, u32::from(was_out));
+            was_out
         }
     }
 
-    /// Puts blocks of one pool back. An error names the first that is not one of its blocks that are out; then
-    /// those before it are back.
+    /// As [`Self::free`], for a block that lies in `pool`; counting is left to [`Self::count_freed`].
     ///
     /// # Safety
-    /// As [`Self::free`], for each of them; they lie in `pool`.
+    /// As [`Self::free`].
     #[inline(always)]
-    pub unsafe fn put_many(
-        &mut self,
-        pool: NonNull<Pool>,
-        class: SizeClass,
-        run: &[Option<Block>],
-    ) -> Result<(), Block> {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
-            let before = pool.as_ref().live();
             let was_full = pool.as_ref().is_full();
-            let result = Pool::put_many::<G>(pool, class, run);
-            // Nobody sees what lies between: the first block makes a full pool a used one, the last one a
-            // used pool an empty one.
-            let live = pool.as_ref().live();
-            let n_freed = u64::from(before - live);
-            self.counters.block_bytes -= n_freed * class.block_bytes() as u64;
-            if n_freed > 0 && (was_full || live == 0) {
+            if !Pool::put::<G>(pool, block, class) {
+                return false;
+            }
+            if was_full || pool.as_ref().live() == 0 {
                 self.moved(pool, class, was_full);
             }
-            result
         }
+        true
+    }
+
+    /// Counts `n_blocks` of `class` that were put back.
+    #[inline]
+    pub fn count_freed(&mut self, class: SizeClass, n_blocks: u32) {
+        self.counters.block_bytes -= u64::from(n_blocks) * class.block_bytes() as u64;
     }
 
     /// A pool left the full state, became empty, or (of one block) both.

@@ -15,12 +15,15 @@
 //! * I1 the header holds `f % 4` indices, of the blocks freed last; lanes without one are 0.
 //! * I2 there are `f / 4` nodes, each with the indices of the three blocks freed before it.
 //!
-//! In production one bit per block, in the arena's header slot, says which blocks are out. So a second free
-//! is known, and links that a program overwrote cannot give one block to two owners: a block that is
-//! taken must not be out. Everything here runs under the lock of the heap that owns the pool.
+//! In production one bit for every 16 bytes of an arena, in its header slot, says where a block begins that is
+//! out. So a pointer that is none is known when it comes home, whatever is wrong with it, and links that a
+//! program overwrote cannot give one block to two owners: a block that is taken must not be out. Everything
+//! here runs under the lock of the heap that owns the pool.
 
 use super::block::Block;
-use super::pool::Blocks;
+use super::geometry::Geometry;
+use super::pool::{Blocks, Pool};
+use super::size_class::{ALIGNMENT, ARENA_BYTES};
 use crate::os;
 use crate::sync::prefetch;
 use core::ptr::NonNull;
@@ -86,90 +89,55 @@ impl Links {
     }
 }
 
-/// The bits of a pool's blocks, one word of them at hand. Without bits, what is asked is answered as if
-/// all were well.
-pub struct OutBits {
-    words: Option<NonNull<u64>>,
-    index: usize,
-    word: u64,
-}
+/// The bits of an arena: one for each place where a block may begin. Where there are none, what is asked is
+/// answered as if all were well.
+#[derive(Clone, Copy)]
+pub struct OutBits(Option<NonNull<u64>>);
 
 impl OutBits {
-    /// # Safety
-    /// `words` holds a bit for each block of the pool, and is ours until [`Self::finish`].
+    /// Those of the arena a pool lies in.
     #[inline(always)]
-    pub unsafe fn new(words: Option<NonNull<u64>>) -> Self {
-        Self {
-            words,
-            index: 0,
-            // SAFETY: the caller's.
-            word: words.map_or(0, |words| unsafe { words.read() }),
-        }
+    pub fn of<G: Geometry>(pool: NonNull<Pool>) -> Self {
+        Self(G::out_bits(pool))
     }
 
-    /// Writes the word at hand back.
+    /// The word with the bit of an address, and the bit.
     #[inline(always)]
-    pub fn finish(&self) {
-        if let Some(words) = self.words {
-            // SAFETY: a word that was read.
-            unsafe { words.add(self.index).write(self.word) };
-        }
+    fn place(words: NonNull<u64>, block: Block) -> (NonNull<u64>, u64) {
+        let index = block.addr() % ARENA_BYTES / ALIGNMENT;
+        // SAFETY: there is a bit for each place in the arena.
+        let word = unsafe { words.add(index / u64::BITS as usize) };
+        (word, 1 << (index % u64::BITS as usize))
     }
 
-    #[inline(always)]
-    unsafe fn turn_to(&mut self, k: u16) -> u64 {
-        let index = usize::from(k / 64);
-        if index != self.index
-            && let Some(words) = self.words
-        {
-            self.finish();
-            self.index = index;
-            // SAFETY: the pool has a block `k` by the caller's word.
-            self.word = unsafe { words.add(index).read() };
-        }
-        1 << (k % 64)
-    }
-
-    /// Notes that block `k` is out; whether it was.
+    /// Notes that a block is out; whether it was.
     ///
     /// # Safety
-    /// The pool has a block `k`.
+    /// The block lies in the arena, whose heap's lock is held.
     #[inline(always)]
-    pub unsafe fn set(&mut self, k: u16) -> bool {
-        // SAFETY: the caller's.
-        let bit = unsafe { self.turn_to(k) };
-        let was = self.words.is_some() && self.word & bit != 0;
-        self.word |= bit;
+    pub unsafe fn set(self, block: Block) -> bool {
+        let Some(words) = self.0 else { return false };
+        let (mut word, bit) = Self::place(words, block);
+        // SAFETY: the arena's bits are ours under the lock.
+        let word = unsafe { word.as_mut() };
+        let was = *word & bit != 0;
+        *word |= bit;
         was
     }
 
-    /// Notes that block `k` is not out; whether it was.
+    /// Notes that a block is not out; whether it was.
     ///
     /// # Safety
     /// As [`Self::set`].
     #[inline(always)]
-    pub unsafe fn clear(&mut self, k: u16) -> bool {
-        // SAFETY: the caller's.
-        let bit = unsafe { self.turn_to(k) };
-        let was = self.words.is_none() || self.word & bit != 0;
-        self.word &= !bit;
+    pub unsafe fn clear(self, block: Block) -> bool {
+        let Some(words) = self.0 else { return true };
+        let (mut word, bit) = Self::place(words, block);
+        // SAFETY: as `set`.
+        let word = unsafe { word.as_mut() };
+        let was = *word & bit != 0;
+        *word &= !bit;
         was
-    }
-
-    /// Notes that the `n` blocks from `k` on are out.
-    ///
-    /// # Safety
-    /// The pool has them.
-    #[inline(always)]
-    pub unsafe fn set_range(&mut self, mut k: u16, mut n: u16) {
-        while n > 0 {
-            let part = n.min(64 - k % 64);
-            // SAFETY: the caller's.
-            unsafe { self.turn_to(k) };
-            self.word |= u64::MAX >> (64 - part) << (k % 64);
-            k += part;
-            n -= part;
-        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```text
 //! Cpython: header inside its pool                Production: one slot of headers per arena
 //! base (any page)                                base (multiple of 1 MiB)
-//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | bits of 63 pools | unused
+//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | bits of what is out | unused
 //! | pool 0: header 48 | block 0 | block 1 …      | slot 1: block 0 | block 1 …
 //! | pool 1: header 48 | block 0 | block 1 …      | slot 2: block 0 | block 1 …
 //! ```
@@ -53,19 +53,30 @@ pub trait Geometry {
     /// The pool's arena is mapped.
     unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8>;
 
+    /// Address of the first block of a pool that serves `class` and holds `addr`.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    #[inline(always)]
+    unsafe fn first_block(pool: NonNull<Pool>, addr: usize, class: SizeClass) -> usize {
+        if class.is_small() && Self::HEADER_BYTES == 0 {
+            return addr & !(POOL_BYTES - 1);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::memory(pool) }.addr().get() + Self::HEADER_BYTES
+    }
+
     /// The pool of a block: the one amplification from a user's pointer to the allocator's own data.
     ///
     /// # Safety
     /// `block` lies in a pool of `class`.
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
 
-    /// One bit per block of the pool, set while the block is out; `None` where nobody keeps them.
-    ///
-    /// # Safety
-    /// The pool's arena is mapped.
-    unsafe fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>>;
+    /// The bits of the pool's arena, one for every [`ALIGNMENT`] bytes, set where a block begins that is out;
+    /// `None` where nobody keeps them.
+    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>>;
 
-    /// Clears what the bits of all pools of an arena hold from earlier times.
+    /// Clears what the bits of an arena hold from earlier times.
     ///
     /// # Safety
     /// The arena's memory is ours, and no block of it is out.
@@ -130,7 +141,7 @@ impl Geometry for Cpython {
     }
 
     #[inline]
-    unsafe fn out_bits(_: NonNull<Pool>) -> Option<NonNull<u64>> {
+    fn out_bits(_: NonNull<Pool>) -> Option<NonNull<u64>> {
         None
     }
 
@@ -143,12 +154,12 @@ pub struct Production;
 /// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
 const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
 const_assert!(size_of::<Arena>() <= TABLE);
-/// Where the bits of blocks that are out begin in slot 0, and bits per pool.
+/// Where the bits of blocks that are out begin in slot 0, and their bytes.
 const BITS: usize = 4096;
-const POOL_BITS: usize = POOL_BYTES / ALIGNMENT;
-const_assert!(BITS + 63 * POOL_BITS / 8 <= POOL_BYTES);
-/// Bytes of slot 0 that are in use, in pages of the least size there is.
-pub const BOOKS_BYTES: usize = (BITS + 63 * POOL_BITS / 8).next_multiple_of(4096);
+const BITS_BYTES: usize = ARENA_BYTES / ALIGNMENT / 8;
+/// Bytes of slot 0 that are used.
+pub const HEADER_SLOT_BYTES: usize = BITS + BITS_BYTES;
+const_assert!(HEADER_SLOT_BYTES <= POOL_BYTES);
 
 impl Production {
     /// Where the header of the slot at `addr` lies, if that is in an arena. An address, not to be believed.
@@ -204,16 +215,13 @@ impl Geometry for Production {
     }
 
     #[inline]
-    unsafe fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>> {
-        // SAFETY: a header lies in its own arena.
-        let index = unsafe { Self::index(pool) };
-        let table = (pool.addr().get() & !(ARENA_BYTES - 1)) + BITS;
-        Some(amplify(table + index * POOL_BITS / 8))
+    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>> {
+        Some(amplify((pool.addr().get() & !(ARENA_BYTES - 1)) + BITS))
     }
 
     unsafe fn clear_out_bits(arena: NonNull<Arena>) {
         let table = arena.addr().get() + BITS;
         // SAFETY: inside the arena's header slot.
-        unsafe { amplify::<u8>(table).write_bytes(0, 63 * POOL_BITS / 8) };
+        unsafe { amplify::<u8>(table).write_bytes(0, BITS_BYTES) };
     }
 }

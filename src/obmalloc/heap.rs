@@ -64,9 +64,9 @@ impl Receive for HeapState {
         unsafe {
             // Not on its way any more.
             block.mark(self.map.secret(), Place::List);
-            let pool = Production::pool_of(block.start(), class);
-            let put = self.engine.put_many(pool, class, &[Some(block)]);
-            put.unwrap_or_else(|block| not_out(pool, block, class));
+            if !self.engine.free(block, class) {
+                not_out(Production::pool_of(block.start(), class), block, class);
+            }
         }
     }
 }
@@ -158,31 +158,36 @@ impl Heap {
         pending: &mut [(usize, Chain); PENDING],
     ) {
         let secret = state.map.secret();
-        let (mut next, mut asked) = (0, 0);
-        while let Some(&Some(block)) = blocks.get(next) {
-            // Neighbours often lie in one pool.
-            let slot = block.addr() / POOL_BYTES;
-            let in_slot = |entry: &&Entry| entry.is_some_and(|b| b.addr() / POOL_BYTES == slot);
-            let n = blocks[next..].iter().take_while(in_slot).count();
-            let run = &blocks[next..next + n];
-            next += n;
-            look_ahead(blocks, &mut asked, next, class);
-            verify_pool(state.map, block, class);
-            // SAFETY: labelled, so in an arena and in a pool of `class`; free by the caller's word.
+        let mut n_own = 0;
+        // The slot looked at last, if it is ours, and its pool: neighbours often lie in one.
+        let mut slot = usize::MAX;
+        let mut pool = NonNull::<Pool>::dangling();
+        for (k, block) in blocks.iter().enumerate() {
+            let Some(block) = *block else { continue };
+            look_ahead(blocks, k, class);
+            // SAFETY: free by the caller's word; labelled, so in an arena and in a pool of `class`.
             unsafe {
-                let home = home_of(block);
-                if home != self.home() {
-                    // The rest its own heap verifies, under its lock: the pool's header changes.
-                    for block in run.iter().flatten() {
-                        collect(pending, home, *block, class, secret);
+                if block.addr() / POOL_BYTES != slot {
+                    verify_pool(state.map, block, class);
+                    if home_of(block) != self.home() {
+                        // The rest its own heap verifies, under its lock: the pool's header changes.
+                        collect(pending, block, class, secret);
+                        continue;
                     }
-                    continue;
+                    pool = Production::pool_of(block.start(), class);
+                    slot = block.addr() / POOL_BYTES;
                 }
-                let pool = Production::pool_of(block.start(), class);
-                let put = state.engine.put_many(pool, class, run);
-                put.unwrap_or_else(|block| not_out(pool, block, class));
+                if !state.engine.put(pool, block, class) {
+                    not_out(pool, block, class);
+                }
+                n_own += 1;
+                if pool.as_ref().live() == 0 {
+                    // The pool is gone: its label and perhaps its arena with it.
+                    slot = usize::MAX;
+                }
             }
         }
+        state.engine.count_freed(class, n_own);
     }
 
     /// Fills `places` with blocks of `class`, the last place with the one to be used first. Returns their
@@ -203,37 +208,30 @@ impl Heap {
     }
 }
 
-/// Asks for the headers of the blocks up to [`AHEAD`] places from `next` on; `asked` counts those asked for.
+/// Asks for the header of the block that comes [`AHEAD`] places later.
 #[inline(always)]
-fn look_ahead(blocks: &[Entry], asked: &mut usize, next: usize, class: SizeClass) {
-    let end = if class.is_small() {
-        (next + AHEAD).min(blocks.len())
-    } else {
-        0
-    };
-    for block in blocks
-        .get(next.max(*asked)..end)
-        .into_iter()
-        .flatten()
-        .flatten()
+fn look_ahead(blocks: &[Entry], k: usize, class: SizeClass) {
+    if let Some(Some(block)) = blocks.get(k + AHEAD)
+        && class.is_small()
     {
         prefetch(Production::header_of(block.addr()));
     }
-    *asked = end;
 }
 
 /// Adds a block to the chain of its heap.
 ///
 /// # Safety
-/// The block is free, of `class`, and belongs to the heap at `home`.
+/// The block is free, of `class`, and in an arena.
+#[inline(never)]
 unsafe fn collect(
     pending: &mut [(usize, Chain); PENDING],
-    home: usize,
     block: Block,
     class: SizeClass,
     secret: usize,
 ) {
-    // SAFETY: free by the caller's word.
+    // SAFETY: free, and in an arena, by the caller's word.
+    let home = unsafe { home_of(block) };
+    // SAFETY: as above.
     unsafe {
         if block.is_marked_as(secret, Place::Chain) {
             double_free(block.start(), class);

@@ -12,7 +12,7 @@
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
 
-use super::geometry::BOOKS_BYTES;
+use super::geometry::HEADER_SLOT_BYTES;
 use super::size_class::POOL_BYTES;
 use crate::os;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, const_unless_loom};
@@ -20,7 +20,7 @@ use core::ptr::NonNull;
 use static_assertions::const_assert;
 
 /// Bytes of the fence behind what an arena knows of its pools.
-const FENCE_BYTES: usize = POOL_BYTES - BOOKS_BYTES;
+const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
 /// Most fences at a time.
 const MOST: usize = 32;
@@ -38,7 +38,7 @@ pub struct Kernel {
 
 fn fence(arena: NonNull<u8>) -> NonNull<u8> {
     // SAFETY: inside the arena.
-    unsafe { arena.add(BOOKS_BYTES) }
+    unsafe { arena.add(HEADER_SLOT_BYTES) }
 }
 
 /// Purges a page that was written to and looks whether it reads as zero. [`UNTRIED`] without such a page.

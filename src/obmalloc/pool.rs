@@ -29,7 +29,7 @@ use super::arena::Arena;
 use super::block::Block;
 use super::free_chain::{Links, OutBits, overwritten};
 use super::geometry::Geometry;
-use super::size_class::{SizeClass, block_index};
+use super::size_class::{ALIGNMENT, SizeClass, block_number};
 use core::ptr::NonNull;
 
 /// A pool's header. The first 16 bytes are what alloc and free touch.
@@ -170,85 +170,62 @@ impl Pool {
         places: &mut [Option<Block>],
     ) -> usize {
         // SAFETY: under the heap's lock the header is ours.
-        let (blocks, mut bits, pool) = unsafe {
-            let bits = OutBits::new(G::out_bits(this));
-            (Blocks::of::<G>(this, class), bits, &mut *this.as_ptr())
-        };
+        let (blocks, pool) = unsafe { (Blocks::of::<G>(this, class), &mut *this.as_ptr()) };
+        let bits = OutBits::of::<G>(this);
         let (mut links, mut free) = (pool.links, pool.carved - pool.live);
         let mut left = places.len();
         while left > 0 && free > 0 {
             // SAFETY: the chain has `free` blocks (I2).
-            unsafe {
+            let block = unsafe {
                 let k = links.pop(free, &blocks, pool.carved);
-                if bits.set(k) {
-                    overwritten(blocks.nth(k));
-                }
-                places[left - 1] = Some(blocks.nth(k));
+                blocks.nth(k)
+            };
+            // SAFETY: a block of this pool.
+            if unsafe { bits.set(block) } {
+                overwritten(block);
             }
             free -= 1;
             left -= 1;
+            places[left] = Some(block);
         }
-        let carved = pool.carved;
-        let fresh = left.min(usize::from(pool.capacity - carved)) as u16;
-        for k in carved..carved + fresh {
-            left -= 1;
+        let fresh = left.min(usize::from(pool.capacity - pool.carved)) as u16;
+        for k in pool.carved..pool.carved + fresh {
             // SAFETY: below the capacity (I1).
-            places[left] = Some(unsafe { blocks.nth(k) });
+            unsafe {
+                let block = blocks.nth(k);
+                bits.set(block);
+                left -= 1;
+                places[left] = Some(block);
+            }
         }
-        // SAFETY: as above.
-        unsafe { bits.set_range(carved, fresh) };
-        bits.finish();
         pool.links = links;
         pool.carved += fresh;
         pool.live = pool.carved - free;
         places.len() - left
     }
 
-    /// Puts blocks of `class` back, in order. An error names the first block that is none of this pool's that
-    /// are out; then those before it are back.
+    /// Puts a block back. False, and nothing is changed, when it is known to be none that is out.
     ///
     /// # Safety
-    /// The pool serves `class`, and the blocks lie in it and are not used any more.
+    /// The pool serves `class`, and the block lies in it and is not used any more.
     #[inline(always)]
-    pub unsafe fn put_many<G: Geometry>(
-        this: NonNull<Pool>,
-        class: SizeClass,
-        run: &[Option<Block>],
-    ) -> Result<(), Block> {
+    pub unsafe fn put<G: Geometry>(this: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
         // SAFETY: under the heap's lock the header is ours.
-        let (blocks, mut bits, pool) = unsafe {
-            let bits = OutBits::new(G::out_bits(this));
-            (Blocks::of::<G>(this, class), bits, &mut *this.as_ptr())
+        let (pool, offset) = unsafe {
+            let offset = block.addr() - G::first_block(this, block.addr(), class);
+            (&mut *this.as_ptr(), offset)
         };
-        let (mut links, mut free) = (pool.links, pool.carved - pool.live);
-        let mut wrong = None;
-        for block in run.iter().flatten() {
-            let offset = block.addr() - blocks.first.addr().get();
-            let k = match block_index(offset, class) {
-                // A pool that has none out may have no bits to tell.
-                Some(k) if k < u32::from(pool.carved) && free < pool.carved => k as u16,
-                _ => {
-                    wrong = Some(*block);
-                    break;
-                }
-            };
-            // SAFETY: `k` is carved, and the block free from here on.
-            unsafe {
-                if !bits.clear(k) {
-                    wrong = Some(*block);
-                    break;
-                }
-                links.push(free, k, *block);
-            }
-            free += 1;
+        // SAFETY: in the pool's arena.
+        if !offset.is_multiple_of(ALIGNMENT) || !unsafe { OutBits::of::<G>(this).clear(block) } {
+            return false;
         }
-        bits.finish();
-        pool.links = links;
-        pool.live = pool.carved - free;
-        match wrong {
-            None => Ok(()),
-            Some(block) => Err(block),
-        }
+        let k = block_number(offset, class) as u16;
+        let free = pool.carved - pool.live;
+        debug_assert!(k < pool.carved && pool.live > 0);
+        // SAFETY: block `k`, and free from here on.
+        unsafe { pool.links.push(free, k, block) };
+        pool.live -= 1;
+        true
     }
 }
 

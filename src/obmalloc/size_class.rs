@@ -165,12 +165,17 @@ const RECIPROCALS: [u64; SizeClass::COUNT] = {
     table
 };
 
-/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
+/// Number of the block of `class` that holds the byte `offset` bytes behind the first block of its pool.
 /// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
-#[inline]
+#[inline(always)]
+pub fn block_number(offset: usize, class: SizeClass) -> u32 {
+    ((offset as u64 * RECIPROCALS[class.index()]) >> 40) as u32
+}
+
+/// Number of the block of `class` that begins there; `None` where none begins.
 pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
-    let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    (k as usize * class.block_bytes() == offset).then_some(k as u32)
+    let k = block_number(offset, class);
+    (k as usize * class.block_bytes() == offset).then_some(k)
 }
 
 /// Whether a block of `block_bytes` keeps its place when resized to `size` bytes: it fits and shrinks
