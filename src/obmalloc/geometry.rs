@@ -161,16 +161,6 @@ const BITS_BYTES: usize = ARENA_BYTES / ALIGNMENT / 8;
 pub const HEADER_SLOT_BYTES: usize = BITS + BITS_BYTES;
 const_assert!(HEADER_SLOT_BYTES <= POOL_BYTES);
 
-impl Production {
-    /// Where the header of the slot at `addr` lies, if that is in an arena. An address, not to be believed.
-    #[inline(always)]
-    pub fn header_of(addr: usize) -> NonNull<u8> {
-        let slot = (addr / POOL_BYTES) % 64;
-        let table = (addr & !(ARENA_BYTES - 1)) + TABLE - POOL_HEADER_BYTES;
-        amplify(table + slot * POOL_HEADER_BYTES)
-    }
-}
-
 impl Geometry for Production {
     const HEADER_BYTES: usize = 0;
     const KEEPS_CHAIN: bool = false;
@@ -206,7 +196,10 @@ impl Geometry for Production {
 
     #[inline]
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool> {
-        let pool = Self::header_of(block.addr().get()).cast::<Pool>();
+        let addr = block.addr().get();
+        let slot = (addr / POOL_BYTES) % 64;
+        let table = (addr & !(ARENA_BYTES - 1)) + TABLE;
+        let pool: NonNull<Pool> = amplify(table + (slot - 1) * POOL_HEADER_BYTES);
         if class.is_small() {
             return pool;
         }

@@ -21,7 +21,7 @@ use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
 use super::thread_lists::Entry;
 use crate::os;
-use crate::sync::{const_unless_loom, prefetch};
+use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
@@ -78,9 +78,6 @@ pub struct Heap {
 
 /// Other heaps a flush may meet before it must deliver early.
 const PENDING: usize = 4;
-
-/// How many blocks ahead a flush asks for what it will look at.
-const AHEAD: usize = 6;
 
 /// How things stand after a flush.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +159,7 @@ impl Heap {
         // The slot looked at last, if it is ours, and its pool: neighbours often lie in one.
         let mut slot = usize::MAX;
         let mut pool = NonNull::<Pool>::dangling();
-        for (k, block) in blocks.iter().enumerate() {
-            let Some(block) = *block else { continue };
-            look_ahead(blocks, k, class);
+        for block in blocks.iter().flatten().copied() {
             // SAFETY: free by the caller's word; labelled, so in an arena and in a pool of `class`.
             unsafe {
                 if block.addr() / POOL_BYTES != slot {
@@ -205,16 +200,6 @@ impl Heap {
     /// Takes one block, past the thread's list. True with it when it reads as zero.
     pub fn alloc_one(&self, class: SizeClass) -> Option<(Block, bool)> {
         self.gate.enter(|state| state.engine.alloc(class))
-    }
-}
-
-/// Asks for the header of the block that comes [`AHEAD`] places later.
-#[inline(always)]
-fn look_ahead(blocks: &[Entry], k: usize, class: SizeClass) {
-    if let Some(Some(block)) = blocks.get(k + AHEAD)
-        && class.is_small()
-    {
-        prefetch(Production::header_of(block.addr()));
     }
 }
 

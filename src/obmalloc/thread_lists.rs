@@ -45,9 +45,9 @@ use core::ptr::{NonNull, null_mut};
 use static_assertions::const_assert;
 
 /// Most bytes of blocks one stack may hold.
-const MAX_BYTES: usize = 16 * 1024;
+const MAX_BYTES: usize = 32 * 1024;
 /// Most blocks one stack may hold.
-const MAX_BLOCKS: usize = 128;
+const MAX_BLOCKS: usize = 255;
 /// Bytes a new stack may hold, and blocks.
 const FIRST_BYTES: usize = 4 * 1024;
 const FIRST_BLOCKS: usize = 64;
