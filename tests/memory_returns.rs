@@ -452,7 +452,7 @@ fn few_mappings(test: &str, n: usize, size: usize) {
         PyMalloc.collect();
         let none = memory::mappings();
         // An extent of 4 GiB is two or three mappings.
-        let most = 200 + 3 * (n * size.next_multiple_of(1 << 20) >> 32);
+        let most = 200 + 3 * ((n * size.next_multiple_of(1 << 20)) >> 32);
         assert!(none < most, "{none} mappings when all are freed");
     });
 }

@@ -30,7 +30,7 @@ mod stacks;
 mod tag;
 
 pub(super) use quarantine::lock;
-pub(super) use report::write_stack;
+pub(super) use report::{Guards, write_stack};
 
 use super::misuse::owner_around;
 use super::{HUGE, MAP, OPTIONS, slow, thread};
