@@ -1,13 +1,14 @@
 //! What the runner and the workers share, and, with feature `worker`, the workers themselves.
 //!
 //! Read in this order: [`catalogue`] (which workloads and allocators there are), [`outcome`] (what a
-//! worker tells the runner), [`ops`] (the file form of a recorded program), then [`worker`] (how a
+//! worker tells the runner), [`ops`] and [`script`] (the file forms of recorded programs), then [`worker`] (how a
 //! workload is measured) and [`workload`] (the workloads). The design as a whole is the module text
 //! of `main.rs`.
 
 pub mod catalogue;
 pub mod ops;
 pub mod outcome;
+pub mod script;
 #[cfg(feature = "worker")]
 pub mod worker;
 #[cfg(feature = "worker")]
