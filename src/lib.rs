@@ -20,6 +20,7 @@
 //! | [`obmalloc`] | L2 | the allocator as values: size → class → pool → block; arenas, runs, huge blocks, heaps |
 //! | `global` | L3 | this process's one allocator: [`PyMalloc`], thread lists, options, purging, fork |
 //! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
+//! | [`observe`] | L7 | seeing memory: recordings, statistics, traces |
 //!
 //! # The life of one block
 //!
@@ -39,6 +40,7 @@
 
 mod global;
 pub mod obmalloc;
+pub mod observe;
 mod os;
 #[cfg(feature = "preload")]
 mod shim;
