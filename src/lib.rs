@@ -20,6 +20,8 @@
 //! | [`obmalloc`] | L2 | the allocator as values: size → class → pool → block; arenas, runs, huge blocks, heaps |
 //! | `global` | L3 | this process's one allocator: [`PyMalloc`], thread lists, options, purging, fork |
 //! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
+//! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
+//! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
 //! | [`observe`] | L7 | seeing memory: recordings, statistics, traces |
 //!
 //! # The life of one block
@@ -29,16 +31,20 @@
 //! lock: obmalloc's rule gives each block, from the class's first used pool, else from a pool of the
 //! fullest arena, else from a new arena, else there is no memory and the answer is null.
 //!
-//! `dealloc` pushes the block on the list. If the list is full, all its blocks go home: those of this
-//! heap by obmalloc's rule under its lock, those of others to the inbox of their heap. Each is checked on
-//! the way. A pool whose last block came back returns to its arena, and an arena whose last pool came
+//! `dealloc` puts the block into the list's buffer, which moves on top of its stack now and then. If the
+//! stack is full, its older half goes home: the blocks of this heap by obmalloc's rule under its lock, those
+//! of others to the inbox of their heap. Each is checked on the way. A pool whose last block came back returns to its arena, and an arena whose last pool came
 //! back to the address space it was cut from; what lies free too long, or is too much, goes back to the
 //! system.
 //!
 //! Above 512 bytes pools span several slots; above 256 KiB a block is an arena slot or a mapping of its
 //! own, grown in place or by moving its pages.
 
+#[cfg(feature = "objects")]
+pub mod gc;
 mod global;
+#[cfg(feature = "objects")]
+pub mod object;
 pub mod obmalloc;
 pub mod observe;
 mod os;

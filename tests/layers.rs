@@ -31,7 +31,9 @@ fn every_source_keeps_to_its_layer() {
     let mut sources = Vec::new();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     sources_below(&folder, "", &mut sources);
-    for layer in ["sync", "os", "obmalloc", "global", "shim", "bin"] {
+    for layer in [
+        "sync", "os", "obmalloc", "global", "shim", "object", "gc", "bin",
+    ] {
         let in_layer = |source: &&Source| source.path.starts_with(&format!("{layer}/"));
         assert!(sources.iter().find(in_layer).is_some(), "no {layer}/ seen");
     }

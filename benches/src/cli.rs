@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{preload, replay, report, run, session};
+use crate::{gc_report, preload, replay, report, run, session};
 use clap::{Args, Parser, Subcommand};
 use pymalloc_bench::catalogue::{self, Group, OURS_AGAIN, is_ours};
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ enum Command {
         /// A file written by `run` or `preload` [default: the newest of each kind in target/bench]
         files: Vec<PathBuf>,
     },
+    /// Collectors of cycles, beside Rc and CPython
+    Gc(gc_report::GcArgs),
     /// What there is to measure
     List,
 }
@@ -224,6 +226,7 @@ pub fn dispatch() -> Result<(), String> {
         Command::Preload(args) => run::run(&args.only_part(Part::Preload)),
         Command::Instructions(args) => run::run(&args.only_part(Part::Instructions)),
         Command::Replay(args) => replay::run(&args),
+        Command::Gc(args) => gc_report::run(&args),
         Command::Report { files } => {
             let files = if files.is_empty() {
                 session::newest()?

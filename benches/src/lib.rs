@@ -6,6 +6,8 @@
 //! of `main.rs`.
 
 pub mod catalogue;
+#[cfg(feature = "gc")]
+pub mod gc_work;
 pub mod ops;
 pub mod outcome;
 pub mod script;

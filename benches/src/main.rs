@@ -6,6 +6,7 @@
 //! cargo run --release -p pymalloc-bench -- preload         only real programs under LD_PRELOAD
 //! cargo run --release -p pymalloc-bench -- instructions    only instructions per operation
 //! cargo run --release -p pymalloc-bench -- replay FILE     a recording of your program, under every allocator
+//! cargo run --release -p pymalloc-bench -- gc              collectors of cycles
 //! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
 //! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
 //! ```
@@ -60,6 +61,7 @@
 
 mod cli;
 mod execute;
+mod gc_report;
 mod in_process;
 mod instructions;
 mod machine;

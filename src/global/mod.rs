@@ -18,6 +18,8 @@ mod guard;
 mod misuse;
 pub(crate) mod next_malloc;
 mod nothing;
+#[cfg(feature = "objects")]
+pub(crate) mod object_memory;
 mod options;
 mod private_heap;
 mod purge;

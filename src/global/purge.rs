@@ -52,6 +52,12 @@ static POLICY: Policy = Policy {
     wake: AtomicU32::new(0),
 };
 
+/// Now, in epochs: what lies free from now on is stamped with it.
+#[cfg(feature = "objects")]
+pub(super) fn epoch() -> u32 {
+    POLICY.epoch.load(Ordering::Relaxed)
+}
+
 /// Bytes purged ever.
 pub(super) fn purged_bytes() -> u64 {
     POLICY.total_purged.load(Ordering::Relaxed) * POOL_BYTES as u64

@@ -1,0 +1,130 @@
+//! What there is: objects by generation, who refers to whom.
+
+use super::collector::Collector;
+use super::find::type_of;
+use crate::object::header::Raw;
+use crate::object::passes::{object_at, words_of};
+use crate::object::{Arena, Erased, Gc, Generation, WORD};
+
+impl Collector {
+    /// Objects in generations 0, 1, 2 and put aside.
+    pub fn sizes(&self) -> [usize; 4] {
+        let mut sizes = [0; 4];
+        self.heap.for_each_pool(|pool| {
+            let (first, words) = words_of(pool);
+            for word in first..first + words {
+                for (size, generation) in sizes.iter_mut().zip(ALL) {
+                    *size += bits_of(pool.arena(), word, generation).count_ones() as usize;
+                }
+            }
+        });
+        sizes
+    }
+
+    /// Calls `f` on each object of a generation.
+    pub fn for_each_in_generation(&self, generation: Generation, mut f: impl FnMut(Raw)) {
+        self.heap.for_each_pool(|pool| {
+            let arena = pool.arena();
+            let (first, words) = words_of(pool);
+            for word in first..first + words {
+                let mut bits = bits_of(arena, word, generation);
+                while bits != 0 {
+                    let granule = word * WORD + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    // SAFETY: tracked objects are taken.
+                    f(unsafe { object_at(arena, granule) });
+                }
+            }
+        });
+    }
+
+    /// Handles to the objects of one generation, or of 0 to 2.
+    pub fn objects(&self, generation: Option<usize>) -> Vec<Gc<Erased>> {
+        let mut objects = Vec::new();
+        for (index, which) in ALL[..3].iter().enumerate() {
+            if generation.is_none_or(|wanted| wanted == index) {
+                self.for_each_in_generation(*which, |object| objects.extend(handle(object)));
+            }
+        }
+        objects
+    }
+
+    /// Tracked objects that refer to one of `targets`.
+    pub fn referrers(&self, targets: &[Raw]) -> Vec<Gc<Erased>> {
+        let mut objects = Vec::new();
+        for which in &ALL[..3] {
+            self.for_each_in_generation(*which, |object| {
+                let mut refers = false;
+                let visit = type_of(object.pool()).visit;
+                // SAFETY: a tracked object is whole.
+                unsafe { visit(object, &mut |target| refers |= targets.contains(&target)) };
+                if refers {
+                    objects.extend(handle(object));
+                }
+            });
+        }
+        objects
+    }
+
+    /// Moves generations 0, 1 and 2 aside.
+    pub fn freeze(&self) {
+        self.shift(|arena, word| {
+            let words = arena.words(word);
+            let all = words.young.take() | words.middle.take() | words.old.take();
+            arena.frozen(word).set(arena.frozen(word).get() | all);
+        });
+        self.heap.count.set(0);
+        self.counts.iter().for_each(|count| count.set(0));
+    }
+
+    /// Moves what is aside to generation 2.
+    pub fn unfreeze(&self) {
+        self.shift(|arena, word| {
+            let old = &arena.words(word).old;
+            old.set(old.get() | arena.frozen(word).take());
+        });
+        self.must_look.set(true);
+    }
+
+    fn shift(&self, f: impl Fn(Arena, usize)) {
+        self.heap.for_each_pool(|pool| {
+            let (first, words) = words_of(pool);
+            (first..first + words).for_each(|word| f(pool.arena(), word));
+        });
+    }
+}
+
+const ALL: [Generation; 4] = [
+    Generation::Young,
+    Generation::Middle,
+    Generation::Old,
+    Generation::Frozen,
+];
+
+fn bits_of(arena: Arena, word: usize, generation: Generation) -> u64 {
+    let words = arena.words(word);
+    match generation {
+        Generation::Young => words.young.get(),
+        Generation::Middle => words.middle.get(),
+        Generation::Old => words.old.get(),
+        Generation::Frozen => arena.frozen(word).get(),
+        Generation::Dead => arena.dead(word).get(),
+    }
+}
+
+/// A handle to a tracked object, unless it is dying.
+pub fn handle(object: Raw) -> Option<Gc<Erased>> {
+    if object.count() == 0 {
+        return None;
+    }
+    object.increment();
+    // SAFETY: alive, and counted just now.
+    Some(unsafe { Gc::from_value(object.value().cast()) })
+}
+
+/// Everything `object` refers to, in the order it is traced.
+pub fn referents(object: &Gc<Erased>, to: &mut Vec<Gc<Erased>>) {
+    let info = object.info();
+    // SAFETY: a live object is whole.
+    unsafe { (info.visit)(object.raw(), &mut |target| to.extend(handle(target))) };
+}

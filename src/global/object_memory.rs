@@ -1,0 +1,70 @@
+//! What object heaps take from this process's allocator: arena slots, huge blocks, and the place where a
+//! thread finds its heap.
+//!
+//! Slots of object arenas stay nobody's in the address map: a stray `free` of an object is a foreign one.
+
+use super::{EXTENTS, purge, slow};
+use crate::obmalloc::size_class::{ARENA_BYTES, ARENA_POOLS};
+use crate::os;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+/// Memory of one arena, at a multiple of its size; true with it when it reads as zero.
+pub(crate) fn obtain() -> Option<(NonNull<u8>, bool)> {
+    super::OPTIONS.load();
+    os::keep_errno(|| EXTENTS.obtain_slot())
+}
+
+/// At least `len` bytes at a multiple of an arena's size.
+pub(crate) fn obtain_huge(len: usize) -> Option<NonNull<u8>> {
+    NonNull::new(slow::alloc_huge_block(len, ARENA_BYTES))
+}
+
+/// Takes back what [`obtain`], or for `huge` [`obtain_huge`], gave.
+///
+/// # Safety
+/// 1. Nothing in it is used any more.
+pub(crate) unsafe fn release(base: NonNull<u8>, huge: bool) {
+    if huge {
+        // SAFETY: a huge block by duty 1.
+        return unsafe { slow::free_unknown(base) };
+    }
+    os::keep_errno(|| {
+        EXTENTS.release(base.addr().get(), purge::epoch(), ARENA_POOLS);
+        purge::poll(0);
+    });
+}
+
+std::thread_local! {
+    /// The thread's object heap; null before the first object.
+    static CURRENT: Cell<*mut ()> = const { Cell::new(core::ptr::null_mut()) };
+    /// What is done when the thread ends.
+    static AT_EXIT: AtExit = const { AtExit(Cell::new(None)) };
+}
+
+/// Calls its function when the thread ends.
+struct AtExit(Cell<Option<fn()>>);
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
+}
+
+/// The thread's object heap, as the upper layer set it.
+#[inline(always)]
+pub(crate) fn current() -> *mut () {
+    CURRENT.get()
+}
+
+/// Sets the thread's object heap.
+pub(crate) fn set_current(heap: *mut ()) {
+    CURRENT.set(heap);
+}
+
+/// Has `end` called when the thread ends. False when it is ending already.
+pub(crate) fn at_thread_exit(end: fn()) -> bool {
+    AT_EXIT.try_with(|at_exit| at_exit.0.set(Some(end))).is_ok()
+}

@@ -1,0 +1,345 @@
+//! The object heap of one thread: bins, arenas, counts.
+//!
+//! ```text
+//! type and class -> cache (64 entries) -> bin -> current pool -> free slot
+//!                                          |         ^ refill: bitmaps, carve
+//!                                          +-> next used pool -> new pool from an arena with room
+//!                                                                   -> new arena from the allocator's extents
+//! ```
+//!
+//! A heap is used by the thread that made it, and by no other: nothing in it is atomic, and handles are not
+//! `Send`. It lives as long as it has objects, also when its thread's locals are gone (see [`Heap::orphan`]).
+//!
+//! The collector stands above this layer. It fills `on_limit` and `upper`, and everything here works without.
+//!
+//! Invariants:
+//! * I1 each arena of the heap is in `arenas`; it is in the list of usable ones exactly if it has free pools.
+//! * I2 each pool with young (middle) objects is in the list `listed[0]` (`listed[1]`); a pool in a list, or
+//!   any pool while `phase` is not idle, is not given back to its arena.
+//! * I3 no borrow of a `RefCell` here is held across a call to user code.
+
+use super::arena::Arena;
+use super::header::{Raw, flags, new_header};
+use super::pool::{Bin, Pool, PoolRef};
+use super::type_info::TypeInfo;
+use super::unraisable::UnraisableHook;
+use super::weak::WeakMap;
+use crate::obmalloc::size_class::SizeClass;
+use core::cell::{Cell, RefCell};
+use core::ptr::NonNull;
+
+/// Entries of the cache of bins.
+const CACHE: usize = 64;
+
+/// What the heap's thread is in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Nothing.
+    Idle,
+    /// A collection.
+    Collecting,
+}
+
+/// One entry of the cache: a bin and its current pool.
+pub struct CacheEntry {
+    /// The bin's key; 0 for none.
+    pub key: Cell<usize>,
+    /// The pool it takes from; `None` for none.
+    pub pool: Cell<Option<PoolRef>>,
+    bin: Cell<Option<NonNull<Bin>>>,
+}
+
+/// A heap; see the module.
+pub struct Heap {
+    cache: [CacheEntry; CACHE],
+    /// Allocations less deallocations of tracked types since the last collection: `gc.get_count()[0]`.
+    pub count: Cell<u32>,
+    /// Above this many an allocation calls `on_limit`.
+    pub limit: Cell<u32>,
+    /// See [`Phase`].
+    pub phase: Cell<Phase>,
+    /// Values being dropped, one inside the other; more by `TEARING` while a dead set is torn down.
+    pub depth: Cell<u32>,
+    /// Whether something waits for `depth` to be 0: the queue, or the end of an orphan.
+    pub afterwards: Cell<bool>,
+    /// Whether the queue is being emptied.
+    pub draining: Cell<bool>,
+    /// Dead objects whose turn comes when the stack is flat again.
+    pub queue: RefCell<Vec<Raw>>,
+    /// Weak references by the address of what they refer to.
+    pub weak: RefCell<WeakMap>,
+    pub(super) bins: RefCell<Vec<NonNull<Bin>>>,
+    pub(super) types: RefCell<Vec<&'static TypeInfo>>,
+    pub(super) arenas: RefCell<Vec<Arena>>,
+    /// Arenas with free pools: those of types that are not tracked, and of those that are.
+    pub(super) usable: [Cell<Option<Arena>>; 2],
+    /// Whether some empty pool could not be given back when it became empty.
+    pub left_behind: Cell<bool>,
+    pub(super) listed: [Cell<Option<PoolRef>>; 2],
+    /// Whether its thread let go of it.
+    pub orphan: Cell<bool>,
+    /// Whether it is an orphan without arenas.
+    pub vacant: Cell<bool>,
+    /// Called before an allocation that exceeds the limit.
+    pub on_limit: Cell<fn(&Heap)>,
+    /// Called when an orphan's last object is gone.
+    pub on_empty: Cell<fn(&Heap)>,
+    /// Called with panics nobody can catch.
+    pub hook: Cell<Option<UnraisableHook>>,
+    /// The upper layer's own.
+    pub upper: Cell<Option<NonNull<()>>>,
+    empty: Box<Pool>,
+}
+
+impl Heap {
+    /// A heap without memory.
+    pub fn new(on_limit: fn(&Heap), on_empty: fn(&Heap)) -> Self {
+        let no_entry = || CacheEntry {
+            key: Cell::new(0),
+            pool: Cell::new(None),
+            bin: Cell::new(None),
+        };
+        Self {
+            cache: core::array::from_fn(|_| no_entry()),
+            count: Cell::new(0),
+            limit: Cell::new(u32::MAX),
+            phase: Cell::new(Phase::Idle),
+            depth: Cell::new(0),
+            afterwards: Cell::new(false),
+            draining: Cell::new(false),
+            queue: RefCell::default(),
+            weak: RefCell::default(),
+            bins: RefCell::default(),
+            types: RefCell::default(),
+            arenas: RefCell::default(),
+            usable: [const { Cell::new(None) }; 2],
+            left_behind: Cell::new(false),
+            listed: [const { Cell::new(None) }; 2],
+            orphan: Cell::new(false),
+            vacant: Cell::new(false),
+            on_limit: Cell::new(on_limit),
+            on_empty: Cell::new(on_empty),
+            hook: Cell::new(None),
+            upper: Cell::new(None),
+            empty: Box::new(Pool::empty()),
+        }
+    }
+
+    fn empty_pool(&self) -> PoolRef {
+        // SAFETY: the heap's empty pool, at a fixed address for the heap's life.
+        unsafe { PoolRef::new(NonNull::from(&*self.empty)) }
+    }
+
+    /// A slot for an object of `info` in `class`, with the header of a new object and no bit set; `None`
+    /// when memory is out.
+    #[inline(always)]
+    pub fn take(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
+        let key = (&raw const *info).addr() + class.index();
+        let entry = &self.cache[cache_index(key)];
+        if entry.key.get() == key {
+            // SAFETY: an entry with a key has a pool.
+            let pool = unsafe { entry.pool.get().unwrap_unchecked() };
+            if let Some(object) = pool.take() {
+                object.write_header(pool.header.get());
+                return Some(object);
+            }
+        }
+        take_slow(self, info, class.index(), 0)
+    }
+
+    /// As [`Self::take`], where the fast way ends; `None` and the bytes of the value for an object that takes
+    /// an arena of its own.
+    fn take_general(
+        &self,
+        info: &'static TypeInfo,
+        class: Option<SizeClass>,
+        bytes: usize,
+    ) -> Option<Raw> {
+        let bin = self.bin(info, class);
+        if bin.span == 0 {
+            let pool = self.huge_pool(bin, bytes)?;
+            let object = pool.refill(false).then(|| pool.take()).flatten()?;
+            object.write_header(bin.header);
+            return Some(object);
+        }
+        loop {
+            let pool = bin.current();
+            if let Some(object) = pool.take() {
+                object.write_header(bin.header);
+                return Some(object);
+            }
+            if pool.refill(self.depth.get() == 0) {
+                continue;
+            }
+            if bin.has_current() && pool.is_full() {
+                bin.unlink(pool);
+                continue;
+            }
+            bin.link(self.new_pool(bin)?);
+        }
+    }
+
+    fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> &Bin {
+        let class_index = class.map_or(SizeClass::COUNT, SizeClass::index);
+        let key = (&raw const *info).addr() + class_index;
+        let entry = &self.cache[cache_index(key)];
+        if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
+            // SAFETY: bins live as long as the heap.
+            return unsafe { bin.as_ref() };
+        }
+        let known = |bin: &&NonNull<Bin>| {
+            // SAFETY: bins live as long as the heap.
+            unsafe { bin.as_ref() }.key == key
+        };
+        let found = self.bins.borrow().iter().find(known).copied();
+        let bin = found.unwrap_or_else(|| {
+            let header = new_header(self.type_index(info));
+            let shape = class.map_or((0, 0), |class| (class.block_bytes(), class.span()));
+            let place = (self.empty_pool(), NonNull::from(entry));
+            let bin = Box::new(Bin::new(info, key, header, shape, place));
+            let bin = NonNull::from(Box::leak(bin));
+            self.bins.borrow_mut().push(bin);
+            bin
+        });
+        entry.key.set(key);
+        entry.bin.set(Some(bin));
+        // SAFETY: bins live as long as the heap.
+        let bin = unsafe { bin.as_ref() };
+        entry.pool.set(Some(bin.current()));
+        bin
+    }
+
+    fn type_index(&self, info: &'static TypeInfo) -> usize {
+        let mut types = self.types.borrow_mut();
+        let known = types.iter().position(|known| core::ptr::eq(*known, info));
+        known.unwrap_or_else(|| {
+            assert!(types.len() < flags::TYPES, "a million types in one heap");
+            types.push(info);
+            types.len() - 1
+        })
+    }
+
+    /// The heap's types, by index.
+    pub fn types(&self) -> core::cell::Ref<'_, Vec<&'static TypeInfo>> {
+        self.types.borrow()
+    }
+
+    /// Takes one object from a type's free list, in name: the slots are the pools'. False if it has none.
+    pub fn reuse(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> bool {
+        let kept = &self.bin(info, class).kept;
+        let has_some = kept.get() > 0;
+        kept.set(kept.get().saturating_sub(1));
+        has_some
+    }
+
+    /// Frees a slot whose bit is cleared.
+    #[inline(always)]
+    pub fn free(&self, pool: PoolRef, object: Raw) {
+        pool.put(object);
+        if !pool.in_list() || (pool.live.get() == 0 && self.may_end(pool)) {
+            self.moved(pool);
+        }
+    }
+
+    /// Whether an empty pool may go back: not while it is what its bin takes from.
+    #[inline]
+    fn may_end(&self, pool: PoolRef) -> bool {
+        bin_of(pool).current() != pool || self.orphan.get()
+    }
+
+    /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
+    pub fn free_many(&self, pool: PoolRef, n: u32) {
+        pool.live.set(pool.live.get() - n);
+        self.moved(pool);
+    }
+
+    /// A pool left the full state, or became empty.
+    #[cold]
+    #[inline(never)]
+    fn moved(&self, pool: PoolRef) {
+        let bin = bin_of(pool);
+        if bin.span == 0 {
+            // Its memory is not for another size.
+            self.unlist(pool);
+        } else if !pool.in_list() {
+            bin.link_second(pool);
+        }
+        self.give_back(pool);
+        self.end_if_vacant();
+    }
+
+    /// Ends an orphan whose last object is gone. The last thing done with a heap: it may be gone after it.
+    #[inline]
+    pub fn end_if_vacant(&self) {
+        if !self.vacant.get() || self.depth.get() > 0 || self.phase.get() != Phase::Idle {
+            return;
+        }
+        // A new object may have come meanwhile.
+        self.vacant.set(self.arenas.borrow().is_empty());
+        if self.vacant.get() {
+            (self.on_empty.get())(self);
+        }
+    }
+
+    /// Puts a pool into the list of those with objects of generation `age`.
+    pub fn list(&self, pool: PoolRef, age: usize) {
+        if !pool.listed[age].replace(true) {
+            pool.next_listed[age].set(self.listed[age].get());
+            self.listed[age].set(Some(pool));
+        }
+    }
+
+    /// Takes all pools out of that list, and calls `f` on each.
+    pub fn take_listed(&self, age: usize, mut f: impl FnMut(PoolRef)) {
+        let mut next = self.listed[age].take();
+        while let Some(pool) = next {
+            next = pool.next_listed[age].take();
+            pool.listed[age].set(false);
+            f(pool);
+        }
+    }
+
+    /// Calls `f` on each bin.
+    pub fn for_each_bin(&self, mut f: impl FnMut(&Bin)) {
+        for bin in self.bins.borrow().iter() {
+            // SAFETY: bins live as long as the heap.
+            f(unsafe { bin.as_ref() });
+        }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        for bin in self.bins.get_mut().drain(..) {
+            // SAFETY: leaked by `bin`; no object is left to look at it.
+            drop(unsafe { Box::from_raw(bin.as_ptr()) });
+        }
+    }
+}
+
+/// The cold continuation of [`Heap::take`]; class [`SizeClass::COUNT`] is an arena for `bytes` of value. Does
+/// not unwind.
+#[cold]
+#[inline(never)]
+pub extern "C" fn take_slow(
+    heap: &Heap,
+    info: &'static TypeInfo,
+    class: usize,
+    bytes: usize,
+) -> Option<Raw> {
+    let class = (class < SizeClass::COUNT).then(|| SizeClass::new(class));
+    heap.take_general(info, class, bytes)
+}
+
+/// Where a bin's key is looked for: keys are multiples of 128 plus a class.
+#[inline(always)]
+const fn cache_index(key: usize) -> usize {
+    (key ^ key >> 7) % CACHE
+}
+
+/// The bin of a pool.
+#[inline]
+pub fn bin_of<'a>(pool: PoolRef) -> &'a Bin {
+    // SAFETY: a pool in use names its bin, which lives as long as the heap.
+    unsafe { pool.bin.get().unwrap_unchecked().as_ref() }
+}

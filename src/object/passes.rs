@@ -1,0 +1,239 @@
+//! The collector's passes over handles, compiled per type: count, mark, release.
+//!
+//! ```text
+//! count    each candidate: work += its count;  each of its handles: work of the target -= 1
+//!          work is then the number of handles from outside, modulo 256
+//! mark     each handle: is the target white? then it is no more, and pushed
+//! release  each handle of a dead object: to a live one, count it down
+//! ```
+//!
+//! A count of 256 or more may leave 0 modulo 256 without being 0: such objects are put on a list during the
+//! pass and looked at again. Work bytes of objects that are no candidates are written, too, and never read:
+//! a pool's are zeroed before it has candidates.
+
+use super::arena::{Arena, POOL_WORDS, WORD};
+use super::header::Raw;
+use super::pool::PoolRef;
+use super::release::release;
+use super::trace::Visitor;
+use super::type_info::Kind;
+use core::ptr::NonNull;
+
+/// Which objects of a pool are candidates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Selection {
+    /// Generation 0.
+    Young,
+    /// Generations 0 and 1.
+    Middle,
+    /// Generations 0, 1 and 2.
+    Old,
+    /// The set being collected.
+    Dead,
+}
+
+impl Selection {
+    /// The candidates among the 64 slots of `word`.
+    #[inline(always)]
+    pub fn of(self, arena: Arena, word: usize) -> u64 {
+        let words = arena.words(word);
+        match self {
+            Self::Young => words.young.get(),
+            Self::Middle => words.young.get() | words.middle.get(),
+            Self::Old => words.young.get() | words.middle.get() | words.old.get(),
+            Self::Dead => arena.dead(word).get(),
+        }
+    }
+}
+
+/// The counting pass.
+#[derive(Default)]
+pub struct Counter {
+    /// Candidates with so many handles that their work byte may be ambiguous.
+    pub big: Vec<Raw>,
+    /// Whether some candidate was taken for a root for want of memory.
+    pub gave_up: bool,
+}
+
+impl Visitor for Counter {
+    #[inline(always)]
+    fn edge(&mut self, object: Raw) {
+        let work = object.arena().work(object.granule());
+        work.set(work.get().wrapping_sub(1));
+    }
+}
+
+impl Counter {
+    /// A candidate whose count does not fit a work byte: an immortal one is a root.
+    #[cold]
+    #[inline(never)]
+    fn big(&mut self, object: Raw) {
+        if !object.is_immortal() && self.big.try_reserve(1).is_ok() {
+            self.big.push(object);
+            return;
+        }
+        self.gave_up |= !object.is_immortal();
+        make_pending(object);
+    }
+}
+
+/// Makes `object` one that marking starts from.
+pub fn make_pending(object: Raw) {
+    let granule = object.granule();
+    let pending = object.arena().pending(granule / WORD);
+    pending.set(pending.get() | 1 << (granule % WORD));
+}
+
+/// Words of the bitmaps that a pool's objects have bits in: the first one, and how many.
+#[inline]
+pub fn words_of(pool: PoolRef) -> (usize, usize) {
+    let pools = pool.span.get().max(1) as usize;
+    (pool.index() * POOL_WORDS, pools * POOL_WORDS)
+}
+
+/// The object of `granule`.
+///
+/// # Safety
+/// 1. Its slot is taken.
+#[inline(always)]
+pub unsafe fn object_at(arena: Arena, granule: usize) -> Raw {
+    // SAFETY: a taken slot (duty 1) inside the arena.
+    unsafe { Raw::new(arena.base().add(granule * super::arena::GRANULE)) }
+}
+
+/// Calls `f` on each candidate of a pool, in the order of addresses. A candidate that is none any more when
+/// its word is reached is left out.
+#[inline(always)]
+pub fn for_each_in(pool: PoolRef, selection: Selection, mut f: impl FnMut(Raw)) {
+    let arena = pool.arena();
+    let (first, words) = words_of(pool);
+    for word in first..first + words {
+        let mut bits = selection.of(arena, word);
+        while bits != 0 {
+            let granule = word * WORD + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            // SAFETY: candidates are taken slots.
+            f(unsafe { object_at(arena, granule) });
+        }
+    }
+}
+
+/// The counting pass over one pool.
+///
+/// # Safety
+/// 1. The pool's objects are of kind K, and its candidates' values are whole.
+pub unsafe fn count_pool<K: Kind + ?Sized>(
+    pool: PoolRef,
+    selection: Selection,
+    counter: &mut Counter,
+) {
+    for_each_in(pool, selection, |object| {
+        let count = object.count();
+        if count >= 256 {
+            counter.big(object);
+        }
+        let work = object.arena().work(object.granule());
+        work.set(work.get().wrapping_add(count as u8));
+        // SAFETY: duty 1.
+        unsafe { K::trace(object, counter) };
+    });
+}
+
+/// Objects that wait to be traversed, in a bounded stack; what finds no room stays pending.
+pub struct Marker {
+    bottom: NonNull<Raw>,
+    top: usize,
+    capacity: usize,
+    /// Whether some object was left pending.
+    pub overflowed: bool,
+}
+
+impl Marker {
+    /// A marker with room for `capacity` objects at `bottom`.
+    ///
+    /// # Safety
+    /// 1. The memory is the marker's alone while it lives.
+    pub unsafe fn new(bottom: NonNull<Raw>, capacity: usize) -> Self {
+        let (top, overflowed) = (0, false);
+        Self {
+            bottom,
+            top,
+            capacity,
+            overflowed,
+        }
+    }
+
+    /// The object pushed last.
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<Raw> {
+        self.top = self.top.checked_sub(1)?;
+        // SAFETY: entries below the old top were written.
+        Some(unsafe { self.bottom.add(self.top).read() })
+    }
+
+    /// Puts `object` on the stack.
+    #[inline(always)]
+    pub fn push(&mut self, object: Raw) {
+        if self.top == self.capacity {
+            self.overflowed = true;
+            return make_pending(object);
+        }
+        // SAFETY: below the capacity; the memory is ours (duty 1 of `new`).
+        unsafe { self.bottom.add(self.top).write(object) };
+        self.top += 1;
+    }
+}
+
+impl Visitor for Marker {
+    #[inline(always)]
+    fn edge(&mut self, object: Raw) {
+        let granule = object.granule();
+        let white = object.arena().white(granule / WORD);
+        let bit = 1 << (granule % WORD);
+        if white.get() & bit != 0 {
+            white.set(white.get() & !bit);
+            self.push(object);
+        }
+    }
+}
+
+/// Releases the handles of dead objects.
+pub struct Releaser;
+
+impl Visitor for Releaser {
+    #[inline(always)]
+    fn edge(&mut self, object: Raw) {
+        let granule = object.granule();
+        let arena = object.arena();
+        // Only dead objects are white (arena I2), and those die without being counted.
+        if arena.white(granule / WORD).get() & 1 << (granule % WORD) == 0 {
+            decrement(object);
+        }
+    }
+}
+
+/// One handle to `object` less.
+#[inline(always)]
+pub fn decrement(object: Raw) {
+    let fewer = object.count().wrapping_sub(1);
+    if (fewer as i32) > 0 {
+        object.set_count(fewer);
+        let card = &object.arena().header().card;
+        // Tested first: a load is cheaper than one more store, and it is set already nearly always.
+        if !card.get() {
+            card.set(true);
+        }
+    } else {
+        decrement_slow(object);
+    }
+}
+
+/// The last handle, or one of an immortal object.
+#[inline(never)]
+fn decrement_slow(object: Raw) {
+    if object.count() == 1 {
+        object.set_count(0);
+        // SAFETY: no handle is left.
+        unsafe { release(object) };
+    }
+}

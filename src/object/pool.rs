@@ -1,0 +1,407 @@
+//! A pool of objects of one type, and the bin that has a type's pools.
+//!
+//! | pool | condition | where |
+//! |---|---|---|
+//! | used | `live < capacity` | its bin's list; the first one gives the next slot |
+//! | full | `live == capacity` | nowhere until a slot comes free |
+//! | free | `live == 0` | its arena's, unless it is the only pool its bin has |
+//!
+//! Free slots are linked through the place of their header. Slots of dead sets are freed by clearing their
+//! bits, without touching them: `live` then says that there are more free slots than the chain has, and when
+//! the chain is used up it is made again from the bitmaps.
+//!
+//! Invariants:
+//! * I1 each chained slot is free, and lies below `carved`.
+//! * I2 `live` = taken slots; a free slot below `carved` that is not chained is found by the bitmaps.
+//! * I3 a pool is in its bin's list exactly if `in_list`, and then `live < capacity` or it is the first.
+
+use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
+use super::header::Raw;
+use super::heap::{CacheEntry, Heap};
+use super::type_info::{TAIL_PREFIX, TypeInfo};
+use crate::obmalloc::size_class::POOL_BYTES;
+use core::cell::Cell;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use static_assertions::const_assert_eq;
+
+/// Bytes of slots that a refill carves.
+const CARVE_BYTES: usize = 2048;
+
+/// A free slot, seen from the place of its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct FreeSlot(NonNull<u8>);
+
+impl FreeSlot {
+    /// The next free slot.
+    #[inline(always)]
+    fn next(self) -> Option<FreeSlot> {
+        // SAFETY: a free slot's header place holds the link (I1).
+        unsafe { self.0.cast::<Option<FreeSlot>>().sub(1).read() }
+    }
+
+    fn set_next(self, next: Option<FreeSlot>) {
+        // SAFETY: the header place of a free slot is the pool's.
+        unsafe { self.0.cast::<Option<FreeSlot>>().sub(1).write(next) };
+    }
+}
+
+/// Lets an object die.
+pub type Die = unsafe fn(Raw, &Heap);
+
+/// The pool's descriptor, in the arena's tables.
+#[repr(C, align(128))]
+pub struct Pool {
+    free: Cell<Option<FreeSlot>>,
+    /// The header of a new object.
+    pub header: Cell<u64>,
+    /// How an object of its type dies; also in the descriptors of a run behind the first.
+    pub die: Cell<Option<Die>>,
+    /// Taken slots (I2).
+    pub live: Cell<u32>,
+    /// Slots there are.
+    pub capacity: Cell<u32>,
+    /// Its type.
+    pub info: Cell<Option<&'static TypeInfo>>,
+    /// The bin it belongs to.
+    pub bin: Cell<Option<NonNull<Bin>>>,
+    /// Slots that were ever in a chain.
+    carved: Cell<u32>,
+    block_bytes: Cell<u32>,
+    /// 16 KiB pieces of its run; 0 for a pool that is an arena of its own.
+    pub span: Cell<u8>,
+    /// How many descriptors before this one its run begins.
+    lead: Cell<u8>,
+    in_list: Cell<bool>,
+    /// Whether it is in the heap's lists of pools with young and with middle objects.
+    pub listed: [Cell<bool>; 2],
+    next: Cell<Option<PoolRef>>,
+    prev: Cell<Option<PoolRef>>,
+    /// Next in those lists.
+    pub next_listed: [Cell<Option<PoolRef>>; 2],
+    /// Next of the pools a collection looks at.
+    pub next_candidate: Cell<Option<PoolRef>>,
+    /// Whether it is one of those.
+    pub is_candidate: Cell<bool>,
+}
+
+const_assert_eq!(size_of::<Pool>(), 128);
+
+/// A descriptor's address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct PoolRef(NonNull<Pool>);
+
+impl Deref for PoolRef {
+    type Target = Pool;
+
+    #[inline(always)]
+    fn deref(&self) -> &Pool {
+        // SAFETY: descriptors lie in mapped arenas, and have only cells.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl PoolRef {
+    /// The descriptor at `place`.
+    ///
+    /// # Safety
+    /// 1. It lies in an arena's tables, or is a heap's empty pool.
+    #[inline(always)]
+    pub const unsafe fn new(place: NonNull<Pool>) -> Self {
+        Self(place)
+    }
+
+    /// Its index in the arena.
+    #[inline(always)]
+    pub fn index(self) -> usize {
+        (self.0.addr().get() & ARENA_MASK) / size_of::<Pool>()
+    }
+
+    /// The arena it lies in.
+    #[inline(always)]
+    pub fn arena(self) -> Arena {
+        // SAFETY: descriptors lie in their arena's first KiBs.
+        unsafe {
+            let base = self.0.as_ptr().map_addr(|addr| addr & !ARENA_MASK);
+            Arena::new(NonNull::new_unchecked(base.cast()))
+        }
+    }
+
+    /// The first pool of the run this one belongs to.
+    #[inline(always)]
+    pub fn first_of_run(self) -> Self {
+        let lead = self.lead.get() as usize;
+        // SAFETY: a run's descriptors are adjacent.
+        unsafe { Self(self.0.sub(lead)) }
+    }
+
+    /// Makes it the pool of `bin`, empty. `span` is 0 for an arena of its own.
+    pub fn init(self, bin: &Bin, span: usize, capacity: u32) {
+        let pool = Pool {
+            free: Cell::new(None),
+            header: Cell::new(bin.header),
+            die: Cell::new(Some(bin.info.die)),
+            live: Cell::new(0),
+            capacity: Cell::new(capacity),
+            info: Cell::new(Some(bin.info)),
+            bin: Cell::new(Some(NonNull::from(bin))),
+            carved: Cell::new(0),
+            // An arena of its own has one slot, whatever its size.
+            block_bytes: Cell::new(bin.block_bytes.max(1) as u32),
+            span: Cell::new(span as u8),
+            lead: Cell::new(0),
+            in_list: Cell::new(false),
+            listed: [const { Cell::new(false) }; 2],
+            next: Cell::new(None),
+            prev: Cell::new(None),
+            next_listed: [const { Cell::new(None) }; 2],
+            next_candidate: Cell::new(None),
+            is_candidate: Cell::new(false),
+        };
+        // SAFETY: a descriptor nobody uses.
+        unsafe { self.0.write(pool) };
+        for behind in 1..span {
+            // SAFETY: the run's descriptors are adjacent, and nobody uses them.
+            let piece = unsafe { Self(self.0.add(behind)) };
+            // SAFETY: as above; only these two are ever read of it.
+            let piece = unsafe { piece.0.as_ref() };
+            piece.lead.set(behind as u8);
+            piece.die.set(Some(bin.info.die));
+        }
+    }
+
+    /// Takes a slot from the chain.
+    #[inline(always)]
+    pub fn take(self) -> Option<Raw> {
+        let slot = self.free.get()?;
+        self.free.set(slot.next());
+        self.live.set(self.live.get() + 1);
+        // SAFETY: taken just now; the caller writes the header and sets its bit.
+        Some(unsafe { Raw::new(slot.0) })
+    }
+
+    /// Puts a slot on the chain. The caller cleared its bit.
+    #[inline(always)]
+    pub fn put(self, object: Raw) {
+        let slot = FreeSlot(object.value());
+        slot.set_next(self.free.get());
+        self.free.set(Some(slot));
+        self.live.set(self.live.get() - 1);
+    }
+
+    /// Whether it is in its bin's list.
+    #[inline(always)]
+    pub fn in_list(self) -> bool {
+        self.in_list.get()
+    }
+
+    /// Whether every slot is taken.
+    #[inline(always)]
+    pub fn is_full(self) -> bool {
+        self.live.get() == self.capacity.get()
+    }
+
+    /// Chains free slots: those the bitmaps tell of, unless `may_sweep` is false, else some never used. False
+    /// when there are none.
+    ///
+    /// While a value is being dropped its slot has no bit, and must not be found free.
+    #[cold]
+    #[inline(never)]
+    pub fn refill(self, may_sweep: bool) -> bool {
+        debug_assert!(self.free.get().is_none());
+        let (live, carved) = (self.live.get(), self.carved.get());
+        let (from, to) = if live < carved && may_sweep {
+            (0, carved)
+        } else {
+            let batch = (CARVE_BYTES as u32 / self.block_bytes.get()).max(1);
+            (carved, (carved + batch).min(self.capacity.get()))
+        };
+        self.carved.set(carved.max(to));
+        let chain = self.chain(from, to, to <= carved);
+        self.free.set(chain);
+        chain.is_some()
+    }
+
+    /// A chain of the slots `from` to `to`, lowest first: of all, or with `sweeps` of those not taken.
+    fn chain(self, from: u32, to: u32, sweeps: bool) -> Option<FreeSlot> {
+        let arena = self.arena();
+        let step = self.block_bytes.get() as usize / GRANULE;
+        let first = (self.index() * POOL_BYTES + TAIL_PREFIX) / GRANULE;
+        let mut granule = first + to as usize * step;
+        // The word looked at last: slots share it.
+        let (mut word, mut taken) = (usize::MAX, 0);
+        let mut chain = None;
+        for _ in from..to {
+            granule -= step;
+            if sweeps && word != granule / WORD {
+                word = granule / WORD;
+                taken = arena.taken(word);
+            }
+            if taken >> (granule % WORD) & 1 == 0 {
+                // SAFETY: inside the pool, whose slots are `step` granules apart.
+                let slot = FreeSlot(unsafe { arena.base().add(granule * GRANULE) });
+                slot.set_next(chain);
+                chain = Some(slot);
+            }
+        }
+        chain
+    }
+}
+
+/// The pools of one type and slot size in one heap.
+pub struct Bin {
+    /// The type.
+    pub info: &'static TypeInfo,
+    /// What it is found by: the type's address and the class.
+    pub key: usize,
+    /// The header of a new object.
+    pub header: u64,
+    /// Bytes of a slot.
+    pub block_bytes: usize,
+    /// 16 KiB pieces of a pool; 0 for objects with an arena each.
+    pub span: usize,
+    /// Where the next slot comes from; the heap's empty pool if there is none.
+    current: Cell<PoolRef>,
+    /// Where the heap's cache names it, while it does.
+    entry: NonNull<CacheEntry>,
+    /// Dead objects kept without being counted as deallocated.
+    pub kept: Cell<u32>,
+    /// The empty pool.
+    empty: PoolRef,
+}
+
+impl Bin {
+    /// A bin without pools.
+    pub fn new(
+        info: &'static TypeInfo,
+        key: usize,
+        header: u64,
+        (block_bytes, span): (usize, usize),
+        (empty, entry): (PoolRef, NonNull<CacheEntry>),
+    ) -> Self {
+        Self {
+            info,
+            key,
+            header,
+            block_bytes,
+            span,
+            current: Cell::new(empty),
+            entry,
+            kept: Cell::new(0),
+            empty,
+        }
+    }
+
+    /// Slots of a pool.
+    pub fn capacity(&self) -> u32 {
+        match self.span {
+            0 => 1,
+            1 if self.block_bytes <= crate::obmalloc::size_class::SMALL_MAX => {
+                let prefix = if self.info.item_bytes > 0 { 0 } else { 8 };
+                ((POOL_BYTES - prefix) / self.block_bytes) as u32
+            }
+            span => (span * POOL_BYTES / self.block_bytes) as u32,
+        }
+    }
+
+    /// Where the next slot comes from.
+    #[inline(always)]
+    pub fn current(&self) -> PoolRef {
+        self.current.get()
+    }
+
+    fn set_current(&self, pool: PoolRef) {
+        self.current.set(pool);
+        // SAFETY: the heap's cache lives as long as its bins.
+        let entry = unsafe { self.entry.as_ref() };
+        if entry.key.get() == self.key {
+            entry.pool.set(Some(pool));
+        }
+        if self.info.cyclic && pool != self.empty {
+            // Whatever is made in it is young.
+            pool.arena().heap().list(pool, 0);
+        }
+    }
+
+    /// Whether it has a pool to take from.
+    pub fn has_current(&self) -> bool {
+        self.current.get() != self.empty
+    }
+
+    /// Makes a used pool the first of the list.
+    pub fn link(&self, pool: PoolRef) {
+        debug_assert!(!pool.in_list.get());
+        pool.in_list.set(true);
+        pool.prev.set(None);
+        let first = self.has_current().then(|| self.current.get());
+        pool.next.set(first);
+        if let Some(first) = first {
+            first.prev.set(Some(pool));
+        }
+        self.set_current(pool);
+    }
+
+    /// As [`Self::link`], behind the first pool: what is being taken from stays so.
+    pub fn link_second(&self, pool: PoolRef) {
+        if !self.has_current() {
+            return self.link(pool);
+        }
+        debug_assert!(!pool.in_list.get());
+        pool.in_list.set(true);
+        let first = self.current.get();
+        let second = first.next.get();
+        pool.prev.set(Some(first));
+        pool.next.set(second);
+        first.next.set(Some(pool));
+        if let Some(second) = second {
+            second.prev.set(Some(pool));
+        }
+    }
+
+    /// Takes a pool out of the list, if it is in it.
+    pub fn unlink(&self, pool: PoolRef) {
+        if !pool.in_list.replace(false) {
+            return;
+        }
+        match pool.prev.get() {
+            Some(prev) => prev.next.set(pool.next.get()),
+            None => self.set_current(pool.next.get().unwrap_or(self.empty)),
+        }
+        if let Some(next) = pool.next.get() {
+            next.prev.set(pool.prev.get());
+        }
+    }
+
+    /// Whether the pool is the only one in the list.
+    pub fn is_only(&self, pool: PoolRef) -> bool {
+        self.current.get() == pool && pool.next.get().is_none()
+    }
+}
+
+impl Pool {
+    /// A pool that never has a slot.
+    pub fn empty() -> Self {
+        Self {
+            free: Cell::new(None),
+            header: Cell::new(0),
+            die: Cell::new(None),
+            live: Cell::new(0),
+            capacity: Cell::new(0),
+            info: Cell::new(None),
+            bin: Cell::new(None),
+            carved: Cell::new(0),
+            block_bytes: Cell::new(1),
+            span: Cell::new(1),
+            lead: Cell::new(0),
+            in_list: Cell::new(false),
+            listed: [const { Cell::new(false) }; 2],
+            next: Cell::new(None),
+            prev: Cell::new(None),
+            next_listed: [const { Cell::new(None) }; 2],
+            next_candidate: Cell::new(None),
+            is_candidate: Cell::new(false),
+        }
+    }
+}

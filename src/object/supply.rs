@@ -1,0 +1,219 @@
+//! Where a heap's pools come from, and where they go.
+//!
+//! Arenas with free pools are in a list of usable ones, one for tracked types and one for the others; a pool is cut from the first of them that has enough
+//! adjacent free pieces. An arena whose pools are all free goes back to the allocator, unless it is the only
+//! usable one.
+
+use super::arena::{ALL_POOLS, Arena, FIRST_POOL, TABLE_BYTES};
+use super::heap::{Heap, Phase, bin_of};
+use super::pool::{Bin, PoolRef};
+use super::type_info::TAIL_PREFIX;
+use crate::global::object_memory;
+use core::cell::Cell;
+use core::ptr::NonNull;
+
+impl Heap {
+    /// An empty pool for a bin; `None` when memory is out.
+    pub(super) fn new_pool(&self, bin: &Bin) -> Option<PoolRef> {
+        let span = bin.span;
+        let (arena, index) = self.find_run(span, bin.info.cyclic).or_else(|| {
+            let (base, zeroed) = object_memory::obtain()?;
+            // SAFETY: a slot of an arena's size that nobody uses.
+            self.adopt(unsafe {
+                Arena::init(base, NonNull::from(self), (false, zeroed, bin.info.cyclic))
+            });
+            self.find_run(span, bin.info.cyclic)
+        })?;
+        let free = &arena.header().free_pools;
+        free.set(free.get() & !run(index, span));
+        if free.get() == 0 {
+            self.unlink_usable(arena);
+        }
+        let pool = arena.pool(index);
+        pool.init(bin, span, bin.capacity());
+        Some(pool)
+    }
+
+    /// Where `span` adjacent free pools are.
+    fn find_run(&self, span: usize, tracked: bool) -> Option<(Arena, usize)> {
+        let mut next = self.usable[usize::from(tracked)].get();
+        while let Some(arena) = next {
+            let free = arena.header().free_pools.get();
+            let found = (FIRST_POOL..=64 - span).find(|at| free & run(*at, span) == run(*at, span));
+            if let Some(index) = found {
+                return Some((arena, index));
+            }
+            next = arena.header().next.get();
+        }
+        None
+    }
+
+    /// A pool that is an arena of its own, for one object of `bytes`.
+    pub(super) fn huge_pool(&self, bin: &Bin, bytes: usize) -> Option<PoolRef> {
+        let len = bytes.checked_add(TABLE_BYTES + TAIL_PREFIX)?;
+        let base = object_memory::obtain_huge(len)?;
+        // SAFETY: a huge block at a multiple of an arena's size.
+        let arena =
+            unsafe { Arena::init(base, NonNull::from(self), (true, false, bin.info.cyclic)) };
+        self.arenas.borrow_mut().push(arena);
+        let pool = arena.pool(FIRST_POOL);
+        pool.init(bin, 0, 1);
+        if bin.info.cyclic {
+            self.list(pool, 0);
+        }
+        Some(pool)
+    }
+
+    fn adopt(&self, arena: Arena) {
+        self.arenas.borrow_mut().push(arena);
+        self.link_usable(arena);
+    }
+
+    fn usable_like(&self, arena: Arena) -> &Cell<Option<Arena>> {
+        &self.usable[usize::from(arena.header().tracked.get())]
+    }
+
+    fn link_usable(&self, arena: Arena) {
+        let first = self.usable_like(arena).replace(Some(arena));
+        arena.header().prev.set(None);
+        arena.header().next.set(first);
+        if let Some(first) = first {
+            first.header().prev.set(Some(arena));
+        }
+    }
+
+    fn unlink_usable(&self, arena: Arena) {
+        let (prev, next) = (arena.header().prev.get(), arena.header().next.get());
+        match prev {
+            Some(prev) => prev.header().next.set(next),
+            None => self.usable_like(arena).set(next),
+        }
+        if let Some(next) = next {
+            next.header().prev.set(prev);
+        }
+    }
+
+    /// Takes one pool out of the lists of pools with young and middle objects.
+    pub(super) fn unlist(&self, pool: PoolRef) {
+        for age in 0..2 {
+            if !pool.listed[age].get() {
+                continue;
+            }
+            let mut kept = None;
+            self.take_listed(age, |other| {
+                if other != pool {
+                    other.next_listed[age].set(kept);
+                    kept = Some(other);
+                }
+            });
+            while let Some(other) = kept {
+                kept = other.next_listed[age].take();
+                self.list(other, age);
+            }
+        }
+    }
+
+    /// Gives an empty pool back to its arena, unless it is needed (I2) or the only one of its bin.
+    pub fn give_back(&self, pool: PoolRef) {
+        let listed = pool.listed[0].get() || pool.listed[1].get();
+        let bin = bin_of(pool);
+        if pool.live.get() > 0 {
+            return;
+        }
+        if self.phase.get() != Phase::Idle {
+            // A candidate is given back when the collection ends; others are looked for then.
+            return self
+                .left_behind
+                .set(self.left_behind.get() || !pool.is_candidate.get());
+        }
+        if listed && !self.orphan.get() {
+            // It is a candidate of the next collection of its list.
+            return;
+        }
+        if listed {
+            self.unlist(pool);
+        }
+        if bin.is_only(pool) && !self.orphan.get() && bin.span != 0 {
+            return;
+        }
+        bin.unlink(pool);
+        let arena = pool.arena();
+        if arena.header().huge.get() {
+            return self.release_arena(arena);
+        }
+        let free = &arena.header().free_pools;
+        if free.get() == 0 {
+            self.link_usable(arena);
+        }
+        free.set(free.get() | run(pool.index(), bin.span));
+        let is_only =
+            self.usable_like(arena).get() == Some(arena) && arena.header().next.get().is_none();
+        if free.get() == ALL_POOLS && (!is_only || self.orphan.get()) {
+            self.unlink_usable(arena);
+            self.release_arena(arena);
+        }
+    }
+
+    fn release_arena(&self, arena: Arena) {
+        self.arenas.borrow_mut().retain(|known| *known != arena);
+        // SAFETY: no pool of it is used, and no list has it.
+        unsafe { object_memory::release(arena.base(), arena.header().huge.get()) };
+        self.note_vacant();
+    }
+
+    /// Gives back every empty pool, also those that bins keep.
+    pub fn give_back_all(&self) {
+        for age in 0..2 {
+            self.take_listed(age, |_| ());
+        }
+        self.left_behind.set(true);
+        self.tidy();
+        self.note_vacant();
+    }
+
+    fn note_vacant(&self) {
+        if self.orphan.get() && self.arenas.borrow().is_empty() {
+            self.vacant.set(true);
+            self.afterwards.set(true);
+        }
+    }
+
+    /// Gives back what could not be given back when it became empty.
+    pub fn tidy(&self) {
+        if self.left_behind.replace(false) {
+            let mut empty = Vec::new();
+            self.for_each_pool(|pool| {
+                if pool.live.get() == 0 && empty.try_reserve(1).is_ok() {
+                    empty.push(pool);
+                }
+            });
+            empty.into_iter().for_each(|pool| self.give_back(pool));
+        }
+    }
+
+    /// The heap's arenas.
+    pub fn arenas(&self) -> core::cell::Ref<'_, Vec<Arena>> {
+        self.arenas.borrow()
+    }
+
+    /// Calls `f` on each pool some bin has.
+    pub fn for_each_pool(&self, mut f: impl FnMut(PoolRef)) {
+        for arena in self.arenas.borrow().iter() {
+            let mut used = !arena.header().free_pools.get() & ALL_POOLS;
+            if arena.header().huge.get() {
+                used = 1 << FIRST_POOL;
+            }
+            while used != 0 {
+                let pool = arena.pool(used.trailing_zeros() as usize);
+                let span = pool.span.get().max(1) as usize;
+                used &= !run(pool.index(), span);
+                f(pool);
+            }
+        }
+    }
+}
+
+/// The bits of `span` pools from `index` on.
+const fn run(index: usize, span: usize) -> u64 {
+    (!0 >> (64 - span)) << index
+}
