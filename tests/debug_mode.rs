@@ -163,7 +163,22 @@ fn every_kind_of_misuse_is_named() {
             run.status
         );
     }
-    for case in ["far_overflow_huge_faults", "use_after_free_huge_faults"] {
+    let faults = [
+        (
+            "far_overflow_huge_faults",
+            "byte 404096 of a live block of 400000 bytes",
+        ),
+        (
+            "use_after_free_huge_faults",
+            "byte 3000000 of a freed block of 5000000 bytes",
+        ),
+    ];
+    for (case, says) in faults {
+        let text = in_debug(case).stderr;
+        assert!(
+            text.contains(says) && text.contains("Memory block allocated at"),
+            "{case}: {text}"
+        );
         use std::os::unix::process::ExitStatusExt;
         assert_eq!(
             in_debug(case).status.signal(),

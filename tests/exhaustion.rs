@@ -172,6 +172,36 @@ fn nothing_fails_but_what_asks_for_memory() {
 }
 
 #[test]
+fn zeroed_memory_is_zero_where_giving_memory_back_does_nothing() {
+    let test = "zeroed_memory_is_zero_where_giving_memory_back_does_nothing";
+    alone(test, || {
+        in_copy("madvise that lies", || {
+            hooks::lie();
+            for _ in 0..3 {
+                assert_eq!(workload::run(1), 0);
+                workload::dirty_then_zeroed();
+            }
+            0
+        });
+    });
+}
+
+#[test]
+fn locked_memory_is_zero_when_asked_and_nothing_fails() {
+    let test = "locked_memory_is_zero_when_asked_and_nothing_fails";
+    alone(test, || {
+        in_copy("mlockall", || {
+            // SAFETY: no conditions.
+            let locked = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
+            assert_eq!(locked, 0, "{}", std::io::Error::last_os_error());
+            assert_eq!(workload::run(1), 0);
+            workload::dirty_then_zeroed();
+            0
+        });
+    });
+}
+
+#[test]
 fn a_small_address_space_is_filled_and_emptied() {
     const TEST: &str = "a_small_address_space_is_filled_and_emptied";
     if let Some(part) = child::part() {

@@ -20,7 +20,7 @@ use std::process::Command;
 
 /// Sizes of the C kinds, and the one of the C++ kinds.
 const SIZES: [usize; 3] = [8, 4096, 256 * 1024];
-const CXX_SIZE: usize = 4096;
+const CXX_SIZES: [usize; 1] = [4096];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
@@ -88,19 +88,20 @@ struct Tally {
 
 impl Tally {
     fn of(arm: &Arm) -> Self {
-        let program = program();
-        let mut command = Command::new(&program);
-        command.arg("--list");
-        let listed = run(command, LIMIT).succeeded("--list").stdout;
-        let rows = listed.lines().map(|line| {
-            let (kind, is_cxx) = line.split_once('\t').expect("name, tab, 0 or 1");
-            let sizes: &[usize] = if is_cxx == "1" { &[CXX_SIZE] } else { &SIZES };
-            let outcomes = sizes.iter().map(|size| arm.outcome(&program, kind, *size));
-            (kind.to_owned(), outcomes.collect())
-        });
-        Self {
-            rows: rows.collect(),
+        let mut rows = Vec::new();
+        for (source, sizes) in [
+            ("misuse_table.c", &SIZES[..]),
+            ("misuse_table.cpp", &CXX_SIZES),
+        ] {
+            let program = program(source);
+            let mut command = Command::new(&program);
+            command.arg("--list");
+            for kind in run(command, LIMIT).succeeded("--list").stdout.lines() {
+                let outcomes = sizes.iter().map(|size| arm.outcome(&program, kind, *size));
+                rows.push((kind.to_owned(), outcomes.collect()));
+            }
         }
+        Self { rows }
     }
 
     fn count(&self, outcome: Outcome) -> usize {
@@ -126,9 +127,14 @@ impl Tally {
     }
 }
 
-fn program() -> PathBuf {
-    let flags = ["-fsized-deallocation", "-Wno-free-nonheap-object", "-w"];
-    build("misuse_table", &["misuse_table.cpp"], &flags)
+fn program(source: &str) -> PathBuf {
+    let flags = ["-fsized-deallocation", "-w"];
+    let flags = if source.ends_with(".cpp") {
+        &flags[..]
+    } else {
+        &flags[1..]
+    };
+    build(&source.replace('.', "_"), &[source], flags)
 }
 
 /// Prints the tally and holds it to what the README says.

@@ -32,6 +32,9 @@ pub(crate) fn register() -> Option<ExitHook> {
         return None;
     }
     fork::register();
+    if OPTIONS.is_guarded() {
+        os::on_fault::<guard::Guards>();
+    }
     os::at_exit(process_ends);
     let hook = ExitHook::new(thread_ends);
     THREAD_HOOK.finish(hook.map(ExitHook::to_raw));

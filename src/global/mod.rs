@@ -5,7 +5,8 @@
 //!                                   │ empty, full, not ours
 //!                                   ▼
 //!                               slow.rs ──► heap (by roster) ──► extents     512 B and below, medium
-//!                                   └─────► huge                             above 256 KiB
+//!                                   ├─────► huge                             above 256 KiB
+//!                                   └─────► watch ──► guard, observers       when somebody watches
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
@@ -25,6 +26,7 @@ mod purge;
 mod regions;
 mod registration;
 mod rust;
+mod sample;
 pub(crate) mod slot;
 pub(crate) mod slow;
 mod stats;

@@ -15,6 +15,7 @@
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
+//! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
 //! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
 //! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
@@ -27,6 +28,9 @@
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
 use core::ffi::CStr;
+
+/// The keys there are.
+const KEYS: &str = "checks, foreign, frames, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
 
 /// What to do with a pointer that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +86,7 @@ pub struct Store {
     ready: AtomicBool,
     guards: AtomicU8,
     frames: AtomicU32,
+    sample: AtomicU32,
     foreign: AtomicU8,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
@@ -110,6 +115,7 @@ impl Store {
                 ready: AtomicBool::new(false),
                 guards: AtomicU8::new(Guards::None as u8),
                 frames: AtomicU32::new(12),
+                sample: AtomicU32::new(0),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
@@ -177,7 +183,27 @@ impl Store {
     }
 
     fn set(&self, key: &[u8], value: &[u8]) {
-        let accepted = match (key, value) {
+        let accepted = self
+            .set_for_misuse(key, value)
+            .or_else(|| self.set_for_memory(key, value))
+            .or_else(|| self.set_for_behaviour(key, value));
+        match accepted {
+            Some(Ok(())) => {}
+            Some(Err(values)) => os::say(format_args!(
+                "PYMALLOC_CONF: bad value \"{}\" for {} (accepted: {values})",
+                Shown(value),
+                Shown(key)
+            )),
+            None => os::say(format_args!(
+                "PYMALLOC_CONF: unknown key \"{}\" (accepted: {KEYS})",
+                Shown(key)
+            )),
+        }
+    }
+
+    /// The keys about misuse. `None` for another key; the accepted values if it is a bad one.
+    fn set_for_misuse(&self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
+        Some(match (key, value) {
             (b"checks", b"on" | b"off") => {
                 // Relaxed, as all of them: published by `ready`. Debug mode has them all.
                 if self.guards.load(Ordering::Relaxed) != Guards::Debug as u8 {
@@ -191,82 +217,66 @@ impl Store {
                 Ok(())
             }
             (b"checks", _) => Err("on, off"),
-            (b"frames", _) => match number(value) {
-                Some(n) if n <= 32 => {
-                    self.frames.store(n, Ordering::Relaxed);
-                    Ok(())
-                }
-                _ => Err("0 to 32"),
-            },
+            (b"frames", _) => {
+                let n = number(value).filter(|n| *n <= 32);
+                n.map(|n| self.frames.store(n, Ordering::Relaxed))
+                    .ok_or("0 to 32")
+            }
             (b"foreign", _) => {
                 let choices = [
                     (&b"forward"[..], Foreign::Forward as u8),
                     (b"abort", Foreign::Abort as u8),
                     (b"leak", Foreign::Leak as u8),
                 ];
-                choose(&self.foreign, &choices, value)
-                    .then_some(())
-                    .ok_or("forward, abort, leak")
+                choose(&self.foreign, &choices, value).ok_or("forward, abort, leak")
             }
-            (b"purge_thread", _) => {
+            (b"sample", _) if cfg!(feature = "preload") => number(value)
+                .map(|n| self.sample.store(n, Ordering::Relaxed))
+                .ok_or("0 to 4294967295"),
+            (b"sample", _) => Err("only in the preload library"),
+            _ => return None,
+        })
+    }
+
+    /// The keys about memory and the system; otherwise as [`Self::set_for_misuse`].
+    fn set_for_memory(&self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
+        Some(match key {
+            b"purge_thread" => {
                 let choices = [
                     (&b"auto"[..], PurgeThread::Auto as u8),
                     (b"on", PurgeThread::On as u8),
                     (b"off", PurgeThread::Off as u8),
                 ];
-                choose(&self.purge_thread, &choices, value)
-                    .then_some(())
-                    .ok_or("auto, on, off")
+                choose(&self.purge_thread, &choices, value).ok_or("auto, on, off")
             }
-            (b"thp", _) => {
+            b"thp" => {
                 let choices = [
                     (&b"default"[..], ThpChoice::Default as u8),
                     (b"never", ThpChoice::Never as u8),
                     (b"always", ThpChoice::Always as u8),
                 ];
-                choose(&self.thp, &choices, value)
-                    .then_some(())
-                    .ok_or("default, never, always")
+                choose(&self.thp, &choices, value).ok_or("default, never, always")
             }
-            (b"purge_delay", _) => match number(value) {
-                Some(ms) => {
-                    self.purge_delay.store(ms, Ordering::Relaxed);
-                    Ok(())
-                }
-                None => Err("milliseconds, 0 to 4294967295"),
-            },
-            (b"zero_realloc", b"free" | b"alloc") => {
-                self.zero_realloc_allocates
-                    .store(value == b"alloc", Ordering::Relaxed);
-                Ok(())
-            }
-            (b"zero_realloc", _) => Err("free, alloc"),
-            (b"zero_size", b"trap" | b"block") => {
-                self.zero_size_traps
-                    .store(value == b"trap", Ordering::Relaxed);
-                Ok(())
-            }
-            (b"zero_size", _) => Err("trap, block"),
-            (b"verbose", b"0" | b"1") => {
-                self.verbose.store(value == b"1", Ordering::Relaxed);
-                Ok(())
-            }
-            (b"verbose", _) => Err("0, 1"),
-            _ => {
-                let keys = "checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc, zero_size";
-                let key = Shown(key);
-                return os::say(format_args!(
-                    "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
-                ));
-            }
+            b"purge_delay" => number(value)
+                .map(|ms| self.purge_delay.store(ms, Ordering::Relaxed))
+                .ok_or("milliseconds, 0 to 4294967295"),
+            _ => return None,
+        })
+    }
+
+    /// The keys about what calls do; otherwise as [`Self::set_for_misuse`].
+    fn set_for_behaviour(&self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
+        let (place, off, on, both) = match key {
+            b"zero_realloc" => (&self.zero_realloc_allocates, "free", "alloc", "free, alloc"),
+            b"zero_size" => (&self.zero_size_traps, "block", "trap", "trap, block"),
+            b"verbose" => (&self.verbose, "0", "1", "0, 1"),
+            _ => return None,
         };
-        if let Err(values) = accepted {
-            os::say(format_args!(
-                "PYMALLOC_CONF: bad value \"{}\" for {} (accepted: {values})",
-                Shown(value),
-                Shown(key)
-            ));
+        if value != off.as_bytes() && value != on.as_bytes() {
+            return Some(Err(both));
         }
+        place.store(value == on.as_bytes(), Ordering::Relaxed);
+        Some(Ok(()))
     }
 
     /// Whether every block is guarded.
@@ -283,6 +293,11 @@ impl Store {
     pub fn frames(&self) -> usize {
         let frames = self.frames.load(Ordering::Relaxed) as usize;
         if self.is_debug() { frames } else { 0 }
+    }
+
+    /// One of how many allocations is guarded; 0: none.
+    pub fn sample(&self) -> u32 {
+        self.sample.load(Ordering::Relaxed)
     }
 
     /// What to do with a pointer that is not ours.
@@ -370,12 +385,10 @@ impl Store {
     }
 }
 
-fn choose(place: &AtomicU8, choices: &[(&[u8], u8)], value: &[u8]) -> bool {
-    let found = choices.iter().find(|(name, _)| *name == value);
-    if let Some((_, code)) = found {
-        place.store(*code, Ordering::Relaxed);
-    }
-    found.is_some()
+fn choose(place: &AtomicU8, choices: &[(&[u8], u8)], value: &[u8]) -> Option<()> {
+    let (_, code) = choices.iter().find(|(name, _)| *name == value)?;
+    place.store(*code, Ordering::Relaxed);
+    Some(())
 }
 
 fn number(text: &[u8]) -> Option<u32> {

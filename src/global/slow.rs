@@ -8,7 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge, sample};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -344,7 +344,7 @@ pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align:
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
-    if nothing::free(p) {
+    if nothing::free(p) || sample::free(p) {
         return;
     }
     os::keep_errno(|| {
@@ -377,6 +377,9 @@ pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
     if let Some(live) = nothing::is_live(p) {
         return live.then_some(0);
     }
+    if let Some(bytes) = sample::usable_bytes(p) {
+        return (bytes > 0).then_some(bytes);
+    }
     if watch::is_on() && watch::is_guarded() {
         return guard::usable_bytes(p);
     }
@@ -392,7 +395,9 @@ pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
     allow(dead_code, reason = "a question of C's realloc")
 )]
 pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
-    owner_around(p) == Owner::Nobody && nothing::is_live(p).is_none()
+    owner_around(p) == Owner::Nobody
+        && nothing::is_live(p).is_none()
+        && sample::usable_bytes(p).is_none()
 }
 
 /// Resizes a huge block without copying. `None` when it cannot be had; the block is as it was.

@@ -25,7 +25,7 @@
 
 use super::guard::{self, Claim};
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, nothing, slow};
+use super::{MAP, OPTIONS, nothing, sample, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
@@ -96,6 +96,8 @@ pub type Observer = fn(&Event);
 const UNREAD: u8 = 1;
 /// Every block is guarded: from the start of the process or never.
 const GUARDED: u8 = 4;
+/// Some blocks of C and C++ are guarded.
+const SAMPLED: u8 = 8;
 /// There are observers.
 const OBSERVED: u8 = 2;
 
@@ -111,7 +113,27 @@ static TABLE: [AtomicPtr<()>; OBSERVERS] = [const { AtomicPtr::new(null_mut()) }
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     // Relaxed: a watch that begins publishes its observer by the table's own Release.
-    MODES.load(Ordering::Relaxed) != 0 && is_on_slow()
+    MODES.load(Ordering::Relaxed) & !SAMPLED != 0 && is_on_slow()
+}
+
+/// Whether calls of the C front are to come here, or some are sampled.
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "a question of the C front")
+)]
+#[inline(always)]
+pub(crate) fn is_on_or_samples() -> bool {
+    MODES.load(Ordering::Relaxed) != 0
+}
+
+/// A sampled block, if it is this call's turn and nothing else is on. It reads as zero.
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "a question of the C front")
+)]
+pub(crate) fn sampled(size: usize, align: usize) -> Option<NonNull<u8>> {
+    let samples = !is_on() && MODES.load(Ordering::Relaxed) & SAMPLED != 0;
+    samples.then(|| sample::alloc(size, align)).flatten()
 }
 
 #[cold]
@@ -122,9 +144,12 @@ fn is_on_slow() -> bool {
         if OPTIONS.is_guarded() {
             MODES.fetch_or(GUARDED, Ordering::Relaxed);
         }
+        if OPTIONS.sample() != 0 {
+            MODES.fetch_or(SAMPLED, Ordering::Relaxed);
+        }
         MODES.fetch_and(!UNREAD, Ordering::Relaxed);
     }
-    MODES.load(Ordering::Relaxed) != 0
+    MODES.load(Ordering::Relaxed) & !SAMPLED != 0
 }
 
 /// Whether every block is guarded.

@@ -24,7 +24,7 @@
 use super::address_map::{AddressMap, Owner, Slot, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
-use super::fence::Fences;
+use super::kernel::Kernel;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
@@ -44,7 +44,7 @@ pub struct Extents {
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
-    fences: Fences,
+    pub(super) kernel: Kernel,
     /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
     huge_pages: AtomicU8,
 }
@@ -96,7 +96,7 @@ impl Extents {
                 mapped: AtomicUsize::new(0),
                 mapped_high: AtomicUsize::new(0),
                 dirty_pools: AtomicUsize::new(0),
-                fences: Fences::new(),
+                kernel: Kernel::new(),
                 huge_pages: AtomicU8::new(THP_DEFAULT),
             }
         }
@@ -312,7 +312,7 @@ impl Extents {
                 break;
             };
             // SAFETY: a slot out of every list is ours alone (I2).
-            let zeroed = unsafe { os::purge(at(addr), ARENA_BYTES) };
+            let zeroed = unsafe { self.kernel.purge(at(addr), ARENA_BYTES) };
             self.put_clean(addr, zeroed);
             done += n as u64;
         }
@@ -423,7 +423,7 @@ fn at(addr: usize) -> NonNull<u8> {
 
 /// A heap's view of the extents: arenas named as its own.
 pub struct HeapBacking {
-    extents: &'static Extents,
+    pub(super) extents: &'static Extents,
     /// Written into each arena (see [`Arena::home`]).
     home: usize,
     /// Whether its blocks may enter thread lists.
@@ -448,7 +448,7 @@ impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
         let SlotMemory { base, zeroed } = self.extents.obtain()?;
         // SAFETY: an arena's pools begin behind its first 16 KiB.
-        let fenced = unsafe { self.extents.fences.build(base) };
+        let fenced = unsafe { self.extents.kernel.build_fence(base) };
         let owner = if self.shared {
             Owner::Arena
         } else {
@@ -473,7 +473,7 @@ impl Backing for HeapBacking {
         // SAFETY: it has a fence; no block is live, by the caller's word.
         unsafe {
             let fenced = slot.note.swap(0, Ordering::Relaxed) == 1;
-            if fenced && !self.extents.fences.remove(at(addr)) {
+            if fenced && !self.extents.kernel.remove_fence(at(addr)) {
                 // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
                 os::purge(at(addr), ARENA_BYTES);
                 return;

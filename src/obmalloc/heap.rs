@@ -39,11 +39,12 @@ impl HeapState {
 
     /// Purges up to `n_pools` free pools that came free at or before epoch `until`.
     pub fn purge(&mut self, until: u32, n_pools: u64, page: usize) -> u64 {
+        let kernel = &self.engine.backing().extents.kernel;
         // SAFETY: the geometry is production's; the pools named are free.
         unsafe {
             self.engine
                 .dirty()
-                .purge(until, n_pools, page, |start, len| os::purge(start, len))
+                .purge(until, n_pools, page, |start, len| kernel.purge(start, len))
         }
     }
 

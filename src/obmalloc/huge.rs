@@ -259,7 +259,7 @@ impl Huge {
                 self.extents
                     .release(base.addr().get(), epoch, len.div_ceil(POOL_BYTES));
             } else if carved {
-                let zeroed = os::purge(base, len);
+                let zeroed = self.extents.kernel.purge(base, len);
                 for offset in (0..len).step_by(ARENA_BYTES) {
                     self.extents.put_clean(base.addr().get() + offset, zeroed);
                 }

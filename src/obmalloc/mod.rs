@@ -8,7 +8,7 @@
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
 //! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
-//! report       CPython's statistics text         fence: pages before an arena's first block
+//! report       CPython's statistics text         kernel: fences; whether a purge clears
 //! ```
 //!
 //! Reading order: as listed, left column first.
@@ -21,13 +21,13 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
-mod fence;
 mod free_chain;
 pub mod geometry;
 pub mod heap;
 pub mod huge;
 mod huge_store;
 pub mod inbox;
+mod kernel;
 pub mod pool;
 pub mod report;
 pub mod roster;

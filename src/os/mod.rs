@@ -7,13 +7,14 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`] |
 //! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
-//! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`] |
+//! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
 //! call changes nothing and leaves `errno` as the system set it. Nothing here allocates, and nothing
 //! takes a lock of the C library except where the item says so.
 
 mod errors;
+mod fault;
 mod files;
 mod pages;
 mod process;
@@ -24,6 +25,7 @@ mod text;
 mod threads;
 
 pub use errors::{Errors, abort};
+pub use fault::{Fault, on_fault};
 pub use files::{File, FileId, parent_pid, remove_file, unix_ms, wipe_on_fork};
 pub use pages::{
     advise_huge_pages, commit, grow, is_mapped, label, map, page_size, protect, purge, relocate,

@@ -73,7 +73,13 @@ extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn alloc_watched(size: usize, align: usize, api: u8) -> *mut c_void {
-    or_enomem(watch::alloc(size, align, false, api))
+    if watch::is_on() {
+        return or_enomem(watch::alloc(size, align, false, api));
+    }
+    match watch::sampled(size, align) {
+        Some(p) => p.as_ptr().cast(),
+        None => alloc_unwatched(size, align),
+    }
 }
 
 /// `size` bytes at a multiple of `align`, by whoever serves this process. Null with ENOMEM.
@@ -82,9 +88,15 @@ pub(super) fn alloc(size: usize, align: usize, api: u8) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc(size, align).cast();
     }
-    if watch::is_on() {
+    if watch::is_on_or_samples() {
         return alloc_watched(size, align, api);
     }
+    alloc_unwatched(size, align)
+}
+
+/// As [`alloc`], when nobody watches.
+#[inline]
+fn alloc_unwatched(size: usize, align: usize) -> *mut c_void {
     if size == 0 && align <= ALIGNMENT {
         let p = slow::alloc_nothing();
         if !p.is_null() {
@@ -211,6 +223,9 @@ extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     }
     if bytes == 0 {
         return alloc(0, ALIGNMENT, MALLOC);
+    }
+    if let Some(p) = watch::sampled(bytes, ALIGNMENT) {
+        return p.as_ptr().cast();
     }
     // At least one word is cleared of a block with a mark.
     or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))

@@ -27,6 +27,9 @@ static HOW_MANY: AtomicUsize = AtomicUsize::new(0);
 /// Bit per family: which count and may fail.
 static WHICH: AtomicUsize = AtomicUsize::new(usize::MAX);
 
+/// Whether `madvise` reports success and does nothing.
+static LIES: AtomicBool = AtomicBool::new(false);
+
 /// Counts from now on, and refuses `how_many` calls of the families in `which` from the `first` on.
 pub fn arm(first: usize, how_many: usize, which: usize) {
     CALLS.store(0, Ordering::SeqCst);
@@ -47,6 +50,11 @@ pub fn counts() -> [usize; FAMILIES.len()] {
     BY_FAMILY
         .each_ref()
         .map(|count| count.load(Ordering::SeqCst))
+}
+
+/// From now on `madvise` says that it did what it did not do.
+pub fn lie() {
+    LIES.store(true, Ordering::SeqCst);
 }
 
 fn refuses(family: usize) -> bool {
@@ -111,6 +119,9 @@ extern "C" fn madvise(p: *mut c_void, len: usize, advice: c_int) -> c_int {
     if refuses(2) {
         set_errno(libc::EINVAL);
         return -1;
+    }
+    if LIES.load(Ordering::SeqCst) {
+        return 0;
     }
     forward!(libc::SYS_madvise, p, len, advice as c_long) as c_int
 }

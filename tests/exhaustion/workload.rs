@@ -327,3 +327,31 @@ pub fn fill_up(size: usize) -> usize {
     PyMalloc.collect();
     most
 }
+
+/// Writes to blocks of every tier, gives all memory back, and asks for zeroed blocks in the same places.
+pub fn dirty_then_zeroed() {
+    let sizes = [16, 400, 4096, 70_000, 300_000, 1 << 20, 5 << 20];
+    for zeroed in [false, true] {
+        for size in sizes {
+            let layout = layout(size, 16);
+            let n = ((8 << 20) / size).clamp(2, 2000);
+            // SAFETY: the size is not 0; each block is freed once by its layout.
+            unsafe {
+                let blocks: Vec<_> = (0..n)
+                    .map(|_| match zeroed {
+                        true => PyMalloc.alloc_zeroed(layout),
+                        false => PyMalloc.alloc(layout),
+                    })
+                    .collect();
+                for p in &blocks {
+                    assert!(!p.is_null());
+                    let bytes = std::slice::from_raw_parts_mut(*p, size);
+                    assert!(!zeroed || bytes.iter().all(|byte| *byte == 0), "{size}");
+                    bytes.fill(0xA5);
+                }
+                blocks.into_iter().for_each(|p| PyMalloc.dealloc(p, layout));
+            }
+        }
+        PyMalloc.collect();
+    }
+}

@@ -155,7 +155,7 @@ for name in CARGO_HOME RUSTUP_HOME; do # for a cargo that is found without a sys
     [ -z "${!name-}" ] || common+=("$name=${!name}")
 done
 options=() # of the library itself
-for name in $(compgen -e PYMALLOC_); do options+=(--set "$name=${!name}"); done
+for name in $(compgen -e PYMALLOC); do options+=(--set "$name=${!name}"); done
 
 # ---------------------------------------------------------------- is the library in charge at all?
 

@@ -8,13 +8,16 @@ use std::process::{Command, Output, Stdio};
 /// Tells the child which part to run.
 const PART: &str = "PYMALLOC_TEST_PART";
 
+/// Options for children, for a run of the suite with `checks:on` or under a sanitizer.
+const CONF: &str = "PYMALLOC_TEST_CONF";
+
 /// The part this process was started to run, if it is such a child.
 pub fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
 /// A command that runs test `test` of this binary, alone, with [`part`] being `part`. (The harness still
-/// gives it a thread, and waits for that.) Options of the allocator are not inherited.
+/// gives it a thread, and waits for that.) Options of the allocator are not inherited: [`CONF`] names them.
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
@@ -35,6 +38,9 @@ pub fn command(test: &str, part: &str) -> Command {
         "PYMALLOCSTATS",
     ] {
         command.env_remove(variable);
+    }
+    if let Some(conf) = std::env::var_os(CONF) {
+        command.env("PYMALLOC_CONF", conf);
     }
     command
 }

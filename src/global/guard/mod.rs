@@ -30,6 +30,7 @@ mod stacks;
 mod tag;
 
 pub(super) use quarantine::lock;
+pub(super) use report::{Guards, write_stack};
 
 use super::misuse::owner_around;
 use super::{HUGE, MAP, OPTIONS, slow, thread};
@@ -111,7 +112,12 @@ fn amplify(base: usize) -> NonNull<u8> {
 
 /// This thread's stack by number.
 fn stack() -> u32 {
-    let depth = OPTIONS.frames().min(os::MOST_SYMBOLS);
+    stack_at(OPTIONS.frames())
+}
+
+/// As [`stack`], of at most `depth` frames.
+pub(super) fn stack_at(depth: usize) -> u32 {
+    let depth = depth.min(os::MOST_SYMBOLS);
     let Some(thread) = thread::own().filter(|_| depth > 0 && super::exit::is_registered()) else {
         return 0;
     };

@@ -5,7 +5,8 @@ use super::pads::{FORBIDDEN, Wrong};
 use super::pages::Frame;
 use super::stacks::stack_of;
 use super::tag::{Facts, Guarded, State};
-use super::{Claim, OPTIONS};
+use super::{Claim, Found, OPTIONS};
+use crate::global::nothing;
 use crate::os::{self, Errors};
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
@@ -60,6 +61,41 @@ pub fn fail(report: &Report<'_>) -> ! {
     }
     drop(out);
     os::abort()
+}
+
+/// What is said of an access to a guard, or to a block that waits, before it ends the process.
+pub struct Guards;
+
+impl os::Fault for Guards {
+    fn at(addr: usize) {
+        let Some(p) = NonNull::new(core::ptr::with_exposed_provenance_mut(addr)) else {
+            return;
+        };
+        if nothing::is_live(p).is_some() {
+            return os::say(format_args!(
+                "access to {p:p}, which is a block of no bytes"
+            ));
+        }
+        let Found::Block(block) = super::find(p) else {
+            return;
+        };
+        let (Some(facts), Some(state)) = (block.facts(), block.state()) else {
+            return;
+        };
+        let at = addr.wrapping_sub(block.user(&facts).addr().get()) as isize;
+        let state = if state == State::Live {
+            "live"
+        } else {
+            "freed"
+        };
+        let n = facts.n;
+        let mut out = Errors::new();
+        let _ = writeln!(
+            out,
+            "pymalloc: access to {p:p}, which is byte {at} of a {state} block of {n} bytes"
+        );
+        let _ = write_stacks(&mut out, facts.made, facts.freed);
+    }
 }
 
 /// A letter as CPython prints it: itself, or its code.
@@ -216,11 +252,15 @@ impl Report<'_> {
                 "Enable tracemalloc to get the memory block allocation traceback\n"
             )?;
         }
-        write_stack(out, "Memory block allocated at", stack_of(made))?;
-        write_stack(out, "Memory block freed at", stack_of(freed))?;
-        let here = super::stack();
-        write_stack(out, "Noticed at", stack_of(here))
+        write_stacks(out, made, freed)
     }
+}
+
+fn write_stacks(out: &mut Errors, made: u32, freed: u32) -> fmt::Result {
+    write_stack(out, "Memory block allocated at", made)?;
+    write_stack(out, "Memory block freed at", freed)?;
+    let here = super::stack();
+    write_stack(out, "Noticed at", here)
 }
 
 fn write_pad(out: &mut Errors, place: fmt::Arguments<'_>, byte: u8) -> fmt::Result {
@@ -251,7 +291,8 @@ fn write_data(out: &mut Errors, p: NonNull<u8>, n: usize) -> fmt::Result {
 }
 
 /// One line a frame, as `tracemalloc` writes them; the frames of this library left out at the top.
-fn write_stack(out: &mut Errors, title: &str, stack: &[usize]) -> fmt::Result {
+pub fn write_stack(out: &mut Errors, title: &str, number: u32) -> fmt::Result {
+    let stack = stack_of(number);
     if stack.is_empty() {
         return Ok(());
     }
