@@ -22,6 +22,7 @@
 //! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
 //! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
 //! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
+//! | `python` | L7 | Python's built-in kinds: int, str, list, dict and the rest, with feature `objects` |
 //!
 //! # The life of one block
 //!
@@ -46,6 +47,8 @@ mod global;
 pub mod object;
 pub mod obmalloc;
 mod os;
+#[cfg(feature = "objects")]
+pub mod python;
 #[cfg(feature = "preload")]
 mod shim;
 mod sync;
