@@ -310,10 +310,7 @@ impl Tour<'_> {
         let tracked = [&leaf, &text].map(|value| self.bool(value.is_tracked()).to_string());
         let label = "gc.is_tracked(leaf), gc.is_tracked(texts)";
         self.fact(label, format!("({})", tracked.join(", ")))?;
-        let collected: u64 = gc::get_stats()
-            .iter()
-            .map(|stats| stats.collected as u64)
-            .sum();
+        let collected: u64 = gc::get_stats().iter().map(|stats| stats.collected).sum();
         self.note("objects collected so far", collected)?;
         let mut report = String::new();
         GLOBAL.debug_malloc_stats(&mut report)?;

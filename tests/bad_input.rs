@@ -368,7 +368,7 @@ fn says(options: &[(&str, &str)], lines: &[&str]) {
 }
 
 const UNKNOWN_KEY: &str = "pymalloc: PYMALLOC_CONF: unknown key \"xyz\" \
-    (accepted: foreign, purge_delay, purge_thread, thp, verbose, zero_realloc)";
+    (accepted: checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc, zero_size)";
 const BAD_VALUE: &str =
     "pymalloc: PYMALLOC_CONF: bad value \"x\" for foreign (accepted: forward, abort, leak)";
 
@@ -424,9 +424,10 @@ fn the_options_beside_a_bad_one_hold() {
 
 #[test]
 fn an_unknown_mode_is_named_with_those_accepted() {
-    for mode in ["x", "PYMALLOC", "pymalloc ", "debug"] {
-        let line =
-            format!("pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, malloc)");
+    for mode in ["x", "PYMALLOC", "pymalloc ", "debugs"] {
+        let line = format!(
+            "pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, debug, malloc)"
+        );
         says(&[("PYMALLOC", mode)], &[&line]);
     }
 }

@@ -5,7 +5,7 @@
 //! library is ready.
 
 use super::registration::Registration;
-use super::{fork, stats, thread};
+use super::{OPTIONS, fork, guard, stats, thread};
 use crate::os::{self, ExitHook};
 use core::ffi::c_void;
 
@@ -18,6 +18,11 @@ pub(super) fn thread_hook() -> Option<ExitHook> {
         None if !cfg!(feature = "preload") && THREAD_HOOK.is_new() => register(),
         None => None,
     }
+}
+
+/// Whether the hooks are registered: then the process has come far enough to call other libraries.
+pub(super) fn is_registered() -> bool {
+    THREAD_HOOK.key().is_some()
 }
 
 /// Registers the hooks of thread exit, fork and process exit, once.
@@ -39,5 +44,8 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
 
 extern "C" fn process_ends() {
     super::slow::verify_lists();
+    if OPTIONS.is_guarded() {
+        guard::look_at_all();
+    }
     stats::report_at_exit();
 }

@@ -2,7 +2,7 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | before | roster, thread records, heaps by number, huge, extents: taken in this order |
+//! | before | quarantine, roster, regions, heaps by number, huge, extents: taken in this order |
 //! | parent | freed in the reverse order |
 //! | child | reset: the threads that waited for them do not exist there |
 //!
@@ -10,7 +10,7 @@
 //! could deadlock with a second such fork, so none is taken: the child of such a fork may use what no
 //! other thread was changing.
 
-use super::{EXTENTS, HUGE, ROSTER, purge, thread};
+use super::{EXTENTS, HUGE, ROSTER, guard, purge, regions, thread};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, Ordering};
 
@@ -21,10 +21,9 @@ pub(super) fn register() {
 
 /// Calls `f` on every lock, in the order they are taken.
 fn each_lock(mut f: impl FnMut(&'static Lock)) {
+    f(guard::lock());
     f(ROSTER.lock());
-    if let Some(lock) = thread::records_lock() {
-        f(lock);
-    }
+    f(regions::lock());
     for heap in ROSTER.heaps() {
         f(heap.gate().lock());
     }

@@ -9,16 +9,20 @@
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
-//! them in it: roster, heaps by number, huge, extents.
+//! them in it: quarantine, roster, regions, heaps by number, huge, extents.
 
 mod exit;
 mod fork;
+mod guard;
+mod misuse;
 pub(crate) mod next_malloc;
+mod nothing;
 #[cfg(feature = "objects")]
 pub(crate) mod object_memory;
 mod options;
 mod private_heap;
 mod purge;
+mod regions;
 mod registration;
 mod rust;
 pub(crate) mod slow;
@@ -26,6 +30,7 @@ mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
+pub(crate) mod watch;
 
 pub use private_heap::Heap;
 pub use rust::PyMalloc;

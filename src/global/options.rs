@@ -2,7 +2,7 @@
 //!
 //! | variable | values |
 //! |---|---|
-//! | `PYMALLOC` | `pymalloc` (default), `malloc` (preload only: pass everything to the next malloc) |
+//! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), `malloc` (preload only: pass everything to the next malloc) |
 //! | `PYMALLOC_CONF` | `key:value,key:value`, keys below |
 //! | `PYMALLOCSTATS` | not empty: CPython's report on standard error at exit |
 //! | `PYMALLOC_STATS_FILE` | path: a summary for the launcher, at exit |
@@ -10,10 +10,13 @@
 //!
 //! | key | values | default | meaning |
 //! |---|---|---|---|
+//! | `checks` | `off`, `on` | `off` | guard every block, and say in one line what was misused |
+//! | `frames` | 0 to 32 | 12 | frames kept of where a guarded block was made and freed, with `debug` |
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
+//! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
 //!
@@ -61,15 +64,30 @@ enum ThpChoice {
     Always,
 }
 
+/// How blocks are guarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Guards {
+    /// Not at all.
+    None,
+    /// By pads, tags and a quarantine.
+    Checks,
+    /// As CPython's debug hooks do.
+    Debug,
+}
+
 /// The options in force. Written once under `lock`; read by anybody after `ready`.
 pub struct Store {
     lock: Lock,
     ready: AtomicBool,
+    guards: AtomicU8,
+    frames: AtomicU32,
     foreign: AtomicU8,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
     thp: AtomicU8,
     zero_realloc_allocates: AtomicBool,
+    zero_size_traps: AtomicBool,
     verbose: AtomicBool,
     pass_through: AtomicBool,
     executable_malloc: AtomicBool,
@@ -90,11 +108,14 @@ impl Store {
             Self {
                 lock: Lock::new(),
                 ready: AtomicBool::new(false),
+                guards: AtomicU8::new(Guards::None as u8),
+                frames: AtomicU32::new(12),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(ThpChoice::Default as u8),
                 zero_realloc_allocates: AtomicBool::new(false),
+                zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
                 executable_malloc: AtomicBool::new(false),
@@ -131,11 +152,12 @@ impl Store {
         if let Some(mode) = os::environment(c"PYMALLOC") {
             match mode.to_bytes() {
                 b"" | b"pymalloc" => {}
+                b"debug" => self.guards.store(Guards::Debug as u8, Ordering::Relaxed),
                 b"malloc" if cfg!(feature = "preload") => {
                     self.pass_through.store(true, Ordering::Relaxed);
                 }
                 other => os::say(format_args!(
-                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, malloc)",
+                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, debug, malloc)",
                     Shown(other)
                 )),
             }
@@ -156,6 +178,26 @@ impl Store {
 
     fn set(&self, key: &[u8], value: &[u8]) {
         let accepted = match (key, value) {
+            (b"checks", b"on" | b"off") => {
+                // Relaxed, as all of them: published by `ready`. Debug mode has them all.
+                if self.guards.load(Ordering::Relaxed) != Guards::Debug as u8 {
+                    let guards = if value == b"on" {
+                        Guards::Checks
+                    } else {
+                        Guards::None
+                    };
+                    self.guards.store(guards as u8, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            (b"checks", _) => Err("on, off"),
+            (b"frames", _) => match number(value) {
+                Some(n) if n <= 32 => {
+                    self.frames.store(n, Ordering::Relaxed);
+                    Ok(())
+                }
+                _ => Err("0 to 32"),
+            },
             (b"foreign", _) => {
                 let choices = [
                     (&b"forward"[..], Foreign::Forward as u8),
@@ -199,13 +241,19 @@ impl Store {
                 Ok(())
             }
             (b"zero_realloc", _) => Err("free, alloc"),
+            (b"zero_size", b"trap" | b"block") => {
+                self.zero_size_traps
+                    .store(value == b"trap", Ordering::Relaxed);
+                Ok(())
+            }
+            (b"zero_size", _) => Err("trap, block"),
             (b"verbose", b"0" | b"1") => {
                 self.verbose.store(value == b"1", Ordering::Relaxed);
                 Ok(())
             }
             (b"verbose", _) => Err("0, 1"),
             _ => {
-                let keys = "foreign, purge_delay, purge_thread, thp, verbose, zero_realloc";
+                let keys = "checks, foreign, frames, purge_delay, purge_thread, thp, verbose, zero_realloc, zero_size";
                 let key = Shown(key);
                 return os::say(format_args!(
                     "PYMALLOC_CONF: unknown key \"{key}\" (accepted: {keys})"
@@ -219,6 +267,22 @@ impl Store {
                 Shown(key)
             ));
         }
+    }
+
+    /// Whether every block is guarded.
+    pub fn is_guarded(&self) -> bool {
+        self.guards.load(Ordering::Relaxed) != Guards::None as u8
+    }
+
+    /// Whether blocks are guarded as CPython's debug hooks do.
+    pub fn is_debug(&self) -> bool {
+        self.guards.load(Ordering::Relaxed) == Guards::Debug as u8
+    }
+
+    /// Frames to keep of where a guarded block was made and freed: a cost that one line does not want.
+    pub fn frames(&self) -> usize {
+        let frames = self.frames.load(Ordering::Relaxed) as usize;
+        if self.is_debug() { frames } else { 0 }
     }
 
     /// What to do with a pointer that is not ours.
@@ -259,6 +323,11 @@ impl Store {
     )]
     pub fn zero_realloc_allocates(&self) -> bool {
         self.zero_realloc_allocates.load(Ordering::Relaxed)
+    }
+
+    /// Whether `malloc(0)` gives an address that must not be used.
+    pub fn zero_size_traps(&self) -> bool {
+        self.zero_size_traps.load(Ordering::Relaxed) && !self.is_debug()
     }
 
     /// Whether to say what was noticed.

@@ -5,7 +5,7 @@ use crate::obmalloc::block::Block;
 use crate::obmalloc::engine::Engine;
 use crate::obmalloc::extents::HeapBacking;
 use crate::obmalloc::geometry::Production;
-use crate::obmalloc::heap::{not_a_block, verify_in};
+use crate::obmalloc::heap::{not_a_block, not_out, verify_in};
 use crate::obmalloc::size_class::SizeClass;
 use crate::os;
 use crate::sync::{AtomicUsize, Ordering};
@@ -113,8 +113,10 @@ impl Heap {
             // SAFETY: 1 and 2.
             Some(class) => os::keep_errno(|| unsafe {
                 let block = Block::new(p);
-                verify_in(&MAP, block, class, self.home);
-                self.engine().free(block, class);
+                let pool = verify_in(&MAP, block, class, self.home);
+                if !self.engine().free(block, class) {
+                    not_out(pool, block, class);
+                }
             }),
             // SAFETY: 1 and 2.
             None => unsafe { self.free_huge(p, layout) },

@@ -5,7 +5,7 @@
 //! | one thread | a flush that finds too much | what exceeds the allowance, oldest first |
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
-//! The allowance is the larger of 2 MiB and 5 % of the most memory the process ever had mapped. It
+//! The allowance is the larger of 2 MiB and a fortieth of the most memory the process ever had mapped. It
 //! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
 //! wanted again: a program that works in waves faster than that keeps its memory from the second one on. It
 //! halves after ten quiet delays.
@@ -13,7 +13,7 @@
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
-use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, options::PurgeThread};
+use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, guard, options::PurgeThread};
 use crate::obmalloc::size_class::POOL_BYTES;
 use crate::os::{self, Futex};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -65,7 +65,7 @@ pub(super) fn purged_bytes() -> u64 {
 
 fn allowance() -> u64 {
     let high = EXTENTS.counts().mapped_bytes_high as u64 / POOL_BYTES as u64;
-    let base = LEAST.max(high / 20);
+    let base = LEAST.max(high / 40);
     let shift = POLICY.shift.load(Ordering::Relaxed).min(20);
     (base << shift).min(base.max(high))
 }
@@ -169,6 +169,9 @@ fn purge_heap(heap: &SharedHeap, until: u32, n_pools: u64) -> u64 {
 
 /// Gives all free memory back, now. Returns the bytes purged.
 pub(super) fn everything() -> u64 {
+    if OPTIONS.is_guarded() {
+        guard::drain();
+    }
     let until = POLICY.epoch.load(Ordering::Relaxed);
     let mut done = 0;
     for heap in ROSTER.heaps() {

@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for PyMalloc {
         }
         match thread::lists().at(small_label(layout.size())).pop() {
             Some(block) => block.start().as_ptr(),
-            None => slow::alloc(SizeClass::small(layout.size())),
+            None => slow::alloc(layout.size()),
         }
     }
 
@@ -64,7 +64,7 @@ unsafe impl GlobalAlloc for PyMalloc {
                 .at(small_label(layout.size()))
                 .push(Block::new(p))
             {
-                slow::free(p, SizeClass::small(layout.size()));
+                slow::free(p, layout.size());
             }
         }
     }
@@ -74,13 +74,14 @@ unsafe impl GlobalAlloc for PyMalloc {
         if !is_small(&layout) {
             return slow::alloc_zeroed(layout.size(), layout.align());
         }
-        // SAFETY: the same layout; the block holds at least its size.
-        unsafe {
-            let p = self.alloc(layout);
-            if !p.is_null() {
-                p.write_bytes(0, layout.size());
+        match thread::lists().at(small_label(layout.size())).pop() {
+            Some(block) => {
+                let p = block.start().as_ptr();
+                // SAFETY: the block holds at least the layout's size.
+                unsafe { p.write_bytes(0, layout.size()) };
+                p
             }
-            p
+            None => slow::alloc_zeroed_unlisted(layout.size(), layout.align()),
         }
     }
 

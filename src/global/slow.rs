@@ -5,13 +5,15 @@
 //!
 //! Nothing here is called with a lock held, and nothing here holds one while it calls back.
 
+use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
-use super::{EXTENTS, HUGE, MAP, OPTIONS, SharedHeap, options, purge};
+use super::watch::{self, RUST};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge};
 use crate::obmalloc::address_map::{Owner, class_of};
-use crate::obmalloc::block::{Block, for_each_linked};
-use crate::obmalloc::heap::{broken, double_free, freed_class, not_a_block, verify};
-use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES, SizeClass};
-use crate::obmalloc::thread_lists::List;
+use crate::obmalloc::block::Block;
+use crate::obmalloc::heap::{Freed, not_a_block};
+use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
+use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::ptr::{NonNull, null_mut};
 
@@ -23,64 +25,110 @@ const ZERO_FROM_HEAP: usize = 4096;
 /// makes room for one such block at most.
 const MOST_RETRIED: usize = 1 << 44;
 
-/// A block of `class` when its list is empty. Null when memory is out.
+/// A small block for Rust when there is none to take. Null when memory is out.
 #[cold]
 #[inline(never)]
-pub(crate) extern "C" fn alloc(class: SizeClass) -> *mut u8 {
-    os::keep_errno(|| match thread::caller() {
-        None => null_mut(),
-        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
-        Some(Caller::Live(thread, heap)) => refill(thread, heap, class),
-    })
+pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
+    if watch::is_on() {
+        return watch::alloc(size, ALIGNMENT, false, RUST);
+    }
+    alloc_listed(SizeClass::small(size))
+}
+
+/// A block of `class` when there is none to take. Null when memory is out.
+#[cold]
+#[inline(never)]
+extern "C" fn alloc_listed(class: SizeClass) -> *mut u8 {
+    let list = thread::lists().of(class);
+    if list.turn(list.bound() / 2) {
+        return start_of(list.pop());
+    }
+    alloc_from_heap(class)
 }
 
 fn start_of(block: Option<Block>) -> *mut u8 {
     block.map_or(null_mut(), |block| block.start().as_ptr())
 }
 
-fn refill(thread: &Thread, heap: &SharedHeap, class: SizeClass) -> *mut u8 {
-    let list = thread.lists.of(class);
-    list.lengthen(class);
-    let want = refill_length(list, class);
-    // SAFETY: the list is empty (that is why we are here), or was filled by a call back meanwhile; then
-    // the chain goes home again below.
+#[cold]
+#[inline(never)]
+fn alloc_from_heap(class: SizeClass) -> *mut u8 {
+    os::keep_errno(|| match thread::caller() {
+        None => null_mut(),
+        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
+        Some(Caller::Live(thread, heap)) => {
+            // A call back, while the thread started, may have refilled it.
+            if thread.lists.of(class).nothing_to_take() {
+                refill(&thread.lists, heap, class);
+                sweep(thread, heap);
+            }
+            start_of(thread.lists.of(class).pop())
+        }
+    })
+}
+
+/// Fills half a stack: as many frees as allocs may follow without another call of the heap.
+fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+    lists.lengthen(class);
+    let n = (lists.of(class).bound() / 2).max(1);
+    let n = heap.alloc_many(class, lists.places(class, n));
+    // SAFETY: just taken.
+    unsafe { lists.fill(class, n) };
+}
+
+/// Frees a small block of Rust's whose list has no room.
+///
+/// # Safety
+/// `p` is a live block that was allocated for `size` bytes, or corruption to be reported.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, size: usize) {
+    // SAFETY: passed on.
     unsafe {
-        heap.alloc_into(class, want, list);
+        if watch::is_on() {
+            return watch::free_rust(p, size, ALIGNMENT);
+        }
+        free_listed(p, SizeClass::small(size));
     }
-    sweep(thread, heap);
-    start_of(list.pop())
 }
 
-/// Half of what the list holds, but no more fresh pages than one: linking a never-used block touches it.
-fn refill_length(list: &List, class: SizeClass) -> u32 {
-    let touched = (16 * 1024 / class.block_bytes()).max(1) as u32;
-    (list.bound() / 2).clamp(1, touched)
-}
-
-/// Frees a block of `class` whose list is full.
+/// Frees a block of `class` whose list has no room.
 ///
 /// # Safety
 /// `p` is a live block of `class`, or corruption to be reported.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
+pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
+    let list = thread::lists().of(class);
+    // SAFETY: the caller gives the block up.
+    unsafe {
+        let block = Block::new(p);
+        if !(list.turn(1) && list.push(block)) {
+            free_to_heap(block, class);
+        }
+    }
+}
+
+/// # Safety
+/// As [`free_listed`].
+#[cold]
+#[inline(never)]
+unsafe fn free_to_heap(block: Block, class: SizeClass) {
     os::keep_errno(|| {
-        // SAFETY: the caller gives the block up.
-        let block = unsafe { Block::new(p) };
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
-            None => foreign(p),
+            None => foreign(block.start()),
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             Some(Caller::Live(thread, heap)) => {
-                let list = thread.lists.of(class);
-                list.lengthen(class);
-                if list.is_full() {
-                    let dirty = flush(heap, list, class);
-                    purge::poll(dirty);
+                if !thread.lists.lengthen(class) {
+                    let freed = flush_older(&thread.lists, heap, class);
+                    thread.lists.of(class).turn(1);
+                    ebb(thread, heap, freed.live_bytes);
+                    purge::poll(freed.dirty_pools);
                 }
                 // SAFETY: free and of this class.
-                let pushed = unsafe { list.push(block) };
+                let pushed = unsafe { thread.lists.of(class).push(block) };
                 debug_assert!(pushed);
                 sweep(thread, heap);
             }
@@ -88,26 +136,52 @@ pub(crate) unsafe extern "C" fn free(p: NonNull<u8>, class: SizeClass) {
     });
 }
 
-/// Sends the blocks of a list home. Returns the heap's free pools with memory.
-///
-/// All of them: a list that keeps its newest half must first walk it to find the other one. What keeps
-/// a thread at the boundary from coming back at once is that a refill fills only half.
-fn flush(heap: &SharedHeap, list: &List, class: SizeClass) -> u64 {
-    let (first, n) = list.take_all();
+/// Sends the blocks home that were to be taken next.
+fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
     // SAFETY: blocks from a list are free; they are verified on the way.
-    unsafe { heap.free_many(class, first, n) }
+    unsafe { heap.free_many(class, lists.take_older(class)) }
+}
+
+/// Sends home all blocks of a class.
+fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+    if !lists.of(class).nothing_to_take() {
+        flush_older(lists, heap, class);
+    }
+    if lists.of(class).turn(1) {
+        flush_older(lists, heap, class);
+    }
+}
+
+/// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
+pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
+    flush_all(thread, heap);
+    if let Some(region) = thread.lists.detach() {
+        // SAFETY: this thread's own, as before.
+        unsafe { thread.lists.attach(region) };
+    }
 }
 
 /// Sends home what a thread holds.
 pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
-        let list = thread.lists.of(class);
-        if !list.is_empty() {
-            if let Some(block) = list.twice() {
-                double_free(block.start(), class);
-            }
-            flush(heap, list, class);
+        flush(&thread.lists, heap, class);
+    }
+}
+
+/// Empties and shortens the lists when half of what the heap had out has come back: a block that waits in
+/// a list keeps its pool from being given back, and where most is freed there are many such pools.
+fn ebb(thread: &Thread, heap: &SharedHeap, live_bytes: u64) {
+    /// Below this much, in bytes, there is little to win.
+    const LITTLE: u64 = 4096;
+    let most = thread.most_live.get();
+    if live_bytes >= most {
+        thread.most_live.set(live_bytes);
+    } else if live_bytes < most / 2 && most > LITTLE {
+        flush_all(thread, heap);
+        for class in SizeClass::all() {
+            thread.lists.shorten(class);
         }
+        thread.most_live.set(live_bytes);
     }
 }
 
@@ -119,9 +193,8 @@ fn sweep(thread: &Thread, heap: &SharedHeap) {
         return;
     }
     let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
-    let list = thread.lists.of(class);
-    if !list.is_empty() && list.rests() {
-        flush(heap, list, class);
+    if thread.lists.of(class).rests() {
+        flush(&thread.lists, heap, class);
     }
 }
 
@@ -131,10 +204,19 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
-            None => alloc(class),
+            None if watch::is_on() => alloc_watched(size, align),
+            None => alloc_listed(class),
         },
+        None if watch::is_on() => alloc_watched(size, align),
         None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
+}
+
+/// Of two arguments only and never inlined, so that who calls it last needs no frame for it.
+#[cold]
+#[inline(never)]
+extern "C" fn alloc_watched(size: usize, align: usize) -> *mut u8 {
+    watch::alloc(size, align, false, RUST)
 }
 
 /// A block with a mapping of its own, whatever its size. Null when memory is out.
@@ -160,15 +242,27 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
 #[inline(never)]
 pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
+    // Clearing a block that was used a moment ago costs less than the page faults of a fresh one.
+    let Some(block) =
+        SizeClass::aligned(size, align).and_then(|class| thread::lists().of(class).pop())
+    else {
+        return alloc_zeroed_unlisted(size, align);
+    };
+    let p = block.start().as_ptr();
+    // SAFETY: a block of at least `size` bytes, just handed out.
+    unsafe { p.write_bytes(0, size) };
+    p
+}
+
+/// As [`alloc_zeroed`], where there is none to take.
+#[inline(never)]
+pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mut u8 {
+    if watch::is_on() {
+        return watch::alloc(size, align, true, RUST);
+    }
     let (p, zeroed) = match SizeClass::aligned(size, align) {
-        Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_general(size, align), false),
-        Some(class) => {
-            let taken = os::keep_errno(|| thread::caller()?.heap().alloc_one(class));
-            taken.map_or((null_mut(), true), |(block, zeroed)| {
-                (block.start().as_ptr(), zeroed)
-            })
-        }
-        None => alloc_huge(size, align).map_or((null_mut(), true), |(p, z)| (p.as_ptr(), z)),
+        Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_listed(class), false),
+        _ => take(size, align).map_or((null_mut(), true), |(p, zeroed)| (p.as_ptr(), zeroed)),
     };
     if !p.is_null() && !zeroed {
         // SAFETY: a block of at least `size` bytes, just handed out.
@@ -177,23 +271,49 @@ pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
     p
 }
 
+/// A block past the lists. True with it when it reads as zero.
+pub(super) fn take(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+    let Some(class) = SizeClass::aligned(size, align) else {
+        return alloc_huge(size, align);
+    };
+    os::keep_errno(|| {
+        let (block, zeroed) = thread::caller()?.heap().alloc_one(class)?;
+        Some((block.start(), zeroed))
+    })
+}
+
+/// Frees a block of `class`, or one without a class, past the lists.
+///
+/// # Safety
+/// `p` is a live block of `class`, or corruption to be reported.
+pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
+    // SAFETY: the caller gives the block up; verified by the heap.
+    unsafe {
+        let (Some(class), Some(caller)) = (class, thread::caller()) else {
+            return free_unknown(p);
+        };
+        let block = Block::new(p);
+        os::keep_errno(|| {
+            let freed = caller.heap().free_many(class, &[Some(block)]);
+            purge::poll(freed.dirty_pools);
+        });
+    }
+}
+
 /// Frees a block that was allocated for `size` bytes at a multiple of `align`.
 ///
 /// # Safety
 /// `p` came from [`alloc_general`] with these numbers, or is corruption to be reported.
 #[inline(never)]
 pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align: usize) {
-    match SizeClass::aligned(size, align) {
-        Some(class) => {
-            // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
-            unsafe {
-                if !thread::lists().of(class).push(Block::new(p)) {
-                    free(p, class);
-                }
-            }
+    // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
+    unsafe {
+        match SizeClass::aligned(size, align) {
+            Some(class) if thread::lists().of(class).push(Block::new(p)) => {}
+            _ if watch::is_on() => watch::free_rust(p, size, align),
+            Some(class) => free_listed(p, class),
+            None => free_unknown(p),
         }
-        // SAFETY: passed on.
-        None => unsafe { free_unknown(p) },
     }
 }
 
@@ -204,6 +324,9 @@ pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align:
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
+    if nothing::free(p) {
+        return;
+    }
     os::keep_errno(|| {
         // SAFETY: passed on.
         if unsafe { HUGE.free(p) } {
@@ -220,87 +343,23 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
     });
 }
 
-/// Who owns the address, looking back from inside a large block.
-fn owner_around(p: NonNull<u8>) -> Owner {
-    /// How far inside a huge block a wrong pointer is still recognised, in slots.
-    const BACK: usize = 64;
-    let addr = p.addr().get();
-    for back in 0..BACK {
-        let Some(slot) = addr.checked_sub(back * ARENA_BYTES) else {
-            break;
-        };
-        match MAP.owner(slot) {
-            Owner::Nobody | Owner::Gone(_) => {}
-            Owner::Huge(descriptor) => {
-                let (base, len, _) = HUGE.describe(descriptor);
-                let inside = addr.wrapping_sub(base) < len;
-                return if inside {
-                    Owner::Huge(descriptor)
-                } else {
-                    Owner::Nobody
-                };
-            }
-            arena if back == 0 => return arena,
-            _ => break,
-        }
-    }
-    Owner::Nobody
-}
-
-/// Reports a pointer into our memory that is not a live block, and aborts.
-#[cold]
-fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
-    let addr = p.addr().get();
-    if !addr.is_multiple_of(ALIGNMENT) {
-        os::fatal(format_args!(
-            "free of {p:p}, which is not aligned to {ALIGNMENT} bytes"
-        ));
-    }
-    match owner {
-        Owner::Huge(descriptor) => {
-            let (base, bytes, live) = HUGE.describe(descriptor);
-            if base == addr && !live {
-                os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-            }
-            os::fatal(format_args!(
-                "free of {p:p}, which points inside a block ({bytes} bytes)"
-            ))
-        }
-        Owner::Freed(bytes) if addr.is_multiple_of(ARENA_BYTES) => {
-            os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"))
-        }
-        Owner::PrivateArena => os::fatal(format_args!(
-            "free of {p:p}, which belongs to a heap of its own"
-        )),
-        Owner::Arena => {
-            if let Some(class) = freed_class(p) {
-                double_free(p, class);
-            }
-            not_a_block(p)
-        }
-        _ => not_a_block(p),
-    }
-}
-
-/// A free of what is not ours, as the options say.
-#[cold]
-fn foreign(p: NonNull<u8>) {
-    // Where a huge block of ours was, somebody else's may be now; but nobody's is where nothing is.
-    if let Owner::Gone(bytes) = MAP.owner(p.addr().get())
-        && !os::is_mapped(p)
-    {
-        os::fatal(format_args!("double free of {p:p} ({bytes} bytes)"));
-    }
-    super::stats::count_foreign(p);
-    match OPTIONS.foreign() {
-        options::Foreign::Leak => {}
-        options::Foreign::Forward if super::next_malloc::free(p) => {}
-        _ => os::fatal(format_args!("free of foreign pointer {p:p}")),
-    }
+/// A block of no bytes; null when there is no place for one, or 16 bytes are wanted instead.
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "Rust asks for none")
+)]
+pub(crate) fn alloc_nothing() -> *mut u8 {
+    nothing::alloc().map_or(null_mut(), NonNull::as_ptr)
 }
 
 /// Bytes a block of ours holds; `None` for a pointer that is not one.
 pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
+    if let Some(live) = nothing::is_live(p) {
+        return live.then_some(0);
+    }
+    if watch::is_on() && watch::is_guarded() {
+        return guard::usable_bytes(p);
+    }
     match class_of(MAP.label(p.addr().get())) {
         Some(class) => Some(class.block_bytes()),
         None => HUGE.usable_bytes(p),
@@ -313,7 +372,7 @@ pub(crate) fn usable_unknown(p: NonNull<u8>) -> Option<usize> {
     allow(dead_code, reason = "a question of C's realloc")
 )]
 pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
-    owner_around(p) == Owner::Nobody
+    owner_around(p) == Owner::Nobody && nothing::is_live(p).is_none()
 }
 
 /// Resizes a huge block without copying. `None` when it cannot be had; the block is as it was.
@@ -321,25 +380,24 @@ pub(crate) fn is_foreign(p: NonNull<u8>) -> bool {
 /// # Safety
 /// `p` is a live huge block.
 pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
-    // SAFETY: passed on.
-    os::keep_errno(|| unsafe { HUGE.resize(p, size, align) })
+    os::keep_errno(|| {
+        let before = HUGE.usable_bytes(p)?;
+        // SAFETY: passed on.
+        let resized = unsafe { HUGE.resize(p, size, align) };
+        purge::note_fresh(
+            resized.is_some() && size > before,
+            size.saturating_sub(before),
+        );
+        resized
+    })
 }
 
-/// Checks every block in this thread's lists, and aborts on the first that is none.
+/// Checks every block in this thread's lists, by sending it home, and aborts on the first that is none.
 pub(super) fn verify_lists() {
-    thread::if_live(|thread, _| {
-        for class in SizeClass::all() {
-            let list = thread.lists.of(class);
-            if let Some(block) = list.twice() {
-                double_free(block.start(), class);
-            }
-            // SAFETY: blocks in a list are free and linked.
-            let whole = unsafe {
-                for_each_linked(list.first(), list.len(), |block| verify(&MAP, block, class))
-            };
-            if !whole {
-                broken(list.first(), class);
-            }
+    thread::if_live(|thread, heap| {
+        // Whoever ends the process in a signal handler may have interrupted the holder.
+        if !heap.gate().lock().is_mine() {
+            flush_all(thread, heap);
         }
     });
 }
@@ -365,6 +423,11 @@ pub(crate) unsafe extern "C" fn resize(
         SizeClass::aligned(size, align),
         SizeClass::aligned(new_size, align),
     );
+    if watch::is_on() {
+        let stays = old == new && old.is_some();
+        // SAFETY: passed on.
+        return unsafe { watch::resize_rust(p, size, align, new_size, stays) };
+    }
     if old == new {
         let Some(_) = old else {
             // SAFETY: a live huge block by the caller's word.

@@ -9,11 +9,10 @@
 //! In an executable the lists lie in thread-local storage. In the preload library that would take more
 //! static TLS than a late `dlopen` can have, and the portable access would call `__tls_get_addr`, which
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
-//! the lists lie in mapped memory.
+//! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit};
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
 use crate::obmalloc::extents::HeapBacking;
-use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -27,9 +26,14 @@ pub struct Thread {
     hooked: Cell<bool>,
     /// Slow calls so far: paces what is done now and then.
     pub(super) ticks: Cell<u32>,
-    /// Next free record, while this one is not in use.
-    #[cfg(feature = "preload")]
-    next: Cell<Option<&'static Thread>>,
+    /// Number of the watch for which its lists were closed last (`watch.rs`).
+    pub(super) watch: Cell<u32>,
+    /// Whether it walks its stack.
+    pub(super) walking: Cell<bool>,
+    /// Whether it runs an observer: what that allocates is not observed.
+    pub(super) observing: Cell<bool>,
+    /// The most bytes of blocks its heap had out since the lists were last emptied for there being few.
+    pub(super) most_live: Cell<u64>,
 }
 
 impl Thread {
@@ -43,8 +47,10 @@ impl Thread {
         ended: Cell::new(false),
         hooked: Cell::new(false),
         ticks: Cell::new(0),
-        #[cfg(feature = "preload")]
-        next: Cell::new(None),
+        watch: Cell::new(0),
+        walking: Cell::new(false),
+        observing: Cell::new(false),
+        most_live: Cell::new(0),
     };
 }
 
@@ -53,7 +59,7 @@ impl Thread {
 pub(super) enum Caller {
     /// A thread with lists, and its heap.
     Live(&'static Thread, &'static SharedHeap),
-    /// A thread whose exit hook has run: it has no lists any more.
+    /// A thread that has no lists: its exit hook has run, or there was no memory for them.
     Late(&'static SharedHeap),
 }
 
@@ -96,8 +102,9 @@ fn start() -> Option<Caller> {
     }
     let heap = ROSTER.join(OPTIONS.max_heaps(), new_heap)?;
     let Some(thread) = place::claim() else {
+        // No memory for lists, this time: block by block, then.
         ROSTER.leave(heap);
-        return None;
+        return Some(Caller::Late(heap));
     };
     thread.heap.set(Some(heap));
     hook(thread);
@@ -136,9 +143,6 @@ pub(super) fn end() {
         return;
     };
     super::slow::flush_all(thread, heap);
-    for class in SizeClass::all() {
-        thread.lists.of(class).close();
-    }
     thread.heap.set(None);
     thread.ended.set(true);
     place::release(thread);
@@ -153,26 +157,24 @@ pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
     }
 }
 
+/// This thread's record, if it may be written: threads that have ended share one in the preload library.
+pub(super) fn own() -> Option<&'static Thread> {
+    let thread = place::current();
+    (thread.heap.get().is_some() || !cfg!(feature = "preload")).then_some(thread)
+}
+
 /// In a child after fork: only this thread is left.
 ///
 /// # Safety
 /// No other thread exists.
 pub(super) unsafe fn reset_after_fork() {
     // SAFETY: passed on.
-    unsafe {
-        ROSTER.reset(place::current().heap.get());
-        place::reset();
-    }
-}
-
-/// The lock of the thread records, if they have one: for fork.
-pub(super) fn records_lock() -> Option<&'static os::Lock> {
-    place::lock()
+    unsafe { ROSTER.reset(place::current().heap.get()) };
 }
 
 #[cfg(not(feature = "preload"))]
 mod place {
-    use super::Thread;
+    use super::{Thread, regions};
 
     std::thread_local! {
         static THREAD: Thread = const { Thread::EMPTY };
@@ -188,20 +190,19 @@ mod place {
 
     /// The record to start with: the one in place.
     pub fn claim() -> Option<&'static Thread> {
-        Some(current())
+        let region = regions::obtain()?;
+        let thread = current();
+        // SAFETY: ours until it is given back.
+        unsafe { thread.lists.attach(region.cast()) };
+        Some(thread)
     }
 
-    /// Nothing to give back: the record goes with the thread.
-    pub fn release(_: &'static Thread) {}
-
-    /// No lock: records are nobody else's.
-    pub fn lock() -> Option<&'static crate::os::Lock> {
-        None
+    /// Gives the lists' memory to the next thread. The record goes with this one.
+    pub fn release(thread: &'static Thread) {
+        if let Some(region) = thread.lists.detach() {
+            regions::give(region.cast());
+        }
     }
-
-    /// # Safety
-    /// None here.
-    pub unsafe fn reset() {}
 }
 
 #[cfg(feature = "preload")]

@@ -6,9 +6,7 @@
 //! while the loader still relocates, before it has filled in any thread-local storage. After its end, a
 //! thread points at a second such record that says so.
 
-use super::Thread;
-use crate::os::{self, Lock};
-use crate::sync::SharedCell;
+use super::{Thread, regions};
 use core::cell::Cell;
 use core::ptr::NonNull;
 
@@ -121,82 +119,23 @@ fn point_at(thread: &'static Thread) {
     }
 }
 
-struct Records {
-    free: Option<&'static Thread>,
-    chunk: Option<NonNull<Thread>>,
-    left: usize,
-}
-
-// SAFETY: free records belong to nobody.
-unsafe impl Send for Records {}
-
-static LOCK: Lock = Lock::new();
-static RECORDS: SharedCell<Records> = SharedCell::new(Records {
-    free: None,
-    chunk: None,
-    left: 0,
-});
-
-/// Bytes mapped for records at a time.
-const CHUNK: usize = 64 * 1024;
-
-/// The lock: for fork.
-pub fn lock() -> Option<&'static Lock> {
-    Some(&LOCK)
-}
-
-/// Frees the lock in a child after fork.
-///
-/// # Safety
-/// No other thread exists.
-pub unsafe fn reset() {
-    // SAFETY: passed on.
-    unsafe { LOCK.reset() }
-}
-
-/// A record for this thread, which points at it from now on.
+/// A record for this thread, which points at it from now on. Its lists' stacks lie behind it.
 pub fn claim() -> Option<&'static Thread> {
-    let record = {
-        let _locked = LOCK.lock();
-        // SAFETY: the lock is held.
-        unsafe { RECORDS.with_mut(take) }?
-    };
-    point_at(record);
-    Some(record)
-}
-
-fn take(records: &mut Records) -> Option<&'static Thread> {
-    if let Some(record) = records.free {
-        records.free = record.next.get();
-        record.next.set(None);
-        record.ended.set(false);
-        record.hooked.set(false);
-        return Some(record);
-    }
-    if records.left == 0 {
-        records.chunk = Some(os::map(CHUNK, os::page_size())?.cast());
-        records.left = CHUNK / size_of::<Thread>();
-    }
-    let place = records.chunk?;
-    records.left -= 1;
-    // SAFETY: inside the chunk, unused so far.
-    unsafe {
-        records.chunk = Some(place.add(1));
+    let place = regions::obtain()?.cast::<Thread>();
+    // SAFETY: a region of ours, long enough for a record and the stacks behind it.
+    let thread = unsafe {
         place.write(Thread::EMPTY);
-        Some(place.as_ref())
-    }
+        let thread = place.as_ref();
+        thread.lists.attach(place.add(1).cast());
+        thread
+    };
+    point_at(thread);
+    Some(thread)
 }
 
 /// Gives this thread's record to the next one. Destructors that run later find the shared record of
 /// ended threads.
-pub fn release(record: &'static Thread) {
+pub fn release(thread: &'static Thread) {
     point_at(&ENDED.0);
-    let _locked = LOCK.lock();
-    // SAFETY: the lock is held.
-    unsafe {
-        RECORDS.with_mut(|records| {
-            record.next.set(records.free);
-            records.free = Some(record);
-        });
-    }
+    regions::give(NonNull::from(thread).cast());
 }

@@ -159,6 +159,12 @@ impl AddressMap {
         Some(leaf.labels[pool].load(Ordering::Relaxed))
     }
 
+    /// What free blocks are marked with: where the kernel loaded us.
+    #[inline(always)]
+    pub fn secret(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
     /// As [`Self::lookup`], with 0 for `None`.
     #[inline]
     pub fn label(&self, addr: usize) -> Label {

@@ -96,6 +96,10 @@ impl Arena {
         };
         // SAFETY: unused by the caller's word.
         unsafe { memory.descriptor.write(value) };
+        if !memory.zeroed {
+            // SAFETY: as above.
+            unsafe { G::clear_out_bits(memory.descriptor) };
+        }
         memory.descriptor
     }
 

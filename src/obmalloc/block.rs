@@ -1,9 +1,29 @@
-//! Free blocks, linked through their own first word.
+//! Free blocks: what is written into them.
+//!
+//! | block | first word | second word |
+//! |---|---|---|
+//! | in its pool | links, if it is a node of the free chain (`free_chain.rs`) | |
+//! | in a thread's list | nothing: the list knows its address | a mark, if C's `free` put it there |
+//! | on its way to another heap | link to the next one | a mark |
+//!
+//! A mark is the block's address mixed with a secret of the process. C's `free` looks for it and its
+//! `malloc` clears it, so a second free is known at once; a flush looks for those of blocks on their way,
+//! which no bit of a pool tells from blocks that are out.
 
 use core::ptr::NonNull;
 
+/// Where a marked block lies free, or did last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Place {
+    /// In a thread's list, and perhaps in its pool since.
+    List = 0,
+    /// On its way to another heap.
+    Chain = 1,
+}
+
 /// A block nobody uses: its bytes belong to the allocator.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Block(NonNull<u8>);
 
@@ -50,6 +70,83 @@ impl Block {
     pub unsafe fn set_link(self, next: Option<Block>) {
         // SAFETY: a free block's first word is ours; blocks are 16-aligned.
         unsafe { self.0.cast::<Option<Block>>().write(next) }
+    }
+
+    /// What a node of a pool's free chain holds.
+    ///
+    /// # Safety
+    /// This block is free and was written by [`Self::set_links`].
+    #[inline(always)]
+    pub unsafe fn links(self) -> u64 {
+        // SAFETY: a free block's first word is ours.
+        unsafe { self.0.cast().read() }
+    }
+
+    /// Makes the block a node of a pool's free chain.
+    ///
+    /// # Safety
+    /// This block is free.
+    #[inline(always)]
+    pub unsafe fn set_links(self, links: u64) {
+        // SAFETY: a free block's first word is ours; blocks are 16-aligned.
+        unsafe { self.0.cast().write(links) }
+    }
+
+    /// The mark of this block in a list.
+    #[inline(always)]
+    fn list_mark(self, secret: usize) -> usize {
+        !(self.addr() ^ secret)
+    }
+
+    #[inline(always)]
+    fn second_word(self) -> NonNull<usize> {
+        // SAFETY: every block has at least 16 bytes.
+        unsafe { self.0.cast::<usize>().add(1) }
+    }
+
+    /// Marks the block as lying free in `place`.
+    ///
+    /// # Safety
+    /// This block is free.
+    #[inline(always)]
+    pub unsafe fn mark(self, secret: usize, place: Place) {
+        // SAFETY: a free block's second word is ours; blocks are 16-aligned.
+        unsafe {
+            self.second_word()
+                .write(self.list_mark(secret) ^ place as usize)
+        }
+    }
+
+    /// Takes the mark away.
+    ///
+    /// # Safety
+    /// As [`Self::mark`].
+    #[inline(always)]
+    pub unsafe fn unmark(self) {
+        // SAFETY: as `mark`.
+        unsafe { self.second_word().write(0) }
+    }
+
+    /// Whether the block carries a mark of any place.
+    ///
+    /// # Safety
+    /// The block's bytes are readable.
+    #[inline(always)]
+    pub unsafe fn is_marked(self, secret: usize) -> bool {
+        // SAFETY: the caller's.
+        let word = unsafe { self.second_word().read() };
+        word ^ self.list_mark(secret) <= Place::Chain as usize
+    }
+
+    /// Whether the block carries the mark of `place`.
+    ///
+    /// # Safety
+    /// As [`Self::is_marked`].
+    #[inline(always)]
+    pub unsafe fn is_marked_as(self, secret: usize, place: Place) -> bool {
+        // SAFETY: the caller's.
+        let word = unsafe { self.second_word().read() };
+        word ^ self.list_mark(secret) == place as usize
     }
 }
 
@@ -122,21 +219,4 @@ impl Chain {
         self.ends = Some((start, last));
         self.len += other.len;
     }
-}
-
-/// Calls `f` on the `n` blocks linked from `first` on, in order; `f` may overwrite the block. False when
-/// the links do not end with the `n`th block, as they do in every list that nobody broke.
-///
-/// # Safety
-/// `n - 1` links from `first` on lead to free blocks.
-#[inline]
-pub unsafe fn for_each_linked(first: Option<Block>, n: u32, mut f: impl FnMut(Block)) -> bool {
-    let mut next = first;
-    for _ in 0..n {
-        let Some(block) = next else { return false };
-        // SAFETY: linked by the caller's word; read before `f` overwrites it.
-        next = unsafe { block.link() };
-        f(block);
-    }
-    next.is_none()
 }

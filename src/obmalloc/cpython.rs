@@ -200,7 +200,9 @@ impl<A: Arenas, R: Raw> Obmalloc<A, R> {
         // SAFETY: live by the caller's word.
         unsafe {
             match self.class_of(block) {
-                Some(class) => self.engine.free(Block::new(block), class),
+                Some(class) => {
+                    self.engine.free(Block::new(block), class);
+                }
                 None => {
                     self.raw_blocks -= 1;
                     self.raw.free(block);

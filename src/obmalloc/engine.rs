@@ -15,7 +15,7 @@
 //! * I3 failure (no arena to be had) changes nothing.
 
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
-use super::block::{Block, Chain};
+use super::block::Block;
 use super::dirty::Dirty;
 use super::geometry::Geometry;
 use super::pool::{Pool, Ring};
@@ -120,51 +120,55 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         Some(taken)
     }
 
-    /// Takes up to `want` blocks of `class`, in the order `alloc` would give them. Empty when memory is
-    /// out.
-    pub fn alloc_many(&mut self, class: SizeClass, want: u32) -> Chain {
-        let mut chain = Chain::EMPTY;
-        while chain.len() < want {
+    /// Fills `places` with blocks of `class` from its end to its start, in the order `alloc` would give
+    /// them. Returns their number: fewer than there are places when memory is out.
+    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Option<Block>]) -> usize {
+        let mut left = places.len();
+        while left > 0 {
             let Some(pool) = self.pool_for(class) else {
                 break;
             };
-            let before = chain.len();
             // SAFETY: pools in a ring are not full (I1), so at least one block comes.
-            unsafe { Pool::take_many::<G>(pool, class, &mut chain, want - before) };
-            self.took(pool, class, chain.len() - before);
+            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left]) };
+            self.took(pool, class, n as u32);
+            left -= n;
         }
-        chain
+        places.len() - left
     }
 
-    /// Puts a block back.
+    /// Puts a block back. False, and nothing is changed, when it is known to be none that is out.
     ///
     /// # Safety
-    /// `block` came from this engine as `class`, and is not used any more.
+    /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
-    pub unsafe fn free(&mut self, block: Block, class: SizeClass) {
-        // SAFETY: a block of `class` by the caller's word.
+    pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
+        // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            self.put(pool, block, class);
+            let was_out = self.put(pool, block, class);
+            self.count_freed(class, u32::from(was_out));
+            was_out
         }
-        self.count_freed(class, 1);
     }
 
-    /// Puts a block back into its pool; counting is left to [`Self::count_freed`].
+    /// As [`Self::free`], for a block that lies in `pool`; counting is left to [`Self::count_freed`].
     ///
     /// # Safety
-    /// As [`Self::free`]; `pool` is the block's.
+    /// As [`Self::free`].
     #[inline(always)]
-    pub unsafe fn put(&mut self, mut pool: NonNull<Pool>, block: Block, class: SizeClass) {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            let live = pool.as_mut().put(block);
-            if was_full || live == 0 {
+            if !Pool::put::<G>(pool, block, class) {
+                return false;
+            }
+            if was_full || pool.as_ref().live() == 0 {
                 self.moved(pool, class, was_full);
             }
         }
+        true
     }
 
     /// Counts `n_blocks` of `class` that were put back.

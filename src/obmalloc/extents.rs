@@ -24,6 +24,7 @@
 use super::address_map::{AddressMap, Owner, Slot, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
+use super::fence::Fences;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
@@ -43,6 +44,7 @@ pub struct Extents {
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
+    fences: Fences,
     /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
     huge_pages: AtomicU8,
 }
@@ -94,6 +96,7 @@ impl Extents {
                 mapped: AtomicUsize::new(0),
                 mapped_high: AtomicUsize::new(0),
                 dirty_pools: AtomicUsize::new(0),
+                fences: Fences::new(),
                 huge_pages: AtomicU8::new(THP_DEFAULT),
             }
         }
@@ -231,6 +234,9 @@ impl Extents {
                 self.advise(base, size);
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
+                if size >= MARGIN_FROM.max(len + ARENA_BYTES) {
+                    state.bump += ARENA_BYTES;
+                }
                 state.next_extent = (size * 2).min(LARGEST_EXTENT);
                 return true;
             }
@@ -399,6 +405,10 @@ impl Extents {
     }
 }
 
+/// Extents from this size on begin with a slot that is never used, so that nothing of ours lies in front of
+/// their first arena.
+const MARGIN_FROM: usize = 32 * ARENA_BYTES;
+
 const DIRTY_BITS: u32 = 8;
 const DIRTY_MASK: usize = (1 << DIRTY_BITS) - 1;
 const CLEAN_ZERO: usize = 1;
@@ -437,12 +447,17 @@ impl HeapBacking {
 impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
         let SlotMemory { base, zeroed } = self.extents.obtain()?;
+        // SAFETY: an arena's pools begin behind its first 16 KiB.
+        let fenced = unsafe { self.extents.fences.build(base) };
         let owner = if self.shared {
             Owner::Arena
         } else {
             Owner::PrivateArena
         };
-        self.extents.slot(base.addr().get()).set_owner(owner);
+        let slot = self.extents.slot(base.addr().get());
+        slot.set_owner(owner);
+        // Relaxed: the arena's heap reads it again, before anybody else writes it.
+        slot.note.store(usize::from(fenced), Ordering::Relaxed);
         Some(ArenaMemory {
             base,
             descriptor: base.cast(),
@@ -453,7 +468,17 @@ impl Backing for HeapBacking {
 
     unsafe fn release(&mut self, arena: NonNull<Arena>) {
         let addr = arena.addr().get();
-        self.extents.slot(addr).set_owner(Owner::Nobody);
+        let slot = self.extents.slot(addr);
+        slot.set_owner(Owner::Nobody);
+        // SAFETY: it has a fence; no block is live, by the caller's word.
+        unsafe {
+            let fenced = slot.note.swap(0, Ordering::Relaxed) == 1;
+            if fenced && !self.extents.fences.remove(at(addr)) {
+                // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
+                os::purge(at(addr), ARENA_BYTES);
+                return;
+            }
+        }
         // SAFETY: still ours until it is in the queue. One more for the page of headers.
         let n_pools = unsafe { arena.as_ref() }.dirty().count_ones() as usize + 1;
         self.extents.release(addr, self.epoch, n_pools);

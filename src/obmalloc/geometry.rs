@@ -3,9 +3,9 @@
 //! obmalloc's rules are the same in both geometries; only these places differ.
 //!
 //! ```text
-//! Cpython: header inside its pool                Production: one page of headers per arena
+//! Cpython: header inside its pool                Production: one slot of headers per arena
 //! base (any page)                                base (multiple of 1 MiB)
-//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | never touched
+//! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | bits of what is out | unused
 //! | pool 0: header 48 | block 0 | block 1 …      | slot 1: block 0 | block 1 …
 //! | pool 1: header 48 | block 0 | block 1 …      | slot 2: block 0 | block 1 …
 //! ```
@@ -20,7 +20,7 @@
 
 use super::arena::Arena;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
@@ -53,11 +53,34 @@ pub trait Geometry {
     /// The pool's arena is mapped.
     unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8>;
 
+    /// Address of the first block of a pool that serves `class` and holds `addr`.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    #[inline(always)]
+    unsafe fn first_block(pool: NonNull<Pool>, addr: usize, class: SizeClass) -> usize {
+        if class.is_small() && Self::HEADER_BYTES == 0 {
+            return addr & !(POOL_BYTES - 1);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::memory(pool) }.addr().get() + Self::HEADER_BYTES
+    }
+
     /// The pool of a block: the one amplification from a user's pointer to the allocator's own data.
     ///
     /// # Safety
     /// `block` lies in a pool of `class`.
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
+
+    /// The bits of the pool's arena, one for every [`ALIGNMENT`] bytes, set where a block begins that is out;
+    /// `None` where nobody keeps them.
+    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>>;
+
+    /// Clears what the bits of an arena hold from earlier times.
+    ///
+    /// # Safety
+    /// The arena's memory is ours, and no block of it is out.
+    unsafe fn clear_out_bits(arena: NonNull<Arena>);
 
     /// Blocks that fit a pool of `class`.
     fn capacity(class: SizeClass) -> u32 {
@@ -116,6 +139,13 @@ impl Geometry for Cpython {
     unsafe fn pool_of(block: NonNull<u8>, _: SizeClass) -> NonNull<Pool> {
         amplify(block.addr().get() & !(POOL_BYTES - 1))
     }
+
+    #[inline]
+    fn out_bits(_: NonNull<Pool>) -> Option<NonNull<u64>> {
+        None
+    }
+
+    unsafe fn clear_out_bits(_: NonNull<Arena>) {}
 }
 
 /// The layout the allocator ships with.
@@ -124,6 +154,12 @@ pub struct Production;
 /// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
 const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
 const_assert!(size_of::<Arena>() <= TABLE);
+/// Where the bits of blocks that are out begin in slot 0, and their bytes.
+const BITS: usize = 4096;
+const BITS_BYTES: usize = ARENA_BYTES / ALIGNMENT / 8;
+/// Bytes of slot 0 that are used.
+pub const HEADER_SLOT_BYTES: usize = BITS + BITS_BYTES;
+const_assert!(HEADER_SLOT_BYTES <= POOL_BYTES);
 
 impl Geometry for Production {
     const HEADER_BYTES: usize = 0;
@@ -169,5 +205,16 @@ impl Geometry for Production {
         }
         // SAFETY: the slots of a run name how far behind its first one they are.
         unsafe { pool.sub(pool.as_ref().lead()) }
+    }
+
+    #[inline]
+    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>> {
+        Some(amplify((pool.addr().get() & !(ARENA_BYTES - 1)) + BITS))
+    }
+
+    unsafe fn clear_out_bits(arena: NonNull<Arena>) {
+        let table = arena.addr().get() + BITS;
+        // SAFETY: inside the arena's header slot.
+        unsafe { amplify::<u8>(table).write_bytes(0, BITS_BYTES) };
     }
 }

@@ -12,14 +12,14 @@
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
-use super::block::{Block, Chain, for_each_linked};
+use super::block::{Block, Chain, Place};
 use super::engine::Engine;
 use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use super::thread_lists::List;
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
+use super::thread_lists::Entry;
 use crate::os;
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
@@ -61,8 +61,11 @@ impl Receive for HeapState {
         };
         // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
         unsafe {
-            verify_block(Production::pool_of(block.start(), class), block, class);
-            self.engine.free(block, class);
+            // Not on its way any more.
+            block.mark(self.map.secret(), Place::List);
+            if !self.engine.free(block, class) {
+                not_out(Production::pool_of(block.start(), class), block, class);
+            }
         }
     }
 }
@@ -74,6 +77,15 @@ pub struct Heap {
 
 /// Other heaps a flush may meet before it must deliver early.
 const PENDING: usize = 4;
+
+/// How things stand after a flush.
+#[derive(Clone, Copy, Debug)]
+pub struct Freed {
+    /// Free pools that hold memory, in the heap and in others that got some of the blocks.
+    pub dirty_pools: u64,
+    /// Bytes of the heap's blocks that are out, those in lists among them.
+    pub live_bytes: u64,
+}
 
 impl Heap {
     const_unless_loom! {
@@ -100,23 +112,25 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees the `n` blocks of `class` linked from `first` on, wherever they came from; the last one's
-    /// link is `None`. Returns the number of free pools that hold memory, in this heap and in others that
-    /// got some of the blocks.
+    /// Frees blocks of `class`, wherever they came from.
     ///
     /// # Safety
-    /// The blocks are free; each is a block of `class` of some heap, or corruption to be reported.
-    pub unsafe fn free_many(&self, class: SizeClass, first: Option<Block>, n: u32) -> u64 {
+    /// Each entry is a free block of `class` of some heap, or corruption to be reported.
+    pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
-        // SAFETY: linked and free by the caller's word.
-        let mut dirty_pools = self
-            .gate
-            .enter(|state| unsafe { self.sort_out(state, class, first, n, &mut pending) });
+        let mut freed = self.gate.enter(|state| {
+            // SAFETY: the caller's.
+            unsafe { self.sort_out(state, class, blocks, &mut pending) };
+            Freed {
+                dirty_pools: state.engine.dirty().pools(),
+                live_bytes: state.engine.counters().block_bytes,
+            }
+        });
         for (home, chain) in pending {
             // SAFETY: collected from arenas of the heap at `home`.
-            dirty_pools += unsafe { deliver(home, chain) };
+            freed.dirty_pools += unsafe { deliver(home, chain) };
         }
-        dirty_pools
+        freed
     }
 
     /// Frees one block, wherever it came from.
@@ -125,10 +139,7 @@ impl Heap {
     /// As [`Self::free_many`].
     pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
         // SAFETY: the caller's.
-        unsafe {
-            block.set_link(None);
-            self.free_many(class, Some(block), 1);
-        }
+        unsafe { self.free_many(class, &[Some(block)]) };
     }
 
     /// Puts this heap's blocks back, and collects the others by heap.
@@ -139,53 +150,50 @@ impl Heap {
         &self,
         state: &mut HeapState,
         class: SizeClass,
-        first: Option<Block>,
-        n: u32,
+        blocks: &[Entry],
         pending: &mut [(usize, Chain); PENDING],
-    ) -> u64 {
+    ) {
+        let secret = state.map.secret();
         let mut n_own = 0;
-        // The slot looked at last and its pool: neighbours often lie in one.
+        // The slot looked at last, if it is ours, and its pool: neighbours often lie in one.
         let mut slot = usize::MAX;
         let mut pool = NonNull::<Pool>::dangling();
-        // SAFETY: linked and free by the caller's word; verified before anything is believed.
-        let whole = unsafe {
-            for_each_linked(first, n, |block| {
+        for block in blocks.iter().flatten().copied() {
+            // SAFETY: free by the caller's word; labelled, so in an arena and in a pool of `class`.
+            unsafe {
                 if block.addr() / POOL_BYTES != slot {
                     verify_pool(state.map, block, class);
-                    let home = home_of(block);
-                    if home != self.home() {
+                    if home_of(block) != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        return collect(pending, home, block);
+                        collect(pending, block, class, secret);
+                        continue;
                     }
                     pool = Production::pool_of(block.start(), class);
                     slot = block.addr() / POOL_BYTES;
                 }
-                verify_block(pool, block, class);
+                if !state.engine.put(pool, block, class) {
+                    not_out(pool, block, class);
+                }
                 n_own += 1;
-                state.engine.put(pool, block, class);
                 if pool.as_ref().live() == 0 {
                     // The pool is gone: its label and perhaps its arena with it.
                     slot = usize::MAX;
                 }
-            })
-        };
-        if !whole {
-            broken(first, class);
+            }
         }
         state.engine.count_freed(class, n_own);
-        state.engine.dirty().pools()
     }
 
-    /// Takes up to `want` blocks of `class` into an empty list.
-    ///
-    /// # Safety
-    /// `want` is at most the list's bound, and the list is this thread's and of `class`.
-    pub unsafe fn alloc_into(&self, class: SizeClass, want: u32, list: &List) {
-        let chain = self
+    /// Fills `places` with blocks of `class`, the last place with the one to be used first. Returns their
+    /// number; the filled places are the first ones.
+    pub fn alloc_many(&self, class: SizeClass, places: &mut [Entry]) -> usize {
+        let n = self
             .gate
-            .enter(|state| state.engine.alloc_many(class, want));
-        // SAFETY: just taken; empty and long enough by the caller's word.
-        unsafe { list.fill(chain) };
+            .enter(|state| state.engine.alloc_many(class, places));
+        if n < places.len() {
+            places.copy_within(places.len() - n.., 0);
+        }
+        n
     }
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
@@ -197,8 +205,23 @@ impl Heap {
 /// Adds a block to the chain of its heap.
 ///
 /// # Safety
-/// The block is free and belongs to the heap at `home`.
-unsafe fn collect(pending: &mut [(usize, Chain); PENDING], home: usize, block: Block) {
+/// The block is free, of `class`, and in an arena.
+#[inline(never)]
+unsafe fn collect(
+    pending: &mut [(usize, Chain); PENDING],
+    block: Block,
+    class: SizeClass,
+    secret: usize,
+) {
+    // SAFETY: free, and in an arena, by the caller's word.
+    let home = unsafe { home_of(block) };
+    // SAFETY: as above.
+    unsafe {
+        if block.is_marked_as(secret, Place::Chain) {
+            double_free(block.start(), class);
+        }
+        block.mark(secret, Place::Chain);
+    }
     let place = match pending.iter().position(|(h, _)| *h == home || *h == 0) {
         Some(place) => place,
         None => {
@@ -251,22 +274,6 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
 }
 
-/// Checks that `block` is a block of `class` that is out.
-///
-/// # Safety
-/// None beyond reading the map and, if the map says so, the block's pool.
-pub unsafe fn verify(map: &AddressMap, block: Block, class: SizeClass) {
-    verify_pool(map, block, class);
-    // SAFETY: labelled, so in an arena that names its heap, which lives for ever, and in a pool of `class`.
-    unsafe {
-        let home = &*core::ptr::with_exposed_provenance::<Heap>(home_of(block));
-        // Only tried: whoever ends the process may have interrupted the holder.
-        home.gate.try_enter(|_| {
-            verify_block(Production::pool_of(block.start(), class), block, class);
-        });
-    }
-}
-
 /// Checks that `block` lies in a pool of `class`.
 #[inline(always)]
 fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
@@ -275,36 +282,33 @@ fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     }
 }
 
-/// Checks that `block` is one of the blocks its pool has handed out. A block freed before is known by
-/// being the one freed last, or by there being none out.
+/// Says what is wrong with a block that is none of its pool's that are out, and aborts.
 ///
 /// # Safety
-/// `pool` is the block's, and serves `class`.
-#[inline(always)]
-unsafe fn verify_block(this: NonNull<Pool>, block: Block, class: SizeClass) {
-    // SAFETY: a pool by the caller's word.
-    let pool = unsafe { this.as_ref() };
-    if pool.live() == 0 || pool.is_on_top(block) {
-        double_free(block.start(), class);
-    }
-    let offset = if class.is_small() {
-        block.addr() % POOL_BYTES
-    } else {
-        // SAFETY: as above.
-        block.addr() - unsafe { Production::memory(this) }.addr().get()
-    };
+/// `pool` serves `class`, and the block lies in it.
+#[cold]
+#[inline(never)]
+pub unsafe fn not_out(pool: NonNull<Pool>, block: Block, class: SizeClass) -> ! {
+    // SAFETY: the caller's.
+    let offset = block.addr() - unsafe { Production::memory(pool) }.addr().get();
     match block_index(offset, class) {
-        Some(index) if index < pool.carved() => {}
+        // SAFETY: as above.
+        Some(k) if k < unsafe { pool.as_ref() }.carved() => double_free(block.start(), class),
         Some(_) => not_a_block(block.start()),
         None => interior(block.start(), class),
     }
 }
 
-/// As [`verify`], for a block of the first-class heap whose arenas name `home`.
+/// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.
 ///
 /// # Safety
 /// None beyond reading the map and, if the map says so, the block's arena.
-pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: usize) {
+pub unsafe fn verify_in(
+    map: &AddressMap,
+    block: Block,
+    class: SizeClass,
+    home: usize,
+) -> NonNull<Pool> {
     if map.owner(block.addr()) != Owner::PrivateArena || block.addr() % ARENA_BYTES < POOL_BYTES {
         not_a_block(block.start());
     }
@@ -318,7 +322,7 @@ pub unsafe fn verify_in(map: &AddressMap, block: Block, class: SizeClass, home: 
         if pool.as_ref().class() != Some(class) {
             not_a_block(block.start());
         }
-        verify_block(pool, block, class);
+        pool
     }
 }
 
@@ -339,25 +343,6 @@ pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
         let index = block_index(offset, class)?;
         (index < pool.as_ref().carved()).then_some(class)
     }
-}
-
-/// Per class, 2^40 / block bytes rounded up: makes a division a multiplication.
-const RECIPROCALS: [u64; SizeClass::COUNT] = {
-    let mut table = [0; SizeClass::COUNT];
-    let mut index = 0;
-    while index < SizeClass::COUNT {
-        table[index] = (1u64 << 40) / SizeClass::new(index).block_bytes() as u64 + 1;
-        index += 1;
-    }
-    table
-};
-
-/// Number of the block of `class` that begins `offset` bytes into its pool; `None` where none begins.
-/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
-#[inline]
-pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
-    let k = (offset as u64 * RECIPROCALS[class.index()]) >> 40;
-    (k as usize * class.block_bytes() == offset).then_some(k as u32)
 }
 
 /// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
@@ -389,18 +374,6 @@ pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
     ))
 }
 
-/// Reports a list whose links do not add up, and aborts: a block freed twice makes it a loop, and a
-/// program that writes to a block it has freed makes it anything.
-#[cold]
-#[inline(never)]
-pub fn broken(first: Option<Block>, class: SizeClass) -> ! {
-    let bytes = class.block_bytes();
-    let addr = first.map_or(0, Block::addr);
-    os::fatal(format_args!(
-        "double free, or write to a free block, in the list from {addr:#x} on (size class {bytes} bytes)"
-    ))
-}
-
 /// Reports a pointer into the middle of a block and aborts.
 #[cold]
 #[inline(never)]
@@ -409,24 +382,4 @@ pub fn interior(p: NonNull<u8>, class: SizeClass) -> ! {
     os::fatal(format_args!(
         "free of {p:p}, which points inside a block (size class {bytes} bytes)"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reciprocal_agrees_with_division_everywhere() {
-        for index in 0..SizeClass::COUNT {
-            let class = SizeClass::new(index);
-            for offset in (0..class.span() * POOL_BYTES).step_by(16) {
-                let begins = offset.is_multiple_of(class.block_bytes());
-                assert_eq!(
-                    block_index(offset, class),
-                    begins.then_some((offset / class.block_bytes()) as u32),
-                    "{offset} in {class:?}"
-                );
-            }
-        }
-    }
 }

@@ -318,8 +318,11 @@ impl Huge {
             // The whole slot is the block's.
             return Some((p, new_len));
         }
-        if carved || new_len == old_len {
-            return (new_len <= old_len).then_some((p, old_len));
+        let fits = new_len <= old_len;
+        // A block may hold more than was asked for, from the store, and grow into it; so a little less is no
+        // reason to give pages back that it may want again.
+        if carved || (fits && new_len >= old_len / 2) {
+            return fits.then_some((p, old_len));
         }
         // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
         if unsafe { os::grow(p, old_len, new_len) } {

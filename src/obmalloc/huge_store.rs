@@ -1,8 +1,8 @@
 //! What the lock of [`super::huge::Huge`] guards: spare descriptors, the store of recent mappings, counts.
 //!
-//! A stored mapping keeps its memory. It serves the next block that fills at least half of it, so that a
-//! loop over blocks of a few MiB does not enter the kernel, and goes when the store is full or when it is
-//! purged.
+//! A stored mapping keeps its memory. It serves the next block that fills at least a quarter of it, so that a
+//! loop over blocks of a few MiB does not enter the kernel, nor one over vectors that grow to such a size:
+//! each doubling of theirs is in place. It goes when the store is full or when it is purged.
 
 use super::descriptor::Descriptor;
 use crate::os;
@@ -117,12 +117,12 @@ impl State {
         Some(stored)
     }
 
-    /// The smallest stored mapping that holds `len` bytes and not more than twice as many.
+    /// The smallest stored mapping that holds `len` bytes and not more than four times as many.
     pub fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
         self.take_place(
             |stored| {
                 let aligned = stored.base().addr().get().is_multiple_of(align);
-                stored.len() >= len && stored.len() / 2 <= len && aligned
+                stored.len() >= len && stored.len() / 4 <= len && aligned
             },
             |stored| stored.len(),
         )

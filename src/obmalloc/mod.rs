@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! size_class   size, alignment -> class            thread_lists   a thread's short lists
-//! block, pool  free chains; used, full, empty          |  refill: a batch   ^ flush
+//! block, pool, free_chain   used, full, empty          |  refill: a batch   ^ flush
 //! arena, runs  which arena gives the next pool         v                    |
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
 //! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
-//! report       CPython's statistics text
+//! report       CPython's statistics text         fence: pages before an arena's first block
 //! ```
 //!
 //! Reading order: as listed, left column first.
@@ -21,6 +21,8 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod fence;
+mod free_chain;
 pub mod geometry;
 pub mod heap;
 pub mod huge;

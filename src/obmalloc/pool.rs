@@ -11,11 +11,14 @@
 //! | full | `live == capacity` | none | any free: to the front of the ring |
 //! | empty | `live == 0` | its arena's free pools | being taken for any class |
 //!
+//! The free chain is obmalloc's, last freed first; how it is kept says `free_chain.rs`.
+//!
 //! Invariants:
 //! * I1 `live <= carved <= capacity`.
 //! * I2 the free chain has `carved - live` blocks, last freed first.
 //! * I3 in CPython's geometry chain and `carved` survive the empty state; they start anew only when the next
 //!   class differs (CPython 3.11, `allocate_from_new_pool`). In production they always start anew.
+//! * I4 in production bit `k` of the pool's bits is set exactly while block `k` is out.
 //!
 //! CPython links one never-used block ahead of need; we carve when the chain is empty. The addresses are
 //! the same (shown by replay), and no block is touched before it is used.
@@ -23,29 +26,30 @@
 //! Everything here runs under the lock of the heap that owns the arena.
 
 use super::arena::Arena;
-use super::block::{Block, Chain};
+use super::block::Block;
+use super::free_chain::{Links, OutBits, overwritten};
 use super::geometry::Geometry;
-use super::size_class::SizeClass;
+use super::size_class::{ALIGNMENT, SizeClass, block_number};
+use crate::sync::prefetch;
 use core::ptr::NonNull;
 
 /// A pool's header. The first 16 bytes are what alloc and free touch.
 #[repr(C)]
 pub struct Pool {
-    /// Last freed block, if any is free.
-    free: Option<Block>,
+    links: Links,
     /// Blocks handed out.
-    live: u32,
+    live: u16,
     /// Blocks ever handed out since the pool was formatted.
-    carved: u32,
-    /// Neighbours in the ring; `next` also links an arena's free pools.
-    next: Option<NonNull<Pool>>,
-    prev: Option<NonNull<Pool>>,
-    arena: NonNull<Arena>,
+    carved: u16,
     capacity: u16,
     /// Class, or [`NO_CLASS`].
     class: u8,
     /// Slots this header is behind the first slot of its run.
     lead: u8,
+    /// Neighbours in the ring; `next` also links an arena's free pools.
+    next: Option<NonNull<Pool>>,
+    prev: Option<NonNull<Pool>>,
+    arena: NonNull<Arena>,
     /// Whether memory that was never carved is known to be zero.
     zeroed: bool,
 }
@@ -60,7 +64,7 @@ impl Pool {
     /// `pool` points to a header's place in `arena`.
     pub unsafe fn init(pool: NonNull<Pool>, arena: NonNull<Arena>) {
         let value = Self {
-            free: None,
+            links: Links::EMPTY,
             live: 0,
             carved: 0,
             next: None,
@@ -78,7 +82,7 @@ impl Pool {
     /// Starts an empty pool for `class`. `zeroed` promises that its memory reads as zero.
     pub fn format<G: Geometry>(&mut self, class: SizeClass, zeroed: bool) {
         debug_assert_eq!(self.live, 0);
-        self.free = None;
+        self.links = Links::EMPTY;
         self.carved = 0;
         self.capacity = G::capacity(class) as u16;
         self.class = class.index() as u8;
@@ -90,7 +94,7 @@ impl Pool {
     pub fn forget(&mut self) {
         debug_assert_eq!(self.live, 0);
         self.class = NO_CLASS;
-        self.free = None;
+        self.links = Links::EMPTY;
         self.carved = 0;
     }
 
@@ -120,19 +124,13 @@ impl Pool {
     /// Blocks handed out.
     #[inline]
     pub fn live(&self) -> u32 {
-        self.live
+        u32::from(self.live)
     }
 
     /// Blocks ever handed out since the pool was formatted: the ones a pointer can name.
     #[inline]
     pub fn carved(&self) -> u32 {
-        self.carved
-    }
-
-    /// Whether `block` is the one freed last.
-    #[inline]
-    pub fn is_on_top(&self, block: Block) -> bool {
-        self.free == Some(block)
+        u32::from(self.carved)
     }
 
     /// Blocks the pool has room for.
@@ -144,7 +142,7 @@ impl Pool {
     /// Whether every block is handed out.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.live == u32::from(self.capacity)
+        self.live == self.capacity
     }
 
     /// Takes one block: the last freed, else the next never used. True with it when the block is known
@@ -153,78 +151,117 @@ impl Pool {
     /// # Safety
     /// The pool is not full and was formatted for `class`.
     pub unsafe fn take<G: Geometry>(this: NonNull<Pool>, class: SizeClass) -> (Block, bool) {
-        // SAFETY: under the heap's lock the header is ours.
-        let pool = unsafe { &mut *this.as_ptr() };
-        debug_assert!(!pool.is_full());
-        pool.live += 1;
-        if let Some(block) = pool.free {
-            // SAFETY: chained blocks are free (I2).
-            pool.free = unsafe { block.link() };
-            return (block, false);
+        let mut place = [None];
+        // SAFETY: the header is ours under the heap's lock, and what is asked of it the caller's.
+        unsafe {
+            let zeroed = this.as_ref().zeroed && this.as_ref().live == this.as_ref().carved;
+            Self::take_many::<G>(this, class, &mut place);
+            (place[0].expect("the pool is not full"), zeroed)
         }
-        pool.carved += 1;
-        // SAFETY: `carved <= capacity` (I1), so the block lies inside the pool.
-        (
-            unsafe { Self::nth::<G>(this, class, pool.carved - 1) },
-            pool.zeroed,
-        )
     }
 
-    /// Moves up to `want` blocks to the end of `chain`, in the order `take` would give them.
+    /// Takes blocks until `places` is filled, from its end to its start, or the pool is full; in the order
+    /// `take` would give them. Returns their number.
+    ///
+    /// Their first cache lines are asked for all at once: their users would wait for one after the other.
     ///
     /// # Safety
     /// The pool was formatted for `class`.
     pub unsafe fn take_many<G: Geometry>(
         this: NonNull<Pool>,
         class: SizeClass,
-        chain: &mut Chain,
-        want: u32,
-    ) {
+        places: &mut [Option<Block>],
+    ) -> usize {
         // SAFETY: under the heap's lock the header is ours.
-        let pool = unsafe { &mut *this.as_ptr() };
-        let freed = want.min(pool.carved - pool.live);
-        if let Some(first) = pool.free.filter(|_| freed > 0) {
-            let mut last = first;
-            for _ in 1..freed {
-                // SAFETY: chained blocks are free, and there are `freed` of them (I2).
-                last = unsafe { last.link() }.expect("a chain is as long as it counts (I2)");
+        let (blocks, pool) = unsafe { (Blocks::of::<G>(this, class), &mut *this.as_ptr()) };
+        let bits = OutBits::of::<G>(this);
+        let (mut links, mut free) = (pool.links, pool.carved - pool.live);
+        let mut left = places.len();
+        while left > 0 && free > 0 {
+            // SAFETY: the chain has `free` blocks (I2).
+            let block = unsafe {
+                let k = links.pop(free, &blocks, pool.carved);
+                blocks.nth(k)
+            };
+            // SAFETY: a block of this pool.
+            if unsafe { bits.set(block) } {
+                overwritten(block);
             }
-            // SAFETY: as above; the part is linked as it was in the pool.
-            unsafe {
-                pool.free = last.link();
-                chain.append(Chain::new(first, last, freed));
-            }
+            prefetch(block.start());
+            free -= 1;
+            left -= 1;
+            places[left] = Some(block);
         }
-        let fresh = (want - freed).min(u32::from(pool.capacity) - pool.carved);
+        let fresh = left.min(usize::from(pool.capacity - pool.carved)) as u16;
         for k in pool.carved..pool.carved + fresh {
-            // SAFETY: below the capacity (I1), never handed out.
-            unsafe { chain.append(Chain::one(Self::nth::<G>(this, class, k))) };
+            // SAFETY: below the capacity (I1).
+            unsafe {
+                let block = blocks.nth(k);
+                bits.set(block);
+                prefetch(block.start());
+                left -= 1;
+                places[left] = Some(block);
+            }
         }
+        pool.links = links;
         pool.carved += fresh;
-        pool.live += freed + fresh;
+        pool.live = pool.carved - free;
+        places.len() - left
     }
 
-    /// Puts a block back. Returns the number of blocks still out.
+    /// Puts a block back. False, and nothing is changed, when it is known to be none that is out.
     ///
     /// # Safety
-    /// `block` was taken from this pool and is not used any more.
-    #[inline]
-    pub unsafe fn put(&mut self, block: Block) -> u32 {
-        // SAFETY: free from here on.
-        unsafe { block.set_link(self.free) };
-        self.free = Some(block);
-        self.live -= 1;
-        self.live
+    /// The pool serves `class`, and the block lies in it and is not used any more.
+    #[inline(always)]
+    pub unsafe fn put<G: Geometry>(this: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
+        // SAFETY: under the heap's lock the header is ours.
+        let (pool, offset) = unsafe {
+            let offset = block.addr() - G::first_block(this, block.addr(), class);
+            (&mut *this.as_ptr(), offset)
+        };
+        // SAFETY: in the pool's arena.
+        if !offset.is_multiple_of(ALIGNMENT) || !unsafe { OutBits::of::<G>(this).clear(block) } {
+            return false;
+        }
+        let k = block_number(offset, class) as u16;
+        let free = pool.carved - pool.live;
+        debug_assert!(k < pool.carved && pool.live > 0);
+        // SAFETY: block `k`, and free from here on.
+        unsafe { pool.links.push(free, k, block) };
+        pool.live -= 1;
+        true
+    }
+}
+
+/// Where a pool's blocks lie.
+pub(super) struct Blocks {
+    first: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Blocks {
+    /// Those of a pool.
+    ///
+    /// # Safety
+    /// The pool's arena is mapped.
+    #[inline(always)]
+    unsafe fn of<G: Geometry>(pool: NonNull<Pool>, class: SizeClass) -> Self {
+        Self {
+            // SAFETY: the caller's; blocks begin inside the pool.
+            first: unsafe { G::memory(pool).add(G::HEADER_BYTES) },
+            bytes: class.block_bytes(),
+        }
     }
 
-    /// Block `k` of the pool.
+    /// Block `k`.
     ///
     /// # Safety
-    /// `k` is below the capacity for `class`.
-    unsafe fn nth<G: Geometry>(this: NonNull<Pool>, class: SizeClass, k: u32) -> Block {
-        let offset = G::HEADER_BYTES + k as usize * class.block_bytes();
+    /// `k` is below the pool's capacity.
+    #[inline(always)]
+    pub(super) unsafe fn nth(&self, k: u16) -> Block {
         // SAFETY: inside the pool by the caller's word.
-        unsafe { Block::new(G::memory(this).add(offset)) }
+        unsafe { Block::new(self.first.add(usize::from(k) * self.bytes)) }
     }
 }
 

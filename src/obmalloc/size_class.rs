@@ -154,6 +154,30 @@ const fn span_for(block_bytes: usize) -> u8 {
     }
 }
 
+/// Per class, 2^40 / block bytes rounded up: makes a division a multiplication.
+const RECIPROCALS: [u64; SizeClass::COUNT] = {
+    let mut table = [0; SizeClass::COUNT];
+    let mut index = 0;
+    while index < SizeClass::COUNT {
+        table[index] = (1u64 << 40) / SizeClass::new(index).block_bytes() as u64 + 1;
+        index += 1;
+    }
+    table
+};
+
+/// Number of the block of `class` that holds the byte `offset` bytes behind the first block of its pool.
+/// Exact: the error of the reciprocal is below `offset * block bytes / 2^40 < 1 / block bytes`.
+#[inline(always)]
+pub fn block_number(offset: usize, class: SizeClass) -> u32 {
+    ((offset as u64 * RECIPROCALS[class.index()]) >> 40) as u32
+}
+
+/// Number of the block of `class` that begins there; `None` where none begins.
+pub fn block_index(offset: usize, class: SizeClass) -> Option<u32> {
+    let k = block_number(offset, class);
+    (k as usize * class.block_bytes() == offset).then_some(k)
+}
+
 /// Whether a block of `block_bytes` keeps its place when resized to `size` bytes: it fits and shrinks
 /// by less than a quarter (CPython 3.11, `pymalloc_realloc`: `4 * nbytes > 3 * size`).
 #[inline]
@@ -208,6 +232,20 @@ mod tests {
             assert!((class.block_bytes() - below) * 8 <= class.block_bytes() + 64);
             let run = class.span() * POOL_BYTES;
             assert!((run % class.block_bytes()) * 8 <= run);
+        }
+    }
+
+    #[test]
+    fn the_reciprocal_agrees_with_division_everywhere() {
+        for class in SizeClass::all() {
+            for offset in (0..class.span() * POOL_BYTES).step_by(16) {
+                let begins = offset.is_multiple_of(class.block_bytes());
+                assert_eq!(
+                    block_index(offset, class),
+                    begins.then_some((offset / class.block_bytes()) as u32),
+                    "{offset} in {class:?}"
+                );
+            }
         }
     }
 

@@ -5,27 +5,33 @@
 //! | pages | [`reserve`], [`commit`], [`map`], [`unmap`], [`purge`], [`grow`], [`relocate`], [`label`] |
 //! | machine | [`page_size`], [`cpus`], [`now_ms`], [`random`] |
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
-//! | last words | [`fatal`], [`say`], [`Text`] |
+//! | last words | [`return_addresses`], [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
 //! call changes nothing and leaves `errno` as the system set it. Nothing here allocates, and nothing
 //! takes a lock of the C library except where the item says so.
 
+mod errors;
 mod pages;
 mod process;
+mod stack;
+mod symbols;
 mod text;
 mod threads;
 
+pub use errors::{Errors, abort};
 #[cfg(feature = "objects")]
 pub use pages::prefetch;
 pub use pages::{
-    advise_huge_pages, commit, grow, is_mapped, label, map, page_size, purge, relocate, reserve,
-    unmap,
+    advise_huge_pages, commit, grow, is_mapped, label, map, page_size, protect, purge, relocate,
+    reserve, unmap,
 };
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno,
-    next_symbol, now_ms, on_fork, pid, set_errno, write_error, write_file,
+    next_symbol, now_ms, on_fork, pid, secret, set_errno, write_error, write_file,
 };
+pub use stack::return_addresses;
+pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
 pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn};
 

@@ -80,6 +80,16 @@ pub unsafe fn commit(start: NonNull<u8>, len: usize) -> bool {
     }
 }
 
+/// Makes pages inaccessible: whoever touches them ends the process. [`commit`] is the way back. False when the
+/// kernel refuses.
+///
+/// # Safety
+/// The range is mapped by this module, and nothing in it is used until it is committed again.
+pub unsafe fn protect(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: the pages are ours by the caller's word.
+    unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_NONE) == 0 }
+}
+
 /// Gives addresses and memory back. False (and nothing changed) when the kernel refuses, as it does
 /// when the hole would split one mapping too many.
 ///

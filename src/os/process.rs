@@ -52,6 +52,19 @@ pub fn now_ms() -> u64 {
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
+/// A word that nobody outside this process can guess: the kernel's gift to each new program.
+pub fn secret() -> usize {
+    // SAFETY: reads the kernel's table; the entry, if there, is the address of 16 random bytes that stay.
+    unsafe {
+        let random = libc::getauxval(libc::AT_RANDOM) as usize;
+        let random = core::ptr::with_exposed_provenance::<[usize; 2]>(random);
+        random.as_ref().map_or(0, |_| {
+            let [a, b] = random.read_unaligned();
+            a ^ b.rotate_left(17)
+        })
+    }
+}
+
 /// Whether the program runs with more rights than its user: then the environment is not to be trusted.
 pub fn is_privileged() -> bool {
     // SAFETY: reads the kernel's table.

@@ -1,6 +1,7 @@
 //! Blocks at a given alignment.
 
-use super::malloc::{alloc, malloc, or_enomem};
+use super::malloc::{alloc, malloc_for, or_enomem};
+use crate::global::watch::MALLOC;
 use crate::obmalloc::size_class::ALIGNMENT;
 use crate::os;
 use core::ffi::c_void;
@@ -13,12 +14,16 @@ use core::ptr::null_mut;
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
+    memalign_for::<MALLOC>(align, size)
+}
+
+/// `memalign` for an API.
+pub(super) fn memalign_for<const API: u8>(align: usize, size: usize) -> *mut c_void {
     if align <= ALIGNMENT {
-        // SAFETY: no conditions.
-        return unsafe { malloc(size) };
+        return malloc_for::<API>(size);
     }
     match align.checked_next_power_of_two() {
-        Some(align) if align <= isize::MAX as usize => checked(align, size),
+        Some(align) if align <= isize::MAX as usize => checked(align, size, API),
         _ => {
             os::set_errno(libc::EINVAL);
             null_mut()
@@ -26,11 +31,11 @@ pub unsafe extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
     }
 }
 
-fn checked(align: usize, size: usize) -> *mut c_void {
+fn checked(align: usize, size: usize, api: u8) -> *mut c_void {
     if size > isize::MAX as usize - align {
         return or_enomem(null_mut());
     }
-    alloc(size, align)
+    alloc(size, align, api)
 }
 
 /// C17: any size; EINVAL when the alignment is no power of two (glibc 2.38 and later).
@@ -70,7 +75,7 @@ pub unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, siz
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn valloc(size: usize) -> *mut c_void {
-    checked(os::page_size(), size)
+    checked(os::page_size(), size, MALLOC)
 }
 
 /// The size is rounded up to whole pages.
@@ -81,7 +86,7 @@ pub unsafe extern "C" fn valloc(size: usize) -> *mut c_void {
 pub unsafe extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = os::page_size();
     match size.max(1).checked_next_multiple_of(page) {
-        Some(size) => checked(page, size),
+        Some(size) => checked(page, size, MALLOC),
         None => or_enomem(null_mut()),
     }
 }

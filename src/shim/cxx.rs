@@ -3,8 +3,9 @@
 //! `new` is `malloc`. When memory is out, the next definition in link order is called: libstdc++'s, which
 //! runs the new-handler and throws, or returns null from a nothrow form. It is looked up only then.
 
-use super::aligned::memalign;
-use super::malloc::{free, malloc};
+use super::aligned::memalign_for;
+use super::malloc::{UNSAID, free_for, malloc_for};
+use crate::global::watch::{self, NEW, NEW_ARRAY};
 use crate::os;
 use core::ffi::{CStr, c_void};
 use core::ptr::NonNull;
@@ -17,6 +18,13 @@ type NewAlignedNothrow = unsafe extern "C-unwind" fn(usize, usize, *const c_void
 /// A size that every allocator refuses as it does `size`: libstdc++ 12 rounds sizes near the top up to 0.
 fn refusable(size: usize) -> usize {
     size.min(isize::MAX as usize)
+}
+
+/// A block that the next definition took, by calling `malloc`.
+unsafe fn adopted<const API: u8>(p: *mut c_void) -> *mut c_void {
+    // SAFETY: null, or a block that was made for the caller.
+    unsafe { watch::adopt(p.cast(), API) };
+    p
 }
 
 /// The next definition of a throwing operator; without one there is nobody to throw.
@@ -37,11 +45,13 @@ fn next(name: &'static CStr) -> NonNull<c_void> {
 pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW>(size);
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znwm"))(refusable(size))
+        adopted::<NEW>(
+            core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znwm"))(refusable(size)),
+        )
     }
 }
 
@@ -53,11 +63,13 @@ pub unsafe extern "C-unwind" fn _Znwm(size: usize) -> *mut c_void {
 pub unsafe extern "C-unwind" fn _Znam(size: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW_ARRAY>(size);
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znam"))(refusable(size))
+        adopted::<NEW_ARRAY>(
+            core::mem::transmute::<NonNull<c_void>, New>(next(c"_Znam"))(refusable(size)),
+        )
     }
 }
 
@@ -72,14 +84,14 @@ pub unsafe extern "C-unwind" fn _ZnwmRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW>(size);
         if !p.is_null() {
             return p;
         }
         match os::next_symbol(c"_ZnwmRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
-            }
+            Some(next) => adopted::<NEW>(
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag),
+            ),
             None => p,
         }
     }
@@ -96,14 +108,14 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = malloc(size);
+        let p = malloc_for::<NEW_ARRAY>(size);
         if !p.is_null() {
             return p;
         }
         match os::next_symbol(c"_ZnamRKSt9nothrow_t") {
-            Some(next) => {
-                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag)
-            }
+            Some(next) => adopted::<NEW_ARRAY>(
+                core::mem::transmute::<NonNull<c_void>, NewNothrow>(next)(refusable(size), tag),
+            ),
             None => p,
         }
     }
@@ -117,14 +129,13 @@ pub unsafe extern "C-unwind" fn _ZnamRKSt9nothrow_t(
 pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW>(align, size);
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnwmSt11align_val_t"))(
-            refusable(size),
-            align,
-        )
+        adopted::<NEW>(core::mem::transmute::<NonNull<c_void>, NewAligned>(next(
+            c"_ZnwmSt11align_val_t",
+        ))(refusable(size), align))
     }
 }
 
@@ -136,14 +147,13 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_t(size: usize, align: usize) 
 pub unsafe extern "C-unwind" fn _ZnamSt11align_val_t(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW_ARRAY>(align, size);
         if !p.is_null() {
             return p;
         }
-        core::mem::transmute::<NonNull<c_void>, NewAligned>(next(c"_ZnamSt11align_val_t"))(
-            refusable(size),
-            align,
-        )
+        adopted::<NEW_ARRAY>(core::mem::transmute::<NonNull<c_void>, NewAligned>(next(
+            c"_ZnamSt11align_val_t",
+        ))(refusable(size), align))
     }
 }
 
@@ -159,16 +169,16 @@ pub unsafe extern "C-unwind" fn _ZnwmSt11align_val_tRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW>(align, size);
         if !p.is_null() {
             return p;
         }
         match os::next_symbol(c"_ZnwmSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
-                refusable(size),
-                align,
-                tag,
-            ),
+            Some(next) => {
+                adopted::<NEW>(core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(
+                    next,
+                )(refusable(size), align, tag))
+            }
             None => p,
         }
     }
@@ -186,16 +196,15 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
 ) -> *mut c_void {
     // SAFETY: the symbol's type is its mangled name's.
     unsafe {
-        let p = memalign(align, size);
+        let p = memalign_for::<NEW_ARRAY>(align, size);
         if !p.is_null() {
             return p;
         }
         match os::next_symbol(c"_ZnamSt11align_val_tRKSt9nothrow_t") {
-            Some(next) => core::mem::transmute::<NonNull<c_void>, NewAlignedNothrow>(next)(
-                refusable(size),
-                align,
-                tag,
-            ),
+            Some(next) => adopted::<NEW_ARRAY>(core::mem::transmute::<
+                NonNull<c_void>,
+                NewAlignedNothrow,
+            >(next)(refusable(size), align, tag)),
             None => p,
         }
     }
@@ -208,7 +217,7 @@ pub unsafe extern "C-unwind" fn _ZnamSt11align_val_tRKSt9nothrow_t(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPv(p: *mut c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete(void*, size_t)`
@@ -216,9 +225,9 @@ pub unsafe extern "C" fn _ZdlPv(p: *mut c_void) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, _size: usize) {
+pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, size, UNSAID) }
 }
 
 /// `operator delete(void*, nothrow_t const&)`
@@ -228,7 +237,7 @@ pub unsafe extern "C" fn _ZdlPvm(p: *mut c_void, _size: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete(void*, align_val_t)`
@@ -236,9 +245,9 @@ pub unsafe extern "C" fn _ZdlPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_voi
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, _align: usize) {
+pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, align) }
 }
 
 /// `operator delete(void*, size_t, align_val_t)`
@@ -246,9 +255,9 @@ pub unsafe extern "C" fn _ZdlPvSt11align_val_t(p: *mut c_void, _align: usize) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, _size: usize, _align: usize) {
+pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, size: usize, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, size, align) }
 }
 
 /// `operator delete(void*, align_val_t, nothrow_t const&)`
@@ -258,11 +267,11 @@ pub unsafe extern "C" fn _ZdlPvmSt11align_val_t(p: *mut c_void, _size: usize, _a
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdlPvSt11align_val_tRKSt9nothrow_t(
     p: *mut c_void,
-    _align: usize,
+    align: usize,
     _tag: *const c_void,
 ) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW>(p, UNSAID, align) }
 }
 
 /// `operator delete[](void*)`
@@ -272,7 +281,7 @@ pub unsafe extern "C" fn _ZdlPvSt11align_val_tRKSt9nothrow_t(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPv(p: *mut c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete[](void*, size_t)`
@@ -280,9 +289,9 @@ pub unsafe extern "C" fn _ZdaPv(p: *mut c_void) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, _size: usize) {
+pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, size, UNSAID) }
 }
 
 /// `operator delete[](void*, nothrow_t const&)`
@@ -292,7 +301,7 @@ pub unsafe extern "C" fn _ZdaPvm(p: *mut c_void, _size: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_void) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, UNSAID) }
 }
 
 /// `operator delete[](void*, align_val_t)`
@@ -300,9 +309,9 @@ pub unsafe extern "C" fn _ZdaPvRKSt9nothrow_t(p: *mut c_void, _tag: *const c_voi
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, _align: usize) {
+pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, align) }
 }
 
 /// `operator delete[](void*, size_t, align_val_t)`
@@ -310,9 +319,9 @@ pub unsafe extern "C" fn _ZdaPvSt11align_val_t(p: *mut c_void, _align: usize) {
 /// # Safety
 /// As in C++.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, _size: usize, _align: usize) {
+pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, size: usize, align: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, size, align) }
 }
 
 /// `operator delete[](void*, align_val_t, nothrow_t const&)`
@@ -322,9 +331,9 @@ pub unsafe extern "C" fn _ZdaPvmSt11align_val_t(p: *mut c_void, _size: usize, _a
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _ZdaPvSt11align_val_tRKSt9nothrow_t(
     p: *mut c_void,
-    _align: usize,
+    align: usize,
     _tag: *const c_void,
 ) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<NEW_ARRAY>(p, UNSAID, align) }
 }

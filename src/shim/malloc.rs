@@ -1,35 +1,24 @@
 //! malloc, free and what is made of them.
 //!
-//! A free block carries a mark in its second word, its address mixed with a secret. Whatever hands a block
-//! out clears the mark, so a block that carries it at `free` is freed for the second time, by whichever
-//! thread. Both are one store in a cache line that is at hand.
+//! A free block carries a mark (`obmalloc/block.rs`). Whatever hands a block out clears it, so a block that
+//! carries it at `free` is freed for the second time, by whichever thread. Both are one store in a cache
+//! line that is at hand.
 
+use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{self, MAP, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
-use crate::obmalloc::block::Block;
+use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
 
-/// What a free block at `addr` carries in its second word. The secret is where the kernel loaded us.
-#[inline(always)]
-fn mark(addr: usize) -> usize {
-    !(addr ^ (&raw const MAP).addr())
-}
-
-#[inline(always)]
-fn second_word(p: NonNull<u8>) -> NonNull<usize> {
-    // SAFETY: every block has at least 16 bytes.
-    unsafe { p.cast::<usize>().add(1) }
-}
-
 /// A block on its way to the user: without its mark.
 #[inline(always)]
 fn hand_out(block: Block) -> *mut c_void {
     // SAFETY: the block is ours until this function returns it.
-    unsafe { second_word(block.start()).write(0) };
+    unsafe { block.unmark() };
     block.start().as_ptr().cast()
 }
 
@@ -46,44 +35,66 @@ pub(super) fn or_enomem(p: *mut u8) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+    malloc_for::<MALLOC>(size)
+}
+
+/// `malloc` for an API: whoever watches wants to know which. The hit path is the same for all.
+#[inline(always)]
+pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
     if size <= SMALL_MAX {
         // Size 0 gives label 0, whose list is always empty.
         if let Some(block) = lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
             return hand_out(block);
         }
-        return malloc_slow(size);
+        return malloc_slow::<API>(size);
     }
-    malloc_large(size)
+    malloc_large::<API>(size)
 }
 
 // The continuations are `extern "C"`, which cannot unwind: so they are called in tail position, and the
 // functions above need no frame.
 
 #[inline(never)]
-extern "C" fn malloc_large(size: usize) -> *mut c_void {
+extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
     if size <= MEDIUM_MAX
         && let Some(block) = lists().of(SizeClass::medium(size)).pop()
     {
         return hand_out(block);
     }
-    malloc_slow(size)
+    malloc_slow::<API>(size)
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn malloc_slow(size: usize) -> *mut c_void {
-    alloc(size, ALIGNMENT)
+extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
+    alloc(size, ALIGNMENT, API)
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn alloc_watched(size: usize, align: usize, api: u8) -> *mut c_void {
+    or_enomem(watch::alloc(size, align, false, api))
 }
 
 /// `size` bytes at a multiple of `align`, by whoever serves this process. Null with ENOMEM.
-pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
+#[inline]
+pub(super) fn alloc(size: usize, align: usize, api: u8) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc(size, align).cast();
+    }
+    if watch::is_on() {
+        return alloc_watched(size, align, api);
+    }
+    if size == 0 && align <= ALIGNMENT {
+        let p = slow::alloc_nothing();
+        if !p.is_null() {
+            return p.cast();
+        }
     }
     let p = slow::alloc_general(size, align);
     if let Some(block) = NonNull::new(p).filter(|p| MAP.label(p.addr().get()) != 0) {
         // SAFETY: as `hand_out`.
-        unsafe { second_word(block).write(0) };
+        unsafe { Block::new(block).unmark() };
     }
     or_enomem(p)
 }
@@ -92,24 +103,38 @@ pub(super) fn alloc(size: usize, align: usize) -> *mut c_void {
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn free(p: *mut c_void) {
+    // SAFETY: passed on.
+    unsafe { free_for::<MALLOC>(p, UNSAID, UNSAID) }
+}
+
+/// A size or alignment that the caller did not say.
+pub(super) const UNSAID: usize = usize::MAX;
+
+/// `free` for an API, with the size and alignment that were asked for, as far as they are said.
+///
+/// # Safety
+/// As `free`.
+#[inline(always)]
+pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     // Null, foreign and misaligned pointers.
     let Some(label) = MAP.lookup(p.addr()) else {
-        return free_slow(p);
+        return free_slow::<API>(p, size, align);
     };
     // SAFETY: the map knows the address, so it is not null.
     let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
     let list = lists().at(label);
     // Label 0 (huge, private, free) has no room either.
     if !list.has_room() {
-        return free_slow(p);
+        return free_slow::<API>(p, size, align);
     }
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             return freed_twice(p);
         }
-        second_word(start).write(mark(p.addr()));
-        list.push_into_room(Block::new(start));
+        block.mark(MAP.secret(), Place::List);
+        list.push_into_room(block);
     }
 }
 
@@ -123,21 +148,37 @@ extern "C" fn freed_twice(p: *mut c_void) {
 
 #[cold]
 #[inline(never)]
-extern "C" fn free_slow(p: *mut c_void) {
+extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     let Some(start) = NonNull::new(p.cast::<u8>()) else {
         return;
     };
+    let said = |n: usize| (n != UNSAID).then_some(n);
+    // C++'s plain `delete` says that the alignment was the default one; C's `free` says nothing.
+    let align = said(align).or((API != MALLOC).then_some(ALIGNMENT));
+    // SAFETY: the caller gives the block up.
+    unsafe {
+        if !(watch::is_on() && watch::freeing(start, said(size), align, API)) {
+            free_unwatched(start);
+        }
+    }
+}
+
+/// # Safety
+/// As `free`.
+unsafe fn free_unwatched(start: NonNull<u8>) {
+    let p = start.as_ptr();
     let Some(class) = class_of(MAP.label(p.addr())) else {
         // SAFETY: the caller gives the block up.
         return unsafe { slow::free_unknown(start) };
     };
     // SAFETY: labelled; the mark is written to a block that is free from here on.
     unsafe {
-        if second_word(start).read() == mark(p.addr()) {
+        let block = Block::new(start);
+        if block.is_marked(MAP.secret()) {
             double_free(start, class);
         }
-        second_word(start).write(mark(p.addr()));
-        slow::free(start, class);
+        block.mark(MAP.secret(), Place::List);
+        slow::free_listed(start, class);
     }
 }
 
@@ -165,6 +206,12 @@ extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc_zeroed(bytes).cast();
     }
+    if watch::is_on() {
+        return or_enomem(watch::alloc(bytes, ALIGNMENT, true, MALLOC));
+    }
+    if bytes == 0 {
+        return alloc(0, ALIGNMENT, MALLOC);
+    }
     // At least one word is cleared of a block with a mark.
     or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))
 }
@@ -179,6 +226,9 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
     };
     // SAFETY: a live block by the caller's word.
     unsafe {
+        if watch::is_on() {
+            return realloc_watched(old, size);
+        }
         let Some(class) = class_of(MAP.label(old.addr().get())) else {
             return realloc_unlisted(old, size);
         };
@@ -189,6 +239,31 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
             return p;
         }
         move_block(old, class.block_bytes(), size)
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_void {
+    // SAFETY: a live block by the caller's word.
+    unsafe {
+        let held = slow::usable_unknown(old);
+        if held.is_none() && (slow::is_foreign(old) || !watch::is_guarded()) {
+            return realloc_unlisted(old, size);
+        }
+        if size == 0 {
+            return realloc_to_nothing(old);
+        }
+        let class = class_of(MAP.label(old.addr().get()));
+        let to = Resize {
+            held: held.unwrap_or(0),
+            held_is_exact: false,
+            size,
+            align: ALIGNMENT,
+            stays: class.is_some_and(|class| resize_stays(size, class.block_bytes())),
+            api: MALLOC,
+        };
+        or_enomem(watch::resize_by(old, &to, |old| free_unwatched(old)))
     }
 }
 
@@ -274,14 +349,14 @@ pub unsafe extern "C" fn malloc_usable_size(p: *const c_void) -> usize {
     }
 }
 
-/// C23. The size is a promise that costs more to check than it saves.
+/// C23. The size is a promise that costs more to check than it saves, unless somebody watches.
 ///
 /// # Safety
 /// As in C.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_sized(p: *mut c_void, _size: usize) {
+pub unsafe extern "C" fn free_sized(p: *mut c_void, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<MALLOC>(p, size, UNSAID) }
 }
 
 /// C23.
@@ -289,7 +364,7 @@ pub unsafe extern "C" fn free_sized(p: *mut c_void, _size: usize) {
 /// # Safety
 /// As in C.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(p: *mut c_void, _align: usize, _size: usize) {
+pub unsafe extern "C" fn free_aligned_sized(p: *mut c_void, align: usize, size: usize) {
     // SAFETY: passed on.
-    unsafe { free(p) }
+    unsafe { free_for::<MALLOC>(p, size, align) }
 }

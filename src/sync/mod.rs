@@ -27,6 +27,18 @@ pub fn spin_hint() {
     loom::thread::yield_now();
 }
 
+/// Asks the processor for the cache line at `p`, which need not be mapped.
+#[inline(always)]
+pub fn prefetch(p: core::ptr::NonNull<u8>) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    // SAFETY: a hint; it neither faults nor reads for the program.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(p.as_ptr().cast());
+    }
+    #[cfg(any(not(target_arch = "x86_64"), loom))]
+    let _ = p;
+}
+
 /// Declares functions that are `const` in a shipped build and plain under loom, whose atomics have no
 /// const constructor.
 macro_rules! const_unless_loom {

@@ -47,6 +47,11 @@ static inline int arm_is(const char *arm) {
 static inline int preloaded(void) { return arm_is("preload") || arm_is("pass"); }
 /* Our library also serves the calls: the promises that go beyond glibc's hold. */
 static inline int ours(void) { return arm_is("preload"); }
+/* Ours, and every block wears a guard. */
+static inline int guarded(void) {
+    const char *mode = getenv("PYMALLOC"), *conf = getenv("PYMALLOC_CONF");
+    return ours() && ((mode && strcmp(mode, "debug") == 0) || (conf && strstr(conf, "checks:on")));
+}
 
 /* dprintf allocates its buffer; these may be called where malloc must not be. */
 static inline void say_list(int file, const char *format, va_list arguments) {

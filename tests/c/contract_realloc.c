@@ -102,8 +102,8 @@ CASE(realloc_of_an_over_aligned_block_keeps_the_content) {
 CASE(a_shrunken_block_gives_its_memory_back) {
     char *p = (char *)malloc(64 * MIB);
     memset(p, 7, 64 * MIB);
-    size_t full = resident();
     char *wall = (char *)malloc(64 * MIB);
+    size_t full = resident();
     p = (char *)realloc(p, 4 * KIB);
     CHECK(p && p[0] == 7 && p[4095] == 7, "a shrink loses content");
     malloc_trim(0);

@@ -135,6 +135,17 @@ static int (*resolve_ready(void))(void) {
 }
 int resolved(void) __attribute__((ifunc("resolve_ready")));
 
+/* By the family that made it. */
+static void give_back(void) {
+    char by[100];
+    environment("FIRST_CALL", by);
+    if (!by[0]) environment("FIRST_RESOLVED", by);
+    int array = strncmp(by, "_Zna", 4) == 0, aligned = strstr(by, "align_val_t") != NULL;
+    if (strncmp(by, "_Zn", 3) != 0 || !_ZdlPv) free(block);
+    else if (aligned) array ? _ZdaPvSt11align_val_t(block, 64) : _ZdlPvSt11align_val_t(block, 64);
+    else array ? _ZdaPv(block) : _ZdlPv(block);
+}
+
 int main(void) {
     int (*of_shared)(void **) = (int (*)(void **))dlsym(RTLD_DEFAULT, "first_outcome");
     if (of_shared) outcome = of_shared(&block);
@@ -143,7 +154,7 @@ int main(void) {
     CHECK(outcome == CALLED, "%s",
           outcome == ABSENT ? "not exported" : outcome == NO_BLOCK ? "gives no block" : "unknown to this test");
     prove_who_is_in_charge();
-    free(block);
+    give_back();
     workout(1, "the first call");
     say(1, "ok\n");
     return 0;

@@ -13,6 +13,7 @@
 //! write. Two accesses without order between them are a race, as they would be on the pages themselves.
 
 use super::park::Bed;
+use crate::obmalloc::size_class::POOL_BYTES;
 use loom::cell::UnsafeCell;
 use loom::sync::Mutex;
 use std::alloc::Layout;
@@ -67,7 +68,7 @@ thread_local! {
     /// Real memory behind the slots; mapped once for each system thread, touched where models touch it.
     static BASE: NonNull<u8> = {
         // SAFETY: the layout is not empty.
-        let base = NonNull::new(unsafe { std::alloc::alloc(WINDOW) }).expect("8 MiB of address space");
+        let base = NonNull::new(unsafe { std::alloc::alloc_zeroed(WINDOW) }).expect("8 MiB of address space");
         let _ = base.as_ptr().expose_provenance();
         base
     };
@@ -167,8 +168,23 @@ impl Kernel {
     }
 }
 
+/// Makes slots zero: their contents, and the real bytes that models touch. An execution finds there what
+/// the one before it left.
 fn clear(slots: std::ops::Range<usize>) {
-    slots.for_each(|index| Slot(index).write(0));
+    /// Models use the first blocks of a pool only; a whole MiB would cost more than the rest of them.
+    const TOUCHED: usize = 1024;
+    for index in slots {
+        for pool in (0..SLOT_BYTES).step_by(POOL_BYTES) {
+            // The first pool holds an arena's headers.
+            let touched = if pool == 0 { POOL_BYTES } else { TOUCHED };
+            // SAFETY: inside the window, and committed for the caller.
+            unsafe {
+                let start = base().add(index * SLOT_BYTES + pool);
+                start.write_bytes(0, touched);
+            }
+        }
+        Slot(index).write(0);
+    }
 }
 
 fn kernel<R>(call: impl FnOnce(&mut Kernel) -> R) -> R {
@@ -209,6 +225,14 @@ pub unsafe fn commit(start: NonNull<u8>, len: usize) -> bool {
     kernel(|kernel| kernel.change(slots(start, len), &[State::Reserved], State::Committed));
     clear(slots(start, len));
     true
+}
+
+/// No model has fences.
+///
+/// # Safety
+/// None here.
+pub unsafe fn protect(_: NonNull<u8>, _: usize) -> bool {
+    false
 }
 
 /// As the shipped `os::unmap`.

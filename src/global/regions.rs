@@ -1,0 +1,69 @@
+//! Memory for what threads have of their own: the stacks of their lists, and in the preload library the
+//! lists themselves. An ended thread's region serves the next one.
+
+use super::thread::Thread;
+use super::{EXTENTS, OPTIONS};
+use crate::obmalloc::thread_lists::{Entry, REGION_ENTRIES};
+use crate::os::{self, Lock};
+use crate::sync::SharedCell;
+use core::ptr::NonNull;
+
+/// Bytes of a region: about 120 KiB of addresses, of which a thread touches what its lists need.
+const REGION_BYTES: usize = size_of::<Thread>() + REGION_ENTRIES * size_of::<Entry>();
+
+/// A region nobody uses.
+pub(super) struct Region {
+    next: Option<NonNull<Region>>,
+}
+
+struct Free(Option<NonNull<Region>>);
+
+// SAFETY: free regions belong to nobody.
+unsafe impl Send for Free {}
+
+static LOCK: Lock = Lock::new();
+static FREE: SharedCell<Free> = SharedCell::new(Free(None));
+
+/// The lock: for fork.
+pub(super) fn lock() -> &'static Lock {
+    &LOCK
+}
+
+/// A region for the calling thread. `None` when memory is out.
+pub(super) fn obtain() -> Option<NonNull<Region>> {
+    let free = {
+        let _locked = LOCK.lock();
+        // SAFETY: the lock is held, and regions in the list are nobody else's.
+        unsafe {
+            FREE.with_mut(|free| {
+                let region = free.0?;
+                free.0 = region.as_ref().next;
+                Some(region)
+            })
+        }
+    };
+    free.or_else(new_region)
+}
+
+fn new_region() -> Option<NonNull<Region>> {
+    let page = OPTIONS.page();
+    let len = REGION_BYTES.next_multiple_of(page);
+    let region = os::map(len, page)?;
+    // A huge page under the regions of many threads would hold memory for all of them.
+    // SAFETY: mapped just now.
+    unsafe { os::advise_huge_pages(region, len, false) };
+    EXTENTS.note_mapped(len);
+    Some(region.cast())
+}
+
+/// Takes a region back.
+pub(super) fn give(mut region: NonNull<Region>) {
+    let _locked = LOCK.lock();
+    // SAFETY: the lock is held; the region is nobody's any more.
+    unsafe {
+        FREE.with_mut(|free| {
+            region.as_mut().next = free.0;
+            free.0 = Some(region);
+        });
+    }
+}

@@ -1,0 +1,402 @@
+//! Who sees every call, at no cost to anybody when nobody looks.
+//!
+//! ```text
+//! hit paths ── no block, no room ──► slow entries ── MODES != 0 ──► here ──► heap, huge: past the lists
+//!                                                                     └────► observers
+//! ```
+//!
+//! A watched thread's lists stay empty and without room, so every call of its takes the slow path, and the
+//! slow path asks one flag. (Calls that reach no list ask it too: Rust's `realloc`, C's `realloc`.)
+//!
+//! | state of a thread | its lists | left by |
+//! |---|---|---|
+//! | unwatched | in use | its next slow call after a watch began: they go home and are closed |
+//! | watched | empty, no room | its first slow call after the last watch ended: they lengthen again |
+//!
+//! Invariants:
+//! * I1 while [`MODES`] is 0 nothing of this file runs. It begins as [`UNREAD`], so the first call of the
+//!   process comes here, reads the options and goes on as they say.
+//! * I2 an observer learns of a block after it was made and before its user has it, and of its end before the
+//!   memory can be anybody else's: events about one address come in an order that is possible.
+//! * I3 no lock is held while an observer runs, and what it allocates itself is not observed.
+//!
+//! What begins while the process runs is exact at once for the calling thread and for new threads, and for
+//! the others once their present lists are used up.
+
+use super::guard::{self, Claim};
+use super::thread::{self, Caller};
+use super::{MAP, OPTIONS, nothing, slow};
+use crate::obmalloc::address_map::class_of;
+use crate::obmalloc::block::Block;
+use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
+use crate::os;
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use core::ptr::{NonNull, null_mut};
+
+/// Rust's `GlobalAlloc`, alone in its process: an API is named by the letter that CPython's debug hooks give
+/// a domain (raw, mem, object).
+pub(crate) const RUST: u8 = b'r';
+#[cfg(feature = "preload")]
+pub(crate) use families::*;
+/// The three families of C and C++, which must not be mixed, just as CPython's three domains.
+#[cfg(feature = "preload")]
+mod families {
+    /// C's `malloc`, `free` and their kin.
+    pub(crate) const MALLOC: u8 = b'r';
+    /// C++ `new` and `delete`.
+    pub(crate) const NEW: u8 = b'm';
+    /// C++ `new[]` and `delete[]`.
+    pub(crate) const NEW_ARRAY: u8 = b'o';
+}
+
+/// What an observer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A block was made; its user does not have it yet.
+    Allocated {
+        /// Its address.
+        address: usize,
+        /// Bytes asked for.
+        size: usize,
+        /// Alignment asked for; 16, which every block has, for any up to 16.
+        align: usize,
+        /// Whether zeroed memory was asked for.
+        zeroed: bool,
+        /// By which API.
+        api: u8,
+    },
+    /// A block's user gave it up; the memory is not free yet.
+    Freeing {
+        /// Its address.
+        address: usize,
+        /// Bytes, if the caller said so.
+        size: Option<usize>,
+        /// By which API.
+        api: u8,
+    },
+    /// A block became another of `size` bytes, at the same address or a new one. The memory at the old one
+    /// is not free yet, unless the system moved the pages of a huge block.
+    Resized {
+        /// Its old address.
+        old: usize,
+        /// Its new address.
+        new: usize,
+        /// Bytes asked for.
+        size: usize,
+        /// By which API.
+        api: u8,
+    },
+}
+
+/// Called for every event, by the thread that caused it, with no lock held. In the preload library it must
+/// not allocate.
+pub type Observer = fn(&Event);
+
+/// The options were not read yet.
+const UNREAD: u8 = 1;
+/// Every block is guarded: from the start of the process or never.
+const GUARDED: u8 = 4;
+/// There are observers.
+const OBSERVED: u8 = 2;
+
+static MODES: AtomicU8 = AtomicU8::new(UNREAD);
+/// Counts watches, so that a thread knows whether its lists were closed for this one.
+static WATCH: AtomicU32 = AtomicU32::new(1);
+
+/// Most observers at a time.
+const OBSERVERS: usize = 4;
+static TABLE: [AtomicPtr<()>; OBSERVERS] = [const { AtomicPtr::new(null_mut()) }; OBSERVERS];
+
+/// Whether calls are to come here.
+#[inline(always)]
+pub(crate) fn is_on() -> bool {
+    // Relaxed: a watch that begins publishes its observer by the table's own Release.
+    MODES.load(Ordering::Relaxed) != 0 && is_on_slow()
+}
+
+#[cold]
+#[inline(never)]
+fn is_on_slow() -> bool {
+    if MODES.load(Ordering::Relaxed) & UNREAD != 0 {
+        OPTIONS.load();
+        if OPTIONS.is_guarded() {
+            MODES.fetch_or(GUARDED, Ordering::Relaxed);
+        }
+        MODES.fetch_and(!UNREAD, Ordering::Relaxed);
+    }
+    MODES.load(Ordering::Relaxed) != 0
+}
+
+/// Whether every block is guarded.
+pub(crate) fn is_guarded() -> bool {
+    MODES.load(Ordering::Relaxed) & GUARDED != 0
+}
+
+/// Begins to tell `observer` of every call. False when there are too many observers.
+#[allow(dead_code, reason = "the slot that recorders fill")]
+pub(crate) fn observe(observer: Observer) -> bool {
+    let place = observer as *mut ();
+    let found = TABLE.iter().any(|entry| {
+        // Release: publishes what the observer was prepared with.
+        entry
+            .compare_exchange(null_mut(), place, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    });
+    if found {
+        // Threads whose lists have lengthened since an earlier watch close them again.
+        WATCH.fetch_add(1, Ordering::Relaxed);
+        MODES.fetch_or(OBSERVED, Ordering::Relaxed);
+        enter();
+    }
+    found
+}
+
+/// Tells `observer` no more. Other threads may be about to call it: what it needs must stay.
+#[allow(dead_code, reason = "the slot that recorders fill")]
+pub(crate) fn forget(observer: Observer) {
+    let place = observer as *mut ();
+    for entry in &TABLE {
+        let _ = entry.compare_exchange(place, null_mut(), Ordering::Relaxed, Ordering::Relaxed);
+    }
+    let left = |entry: &AtomicPtr<()>| !entry.load(Ordering::Relaxed).is_null();
+    if !TABLE.iter().any(left) {
+        MODES.fetch_and(!OBSERVED, Ordering::Relaxed);
+    }
+}
+
+fn tell(event: &Event) {
+    let own = thread::own();
+    if own.is_some_and(|thread| thread.observing.replace(true)) {
+        return;
+    }
+    os::keep_errno(|| {
+        for entry in &TABLE {
+            // Acquire: pairs with `observe`.
+            let observer = entry.load(Ordering::Acquire);
+            // SAFETY: only `observe` fills the table, with functions of this type; null is `None`.
+            let observer = unsafe { core::mem::transmute::<*mut (), Option<Observer>>(observer) };
+            if let Some(observer) = observer {
+                observer(event);
+            }
+        }
+    });
+    if let Some(thread) = own {
+        thread.observing.set(false);
+    }
+}
+
+/// Makes this thread a watched one.
+fn enter() {
+    if let Some(Caller::Live(thread, heap)) = thread::caller() {
+        let watch = WATCH.load(Ordering::Relaxed);
+        if thread.watch.replace(watch) != watch {
+            os::keep_errno(|| slow::close_all(thread, heap));
+        }
+    }
+}
+
+/// A block, for an API. Null when memory is out.
+pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8 {
+    enter();
+    let Some(p) = made(size, align, zeroed, api) else {
+        return null_mut();
+    };
+    tell(&Event::Allocated {
+        address: p.addr().get(),
+        size,
+        align: align.max(ALIGNMENT),
+        zeroed,
+        api,
+    });
+    p.as_ptr()
+}
+
+/// A block past the lists, without the mark that the C front leaves in free ones.
+fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
+    if size == 0
+        && align <= ALIGNMENT
+        && let Some(p) = nothing::alloc()
+    {
+        return Some(p);
+    }
+    if is_guarded() {
+        return guard::alloc(size, align, zeroed, api);
+    }
+    let (p, is_zero) = slow::take(size, align)?;
+    // SAFETY: a block of at least `size` and at least 16 bytes, nobody else's yet.
+    unsafe {
+        if zeroed && !is_zero {
+            p.write_bytes(0, size);
+        }
+        if class_of(MAP.label(p.addr().get())).is_some() {
+            Block::new(p).unmark();
+        }
+    }
+    Some(p)
+}
+
+/// Says that a block which another library took by `malloc` was made for an API.
+///
+/// # Safety
+/// `p` is null or a live block that its user does not have yet.
+#[cfg(feature = "preload")]
+pub(crate) unsafe fn adopt(p: *mut u8, api: u8) {
+    if let Some(p) = NonNull::new(p).filter(|_| is_on() && is_guarded()) {
+        // SAFETY: passed on.
+        unsafe { guard::adopt(p, api) }
+    }
+}
+
+/// Frees a block of Rust's.
+///
+/// # Safety
+/// `p` is a live block that was allocated for `size` bytes at a multiple of `align`, or corruption to be reported.
+pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
+    enter();
+    tell(&Event::Freeing {
+        address: p.addr().get(),
+        size: Some(size),
+        api: RUST,
+    });
+    let claim = Claim {
+        size: Some(size),
+        align: Some(align),
+        api: RUST,
+        function: guard::FREE,
+    };
+    // SAFETY: passed on.
+    unsafe {
+        if !(is_guarded() && guard::free(p, &claim)) {
+            slow::give(p, SizeClass::aligned(size, align));
+        }
+    }
+}
+
+/// Notes that the C front is about to free what may be a block of ours, with the size and alignment that the
+/// caller said. True when nothing is left to do.
+///
+/// # Safety
+/// If a live block of ours begins at `p`, it is not used any more.
+#[cfg(feature = "preload")]
+pub(crate) unsafe fn freeing(
+    p: NonNull<u8>,
+    size: Option<usize>,
+    align: Option<usize>,
+    api: u8,
+) -> bool {
+    enter();
+    if slow::usable_unknown(p).is_some() {
+        tell(&Event::Freeing {
+            address: p.addr().get(),
+            size,
+            api,
+        });
+    }
+    let claim = Claim {
+        size,
+        align,
+        api,
+        function: guard::FREE,
+    };
+    // SAFETY: passed on.
+    is_guarded() && unsafe { guard::free(p, &claim) }
+}
+
+/// As `slow::resize`; `stays` says that the block's class does.
+///
+/// # Safety
+/// As `slow::resize`.
+pub(crate) unsafe fn resize_rust(
+    p: NonNull<u8>,
+    size: usize,
+    align: usize,
+    new_size: usize,
+    stays: bool,
+) -> *mut u8 {
+    let class = SizeClass::aligned(size, align);
+    let resize = Resize {
+        held: size,
+        held_is_exact: true,
+        size: new_size,
+        align,
+        stays,
+        api: RUST,
+    };
+    // SAFETY: passed on.
+    unsafe { resize_by(p, &resize, |old| slow::give(old, class)) }
+}
+
+/// What a block is to become.
+pub(crate) struct Resize {
+    /// Bytes it holds.
+    pub held: usize,
+    /// Whether they are exactly what was asked for.
+    pub held_is_exact: bool,
+    /// Bytes it is to hold.
+    pub size: usize,
+    /// The multiple it is to lie at.
+    pub align: usize,
+    /// Whether it keeps its place by the rules of the API.
+    pub stays: bool,
+    /// By which API.
+    pub api: u8,
+}
+
+/// Resizes a block; `give` frees one. Null when memory is out; then the block is as it was.
+///
+/// # Safety
+/// `p` is a live block of `held` bytes that `give` frees.
+pub(crate) unsafe fn resize_by(
+    p: NonNull<u8>,
+    to: &Resize,
+    give: impl FnOnce(NonNull<u8>),
+) -> *mut u8 {
+    enter();
+    let tell_of = |new: NonNull<u8>| {
+        tell(&Event::Resized {
+            old: p.addr().get(),
+            new: new.addr().get(),
+            size: to.size,
+            api: to.api,
+        });
+        new.as_ptr()
+    };
+    let claim = Claim {
+        size: to.held_is_exact.then_some(to.held),
+        align: to.held_is_exact.then_some(to.align),
+        api: to.api,
+        function: guard::REALLOC,
+    };
+    if is_guarded() {
+        // SAFETY: a live block by the caller's word.
+        if let Some(new) = unsafe { guard::resize(p, to.size, to.align, &claim, tell_of) } {
+            return new;
+        }
+    }
+    if to.stays {
+        return tell_of(p);
+    }
+    if to.size > MEDIUM_MAX || SizeClass::aligned(to.size, to.align).is_none() {
+        // SAFETY: a live block by the caller's word; refused unless it is a huge one.
+        if let Some(new) = unsafe { slow::resize_huge(p, to.size, to.align) } {
+            return tell_of(new);
+        }
+    }
+    if slow::usable_unknown(p).is_none() {
+        // Not a live block: `free` knows how to say what is wrong. Copying from it might fault.
+        give(p);
+        return null_mut();
+    }
+    let Some(new) = made(to.size, to.align, false, to.api) else {
+        return null_mut();
+    };
+    // SAFETY: both blocks hold the copied bytes and are disjoint.
+    unsafe { new.copy_from_nonoverlapping(p, to.held.min(to.size)) };
+    let new = tell_of(new);
+    give(p);
+    new
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

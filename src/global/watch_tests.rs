@@ -1,0 +1,220 @@
+//! Observers see every call of their thread, with the sizes asked for.
+
+use super::*;
+use crate::global::PyMalloc;
+use core::alloc::{GlobalAlloc, Layout};
+use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard};
+
+std::thread_local! {
+    static SEEN: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(event: &Event) {
+    SEEN.with_borrow_mut(|seen| seen.push(*event));
+}
+
+/// As [`note`], and takes memory itself, by the allocator it observes.
+fn note_and_allocate(event: &Event) {
+    let layout = Layout::new::<[u64; 5]>();
+    // SAFETY: freed by the layout it was allocated for.
+    unsafe { PyMalloc.dealloc(PyMalloc.alloc(layout), layout) };
+    note(event);
+}
+
+/// One test at a time: all observers of the process are told of everything.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// What `observer` is told on a thread that runs `f`.
+fn seen_by(observer: Observer, f: impl FnOnce() + Send) -> Vec<Event> {
+    let _alone = alone();
+    let watched = || {
+        assert!(observe(observer));
+        f();
+        forget(observer);
+        SEEN.take()
+    };
+    std::thread::scope(|scope| scope.spawn(watched).join().expect("no panic"))
+}
+
+fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).expect("a layout")
+}
+
+fn allocated(p: *mut u8, size: usize, align: usize, zeroed: bool) -> Event {
+    Event::Allocated {
+        address: p.addr(),
+        size,
+        align: align.max(ALIGNMENT),
+        zeroed,
+        api: RUST,
+    }
+}
+
+fn freeing(p: *mut u8, size: usize) -> Event {
+    Event::Freeing {
+        address: p.addr(),
+        size: Some(size),
+        api: RUST,
+    }
+}
+
+fn resized(old: *mut u8, new: *mut u8, size: usize) -> Event {
+    Event::Resized {
+        old: old.addr(),
+        new: new.addr(),
+        size,
+        api: RUST,
+    }
+}
+
+#[test]
+fn every_tier_is_seen_with_the_size_asked_for() {
+    let expected = Mutex::new(Vec::new());
+    let seen = seen_by(note, || {
+        let sizes = [
+            (24, 8),
+            (24, 8),
+            (500, 16),
+            (3000, 8),
+            (100, 4096),
+            (5000, 64),
+        ];
+        let huge = [(300_000, 8), (3 << 20, 8), (10, 1 << 20)];
+        for (size, align) in sizes.into_iter().chain(huge) {
+            let layout = layout(size, align);
+            // SAFETY: freed by the layout they were allocated for.
+            unsafe {
+                let p = PyMalloc.alloc(layout);
+                let z = PyMalloc.alloc_zeroed(layout);
+                assert!(
+                    core::slice::from_raw_parts(z, size)
+                        .iter()
+                        .all(|byte| *byte == 0)
+                );
+                PyMalloc.dealloc(p, layout);
+                PyMalloc.dealloc(z, layout);
+                expected.lock().unwrap().extend([
+                    allocated(p, size, align, false),
+                    allocated(z, size, align, true),
+                    freeing(p, size),
+                    freeing(z, size),
+                ]);
+            }
+        }
+    });
+    assert_eq!(seen, expected.into_inner().unwrap());
+}
+
+#[test]
+fn a_resize_is_one_event_wherever_the_block_goes() {
+    let expected = Mutex::new(Vec::new());
+    let seen = seen_by(note, || {
+        let mut expected = expected.lock().unwrap();
+        let (mut size, mut p) = (40, core::ptr::null_mut::<u8>());
+        // Stays, moves within and between tiers, grows and shrinks as a huge block.
+        for new_size in [
+            40,
+            48,
+            100,
+            4000,
+            400_000,
+            2 << 20,
+            64 << 20,
+            1 << 20,
+            1000,
+            16,
+        ] {
+            // SAFETY: a live block of `size` bytes, but for the first time.
+            unsafe {
+                if p.is_null() {
+                    p = PyMalloc.alloc(layout(size, 8));
+                    expected.push(allocated(p, size, 8, false));
+                    p.write_bytes(0x5a, size);
+                }
+                let new = PyMalloc.realloc(p, layout(size, 8), new_size);
+                expected.push(resized(p, new, new_size));
+                let kept = size.min(new_size).min(40);
+                let bytes = core::slice::from_raw_parts(new, kept);
+                assert!(bytes.iter().all(|byte| *byte == 0x5a), "{new_size}");
+                (p, size) = (new, new_size);
+            }
+        }
+        // SAFETY: live.
+        unsafe { PyMalloc.dealloc(p, layout(size, 8)) };
+        expected.push(freeing(p, size));
+    });
+    assert_eq!(seen, expected.into_inner().unwrap());
+}
+
+#[test]
+fn what_an_observer_allocates_is_not_observed() {
+    let seen = seen_by(note_and_allocate, || {
+        let layout = layout(64, 8);
+        // SAFETY: freed by the layout it was allocated for.
+        unsafe { PyMalloc.dealloc(PyMalloc.alloc(layout), layout) };
+    });
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+#[test]
+fn a_thread_with_lists_is_watched_from_its_next_slow_call_and_has_lists_again_later() {
+    let layout = layout(64, 8);
+    let take = move || {
+        // SAFETY: not a zero size.
+        unsafe { PyMalloc.alloc(layout) }.addr()
+    };
+    let give = move |addr: usize| {
+        // SAFETY: from `take`.
+        unsafe { PyMalloc.dealloc(core::ptr::with_exposed_provenance_mut(addr), layout) }
+    };
+    let class = SizeClass::small(64);
+    let held = || {
+        let lists = thread::lists();
+        (lists.len(class), lists.of(class).bound())
+    };
+    let seen = seen_by(note, || {
+        // `observe` closed this thread's lists.
+        give(take());
+        assert_eq!(held(), (0, 0));
+    });
+    assert_eq!(seen.len(), 2);
+    let _alone = alone();
+    give(take());
+    assert!(held().0 > 0 && held().1 > 0);
+    let other = std::thread::spawn(|| {
+        assert!(observe(note));
+        forget(note);
+    });
+    other.join().unwrap();
+    assert!(held().0 > 0, "of another thread");
+}
+
+#[test]
+fn there_is_room_for_four_observers() {
+    fn a(_: &Event) {
+        note(&resized(core::ptr::null_mut(), core::ptr::null_mut(), 1));
+    }
+    fn b(_: &Event) {
+        note(&resized(core::ptr::null_mut(), core::ptr::null_mut(), 2));
+    }
+    fn c(_: &Event) {
+        note(&resized(core::ptr::null_mut(), core::ptr::null_mut(), 3));
+    }
+    fn d(_: &Event) {
+        note(&resized(core::ptr::null_mut(), core::ptr::null_mut(), 4));
+    }
+    let _alone = alone();
+    let all: [Observer; 4] = [a, b, c, d];
+    assert!(all.into_iter().all(observe));
+    assert!(!observe(note));
+    all.into_iter().for_each(forget);
+    assert!(observe(note));
+    forget(note);
+    assert_eq!(MODES.load(Ordering::Relaxed), 0);
+}
