@@ -16,7 +16,7 @@ mod primitives;
 
 use super::memory::{Leaf, Ref, new};
 use compile::{Code, Lambda, SPECIAL};
-use primitives::{NAMES, primitive};
+use primitives::PRIMITIVES;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
@@ -141,7 +141,7 @@ impl Default for Scheme {
         for name in SPECIAL {
             scheme.symbol(name);
         }
-        for (number, name) in NAMES.iter().enumerate() {
+        for (number, (name, _)) in PRIMITIVES.iter().enumerate() {
             let symbol = scheme.symbol(name);
             scheme.globals.borrow_mut()[symbol as usize] = Some(Value::Primitive(number as u32));
         }
@@ -292,7 +292,15 @@ impl Scheme {
 
     fn call(&self, parts: &[Code], frame: &Option<Ref<Frame>>, depth: usize) -> Result<Outcome> {
         let procedure = self.evaluate(&parts[0], frame, depth + 1)?;
-        let n = parts.len() - 1;
+        let (n, mut few) = (parts.len() - 1, [const { Value::Nil }; 3]);
+        if let Value::Primitive(number) = procedure
+            && n <= few.len()
+        {
+            for (place, part) in few.iter_mut().zip(&parts[1..]) {
+                *place = self.evaluate(part, frame, depth + 1)?;
+            }
+            return Ok(Outcome::Done(PRIMITIVES[number as usize].1(&few[..n])?));
+        }
         let room = match &procedure {
             Value::Closure(closure) => closure.lambda.n_variables,
             _ => n,
@@ -302,9 +310,7 @@ impl Scheme {
             values.push(self.evaluate(part, frame, depth + 1)?);
         }
         match procedure {
-            Value::Primitive(number) => {
-                Ok(Outcome::Done(primitive(NAMES[number as usize], values)?))
-            }
+            Value::Primitive(number) => Ok(Outcome::Done(PRIMITIVES[number as usize].1(&values)?)),
             Value::Closure(closure) if closure.lambda.n_parameters == n => {
                 values.resize(room, Value::Nothing);
                 let (values, parent) = (RefCell::new(values), closure.parent.clone());

@@ -3,26 +3,88 @@
 use super::super::memory::{Ref, same};
 use super::{Pair, Result, SchemeError, Value, cons, list};
 
-/// Their names; a procedure's number is its place here.
-pub const NAMES: [&str; 17] = [
-    "+",
-    "-",
-    "*",
-    "quotient",
-    "remainder",
-    "=",
-    "<",
-    "eq?",
-    "cons",
-    "car",
-    "cdr",
-    "set-car!",
-    "set-cdr!",
-    "null?",
-    "pair?",
-    "not",
-    "list",
+/// A built-in procedure, of its arguments.
+pub type Primitive = fn(&[Value]) -> Result;
+
+/// All of them by name; a procedure's number is its place here.
+pub const PRIMITIVES: [(&str, Primitive); 17] = [
+    ("+", |all| fold(all, 0, i64::checked_add)),
+    ("*", |all| fold(all, 1, i64::checked_mul)),
+    ("-", |all| match all {
+        [one] => fold(&[one.clone()], 0, i64::checked_sub),
+        [first, rest @ ..] => fold(rest, int(first)?, i64::checked_sub),
+        [] => Err(SchemeError::Arguments(0)),
+    }),
+    ("quotient", |all| {
+        let [a, b] = exactly(all)?;
+        fold(std::slice::from_ref(b), int(a)?, i64::checked_div)
+    }),
+    ("remainder", |all| {
+        let [a, b] = exactly(all)?;
+        fold(std::slice::from_ref(b), int(a)?, i64::checked_rem)
+    }),
+    ("=", |all| {
+        let [a, b] = exactly(all)?;
+        Ok(Value::Bool(int(a)? == int(b)?))
+    }),
+    ("<", |all| {
+        let [a, b] = exactly(all)?;
+        Ok(Value::Bool(int(a)? < int(b)?))
+    }),
+    ("eq?", |all| {
+        let [a, b] = exactly(all)?;
+        Ok(Value::Bool(is_same(a, b)))
+    }),
+    ("cons", |all| {
+        let [first, rest] = exactly(all)?;
+        Ok(cons(first.clone(), rest.clone()))
+    }),
+    ("car", |all| {
+        let [of] = exactly(all)?;
+        Ok(pair(of)?.first.borrow().clone())
+    }),
+    ("cdr", |all| {
+        let [of] = exactly(all)?;
+        Ok(pair(of)?.rest.borrow().clone())
+    }),
+    ("set-car!", |all| {
+        let [of, value] = exactly(all)?;
+        drop(pair(of)?.first.replace(value.clone()));
+        Ok(Value::Nothing)
+    }),
+    ("set-cdr!", |all| {
+        let [of, value] = exactly(all)?;
+        drop(pair(of)?.rest.replace(value.clone()));
+        Ok(Value::Nothing)
+    }),
+    ("null?", |all| {
+        let [of] = exactly(all)?;
+        Ok(Value::Bool(matches!(of, Value::Nil)))
+    }),
+    ("pair?", |all| {
+        let [of] = exactly(all)?;
+        Ok(Value::Bool(matches!(of, Value::Pair(_))))
+    }),
+    ("not", |all| {
+        let [of] = exactly(all)?;
+        Ok(Value::Bool(matches!(of, Value::Bool(false))))
+    }),
+    ("list", |all| Ok(list(all.to_vec()))),
 ];
+
+/// So many arguments.
+fn exactly<const N: usize>(all: &[Value]) -> Result<&[Value; N]> {
+    all.try_into()
+        .map_err(|_| SchemeError::Arguments(all.len()))
+}
+
+fn fold(all: &[Value], start: i64, next: fn(i64, i64) -> Option<i64>) -> Result {
+    let mut sum = start;
+    for argument in all {
+        sum = next(sum, int(argument)?).ok_or(SchemeError::Arithmetic)?;
+    }
+    Ok(Value::Int(sum))
+}
 
 fn int(value: &Value) -> Result<i64> {
     match value {
@@ -48,46 +110,5 @@ fn is_same(a: &Value, b: &Value) -> bool {
         (Value::Pair(a), Value::Pair(b)) => same(a, b),
         (Value::Closure(a), Value::Closure(b)) => same(a, b),
         _ => false,
-    }
-}
-
-/// What a built-in procedure returns.
-pub fn primitive(name: &str, mut arguments: Vec<Value>) -> Result {
-    let fold = |arguments: &[Value], start: i64, next: fn(i64, i64) -> Option<i64>| {
-        let mut sum = start;
-        for argument in arguments {
-            sum = next(sum, int(argument)?).ok_or(SchemeError::Arithmetic)?;
-        }
-        Ok(Value::Int(sum))
-    };
-    match (name, &arguments[..]) {
-        ("+", all) => fold(all, 0, i64::checked_add),
-        ("*", all) => fold(all, 1, i64::checked_mul),
-        ("-", [one]) => fold(&[one.clone()], 0, i64::checked_sub),
-        ("-", [first, rest @ ..]) => fold(rest, int(first)?, i64::checked_sub),
-        ("quotient", [a, b]) => fold(&[b.clone()], int(a)?, i64::checked_div),
-        ("remainder", [a, b]) => fold(&[b.clone()], int(a)?, i64::checked_rem),
-        ("=", [a, b]) => Ok(Value::Bool(int(a)? == int(b)?)),
-        ("<", [a, b]) => Ok(Value::Bool(int(a)? < int(b)?)),
-        ("eq?", [a, b]) => Ok(Value::Bool(is_same(a, b))),
-        ("cons", [_, _]) => {
-            let rest = arguments.pop().unwrap_or(Value::Nil);
-            Ok(cons(arguments.pop().unwrap_or(Value::Nil), rest))
-        }
-        ("car", [of]) => Ok(pair(of)?.first.borrow().clone()),
-        ("cdr", [of]) => Ok(pair(of)?.rest.borrow().clone()),
-        ("set-car!", [of, value]) => {
-            drop(pair(of)?.first.replace(value.clone()));
-            Ok(Value::Nothing)
-        }
-        ("set-cdr!", [of, value]) => {
-            drop(pair(of)?.rest.replace(value.clone()));
-            Ok(Value::Nothing)
-        }
-        ("null?", [of]) => Ok(Value::Bool(matches!(of, Value::Nil))),
-        ("pair?", [of]) => Ok(Value::Bool(matches!(of, Value::Pair(_)))),
-        ("not", [of]) => Ok(Value::Bool(matches!(of, Value::Bool(false)))),
-        ("list", _) => Ok(list(arguments)),
-        _ => Err(SchemeError::Arguments(arguments.len())),
     }
 }
