@@ -1,9 +1,9 @@
 //! Starts one measured process and reads the line it prints.
 
-use pymalloc_bench::outcome::Outcome;
+use pymalloc_bench::outcome::{Moment, Outcome};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Variables that tune an allocator; a measured process sees none of them.
 const TUNING: [&str; 8] = [
@@ -30,11 +30,15 @@ pub fn without_tuning(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Runs the command to its end and reads the outcome it prints.
+/// How often a process is looked at while it runs.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Runs the command to its end and reads the outcome it prints. A process that is `watched` has its
+/// resident set followed from outside.
 ///
 /// # Errors
 /// Says how the process failed: not started, exit status with its last words, timed out, no outcome.
-pub fn outcome(command: &mut Command, limit: Duration) -> Result<Outcome, String> {
+pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<Outcome, String> {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -42,19 +46,19 @@ pub fn outcome(command: &mut Command, limit: Duration) -> Result<Outcome, String
         .spawn()
         .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
     let pid = child.id() as libc::pid_t;
-    // The watchdog sleeps; it takes no CPU time from what is measured.
-    let (done, watched) = mpsc::channel::<()>();
+    let (done, end) = mpsc::channel::<()>();
     let watchdog = std::thread::spawn(move || {
-        let late = watched.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        let (late, timeline) = watch(pid, &end, limit, watched);
         if late {
             // SAFETY: our own child, which is not waited for before this thread is told to stop.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
-        late
+        (late, timeline)
     });
     let output = child.wait_with_output().map_err(|e| e.to_string())?;
     drop(done);
-    if watchdog.join().expect("the watchdog does not panic") {
+    let (late, timeline) = watchdog.join().expect("the watchdog does not panic");
+    if late {
         return Err(format!("still running after {} s", limit.as_secs()));
     }
     if !output.status.success() {
@@ -65,7 +69,47 @@ pub fn outcome(command: &mut Command, limit: Duration) -> Result<Outcome, String
             words.trim().lines().last().unwrap_or("no message")
         ));
     }
-    serde_json::from_slice(&output.stdout).map_err(|e| format!("printed no outcome: {e}"))
+    let outcome: Outcome =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("printed no outcome: {e}"))?;
+    Ok(Outcome {
+        timeline,
+        ..outcome
+    })
+}
+
+/// Waits for the end of a process: whether it is late, and how its resident set went. It sleeps, and
+/// takes no CPU time from what is measured but for a watched process.
+fn watch(
+    pid: libc::pid_t,
+    end: &mpsc::Receiver<()>,
+    limit: Duration,
+    watched: bool,
+) -> (bool, Vec<Moment>) {
+    let started = Instant::now();
+    let mut timeline = Vec::new();
+    loop {
+        let left = limit.saturating_sub(started.elapsed());
+        let wait = if watched { LOOK.min(left) } else { left };
+        if end.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            return (false, timeline);
+        }
+        if started.elapsed() >= limit {
+            return (true, timeline);
+        }
+        if let Some(kib) = resident_kib(pid) {
+            let ms = started.elapsed().as_millis() as u32;
+            timeline.push(Moment { ms, kib });
+        }
+    }
+}
+
+/// The resident set of a process, KiB. `statm` takes no lock of the process.
+fn resident_kib(pid: libc::pid_t) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: no pointer is involved.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    (pages > 0).then_some(pages * page_bytes / 1024)
 }
 
 #[cfg(test)]
@@ -73,7 +117,7 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, limit: Duration) -> Result<Outcome, String> {
-        outcome(Command::new("sh").args(["-c", script]), limit)
+        outcome(Command::new("sh").args(["-c", script]), limit, false)
     }
 
     #[test]
@@ -93,9 +137,24 @@ mod tests {
             "still running after 0 s"
         );
         assert!(
-            outcome(&mut Command::new("/does/not/exist"), long)
+            outcome(&mut Command::new("/does/not/exist"), long, false)
                 .unwrap_err()
                 .contains("/does/not/exist")
         );
+    }
+
+    #[test]
+    fn a_watched_process_is_seen_while_it_runs() {
+        let line = serde_json::to_string(&Outcome::default()).unwrap();
+        let script = format!("sleep 0.2; echo '{line}'");
+        let long = Duration::from_secs(20);
+        let seen = outcome(Command::new("sh").args(["-c", &script]), long, true).unwrap();
+        assert!(seen.timeline.len() > 3, "{:?}", seen.timeline);
+        assert!(
+            seen.timeline
+                .windows(2)
+                .all(|pair| pair[0].ms <= pair[1].ms)
+        );
+        assert!(sh(&script, long).unwrap().timeline.is_empty());
     }
 }

@@ -1,13 +1,17 @@
 //! `pymalloc-bench`: pymalloc beside the allocators people would otherwise use, in one interleaved run.
 //!
 //! ```text
-//! cargo run --release -p pymalloc-bench -- run --quick     in process; under ten minutes on two cores
+//! cargo run --release -p pymalloc-bench -- run --quick     everything; under ten minutes on two cores
 //! cargo run --release -p pymalloc-bench -- run             the same, larger and with more rounds
-//! cargo run --release -p pymalloc-bench -- preload         real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- preload         only real programs under LD_PRELOAD
+//! cargo run --release -p pymalloc-bench -- instructions    only instructions per operation
+//! cargo run --release -p pymalloc-bench -- replay FILE     a recording of your program, under every allocator
 //! cargo run --release -p pymalloc-bench -- gc              collectors of cycles
 //! cargo run --release -p pymalloc-bench -- report          renders the newest saved samples again
 //! cargo run --release -p pymalloc-bench -- list            workloads, the question each one asks, allocators
 //! ```
+//!
+//! `run --only 'pair-*' --peers mimalloc,rusty_alloc --rounds 5` measures a few things quickly.
 //!
 //! # From a worker to a table
 //!
@@ -16,9 +20,11 @@
 //!      │
 //!  workers / preload::library ── build or find what is measured, check that it is what it says
 //!      │
-//!  run / preload ── for each round: for each workload: for each allocator: a process of its own
+//!  in_process / preload ── for each round: for each workload: for each allocator: a process of its own
 //!      │                 in process: worker-NAME WORKLOAD  → one line of JSON, an `Outcome`
 //!      │                 preload:    measure LIBRARY PROGRAM → the same line, by wait4
+//!  instructions ── valgrind worker-NAME or a C program, twice: the difference is the operations'
+//!      │
 //!  session ── every sample with its round, saved to target/bench/*.json after each round
 //!      │
 //!  stats ── median, spread, ratios, geometric mean
@@ -29,7 +35,8 @@
 //! # Why the numbers can be trusted, and where not
 //!
 //! * **One binary per allocator**, all with fat LTO from the same source, so that inlining counts where
-//!   it is real: a Rust allocator can be inlined, one behind a C interface cannot.
+//!   it is real: a Rust allocator can be inlined, one behind a C interface cannot. Every peer is a release
+//!   build with its crate's own defaults: no assertions, no hardening, no tuning by the environment.
 //! * **Interleaved**: A B C … A B C …, and each round starts with another allocator, so that a machine
 //!   that slows down slows all of them down.
 //! * **A process per sample**: no allocator inherits another's heap, and the high-water mark of the
@@ -37,11 +44,17 @@
 //!   small process of their own (`measure`), because `ru_maxrss` starts from the size of whoever calls
 //!   `exec`; what that process itself needs, some 3 MiB, is the floor of that column.
 //! * **The harness keeps out of the way**: the workloads' own tables and inputs are mapped beside the
-//!   allocator, and `/proc` is read without allocating.
+//!   allocator and subtracted from its resident set, and `/proc` is read without allocating.
+//! * **Huge pages** are as the machine has them. Where the kernel gives them to those who ask (`madvise`),
+//!   mimalloc 3 asks and the other peers do not: it faults once where they fault 512 times, and keeps
+//!   more resident. The memory table says how much lay in them.
 //! * **A/A**: pymalloc runs twice under two names. What differs between the two columns is noise, and a
-//!   loss smaller than that is none.
+//!   loss smaller than that is none. It does not show what differs between two binaries: where the
+//!   compiler places a loop moves a workload by a few per cent for good, whatever the allocator.
 //! * **CPU time is the headline**, user plus system of all threads: it is what noise from other
 //!   processes disturbs least. It hides waiting, so wall time has its table too.
+//! * **Single calls** are timed in CPU time (`worker::single`); the longest is the median of the longest
+//!   of at least 20 processes. Interrupts and what a hypervisor takes are in it, for everyone.
 //! * **Spread** is half the interquartile range, relative to the median. A sample that spreads more than
 //!   [`stats::NOISY`] is marked `~`, one that was taken only once `?`; none is dropped.
 //! * Inputs are generated or recorded, small, and the same for everyone; they are not your program.
@@ -49,8 +62,14 @@
 mod cli;
 mod execute;
 mod gc_report;
+mod in_process;
+mod instructions;
 mod machine;
 mod preload;
+#[path = "../../src/observe/recording/mod.rs"]
+#[allow(dead_code, reason = "the writing half belongs to the library")]
+mod recording;
+mod replay;
 mod report;
 mod run;
 mod session;
@@ -62,8 +81,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: this process must stay small, it is the floor of what it measures.
     let mut args = std::env::args_os();
-    if args.nth(1).is_some_and(|a| a == preload::measure::COMMAND) {
-        return preload::measure::main(args);
+    match args.nth(1) {
+        Some(command) if command == preload::measure::COMMAND => {
+            return preload::measure::main(args);
+        }
+        Some(command) if command == preload::redis::COMMAND => return preload::redis::main(args),
+        _ => {}
     }
     // `… | head` ends this program like any other, instead of a panic in `println!`.
     // SAFETY: the default action needs no handler, and no thread has been started.

@@ -19,6 +19,9 @@ pub struct Outcome {
     pub base_rss_kib: u64,
     /// Resident set while the workload's memory is still live, KiB.
     pub live_rss_kib: u64,
+    /// How much of `live_rss_kib` lies in huge pages, KiB.
+    #[serde(default)]
+    pub live_huge_kib: u64,
     /// Resident set right after everything was freed, KiB.
     pub freed_rss_kib: u64,
     /// Resident set one idle second after that, KiB; absent when the run did not wait.
@@ -28,11 +31,54 @@ pub struct Outcome {
     pub minor_faults: u64,
     /// Memory mappings of the process while the workload's memory is live.
     pub mappings: u64,
+    /// Bytes the workload had asked for and not freed when `live_rss_kib` was read; 0 when it does not count them.
+    #[serde(default)]
+    pub live_bytes: u64,
     /// How often the kernel took the CPU away in the timed sections: a sign of a busy machine.
     pub preemptions: u64,
     /// Cost by size, for the sweeps only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<Point>,
+    /// How long single calls took, for the workloads about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Resident bytes per live thread beyond its stack, for the workload about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_bytes: Option<f64>,
+    /// Instructions per operation, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<f64>,
+    /// The resident set as the runner saw it from outside while the process ran, for some samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<Moment>,
+}
+
+/// CPU nanoseconds of single calls to the allocator, less what the clock itself takes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Calls measured.
+    pub calls: u64,
+    /// The middle call.
+    pub p50: f64,
+    /// 99 of 100 calls took no longer.
+    pub p99: f64,
+    /// 999 of 1,000 calls took no longer.
+    pub p999: f64,
+    /// The longest call.
+    pub max: f64,
+    /// What reading the clock took and was subtracted.
+    pub clock: f64,
+    /// Fraction of the calls that took longer, and the time they exceeded; for the plot.
+    pub tail: Vec<(f64, f64)>,
+}
+
+/// One look at a running process from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Milliseconds since the process was started.
+    pub ms: u32,
+    /// Its resident set then, KiB.
+    pub kib: u64,
 }
 
 /// One point of a sweep.

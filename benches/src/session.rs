@@ -5,8 +5,16 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What was measured: in process or by preload. Also the beginning of the file's name.
-pub const KINDS: [&str; 2] = ["run", "preload"];
+/// What was measured: in process, by preload, instructions of crates, instructions of preloaded
+/// libraries, a recording replayed by either. Also the beginning of the file's name.
+pub const KINDS: [&str; 6] = [
+    "run",
+    "preload",
+    "instructions",
+    "cinstructions",
+    "replay",
+    "creplay",
+];
 
 /// One run of the suite.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,6 +31,9 @@ pub struct Session {
     pub columns: Vec<Column>,
     /// What could not be measured, and how to change that.
     pub left_out: Vec<String>,
+    /// What else there is to say at the top of the report.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The workloads, in the order of the tables.
     pub rows: Vec<Row>,
     /// In the order they were taken.

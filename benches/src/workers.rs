@@ -72,7 +72,7 @@ pub fn build(allocators: &[&Allocator]) -> Result<HashMap<&'static str, PathBuf>
         output = build(&names.join(","))?;
     }
     if !output.status.success() {
-        return Err("the workers do not build; `--alloc` leaves out the ones that fail".into());
+        return Err("the workers do not build; `--peers` leaves out the ones that fail".into());
     }
     let messages: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -118,14 +118,18 @@ pub fn built(allocators: &[&Allocator]) -> Result<HashMap<&'static str, PathBuf>
 
 /// The version `Cargo.lock` pins, or the C library's for the system allocator.
 pub fn version(allocator: &Allocator) -> String {
-    let lock = std::fs::read_to_string(workspace().join("Cargo.lock")).unwrap_or_default();
     match allocator.crate_name {
-        Some(name) => format!(
-            "{name} {}",
-            locked(&lock, name).unwrap_or("of unknown version")
-        ),
+        Some(name) => format!("{name} {}", locked_version(name)),
         None => "the C library's".into(),
     }
+}
+
+/// The version of a package that `Cargo.lock` pins.
+pub fn locked_version(name: &str) -> String {
+    let lock = std::fs::read_to_string(workspace().join("Cargo.lock")).unwrap_or_default();
+    locked(&lock, name)
+        .unwrap_or("of unknown version")
+        .to_owned()
 }
 
 /// The version of a package in the text of a `Cargo.lock`.

@@ -45,12 +45,18 @@ impl Collector {
         self.heap.phase.set(Phase::Collecting);
         self.update_limit();
         self.call_back(When::Start, generation, Found::default());
-        let found = self.collect_main(generation);
+        let (found, candidates) = self.collect_main(generation);
         self.call_back(When::Stop, generation, found);
-        self.heap.phase.set(Phase::Idle);
+        self.finish(candidates);
         self.update_limit();
-        self.heap.tidy();
         found.collected + found.uncollectable
+    }
+
+    /// Ends the phase, and gives back what became empty in it.
+    pub fn finish(&self, candidates: Candidates) {
+        self.heap.phase.set(Phase::Idle);
+        candidates.dissolve(|pool| self.heap.give_back(pool));
+        self.heap.tidy();
     }
 
     fn call_back(&self, when: When, generation: usize, found: Found) {
@@ -72,7 +78,7 @@ impl Collector {
     }
 
     /// The collection between the callbacks.
-    pub fn collect_main(&self, generation: usize) -> Found {
+    pub fn collect_main(&self, generation: usize) -> (Found, Candidates) {
         let started = self.say_start(generation);
         if generation < 2 {
             let older = &self.counts[generation];
@@ -97,21 +103,20 @@ impl Collector {
         if generation == 2 {
             self.heap.for_each_bin(|bin| bin.kept.set(0));
         }
-        candidates.dissolve(|_| ());
-        self.heap.for_each_bin(|bin| {
-            if bin.info.cyclic && bin.has_current() {
-                self.heap.list(bin.current.get(), 0);
-            }
-        });
-        self.heap.left_behind.set(true);
         self.note(generation, found, started);
-        found
+        (found, candidates)
     }
 
     /// The pools to look at, and which of their objects.
     fn candidates(&self, generation: usize) -> (Candidates, Selection) {
         let mut candidates = Candidates::default();
         self.heap.take_listed(0, |pool| candidates.add(pool));
+        // What callbacks and finalizers make is young, and comes from these.
+        self.heap.for_each_bin(|bin| {
+            if bin.info.cyclic && bin.has_current() {
+                self.heap.list(bin.current(), 0);
+            }
+        });
         if generation == 0 {
             return (candidates, Selection::Young);
         }

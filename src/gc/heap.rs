@@ -107,8 +107,7 @@ impl Collector {
         self.must_look.set(true);
         self.heap.phase.set(Phase::Collecting);
         self.update_limit();
-        let _ = self.collect_main(2);
-        self.heap.phase.set(Phase::Idle);
-        self.heap.tidy();
+        let (_, candidates) = self.collect_main(2);
+        self.finish(candidates);
     }
 }

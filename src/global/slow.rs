@@ -40,7 +40,7 @@ pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
 #[inline(never)]
 extern "C" fn alloc_listed(class: SizeClass) -> *mut u8 {
     let list = thread::lists().of(class);
-    if list.turn(list.bound() / 2) {
+    if list.nothing_to_take() && list.settle(list.half_buffer()) {
         return start_of(list.pop());
     }
     alloc_from_heap(class)
@@ -67,13 +67,15 @@ fn alloc_from_heap(class: SizeClass) -> *mut u8 {
     })
 }
 
-/// Fills half a stack: as many frees as allocs may follow without another call of the heap.
+/// Fills half a stack: as many frees as allocs may follow without another call of the heap. What was freed
+/// last comes on top.
 fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     lists.lengthen(class);
     let n = (lists.of(class).bound() / 2).max(1);
     let n = heap.alloc_many(class, lists.places(class, n));
     // SAFETY: just taken.
     unsafe { lists.fill(class, n) };
+    lists.of(class).settle(1);
 }
 
 /// Frees a small block of Rust's whose list has no room.
@@ -103,7 +105,7 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
     // SAFETY: the caller gives the block up.
     unsafe {
         let block = Block::new(p);
-        if !(list.turn(1) && list.push(block)) {
+        if !(list.settle(1) && list.push(block)) {
             free_to_heap(block, class);
         }
     }
@@ -121,9 +123,11 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             Some(Caller::Live(thread, heap)) => {
-                if !thread.lists.lengthen(class) {
-                    let freed = flush_older(&thread.lists, heap, class);
-                    thread.lists.of(class).turn(1);
+                let list = thread.lists.of(class);
+                thread.lists.lengthen(class);
+                // Room there is in a new list, or when the longer stack takes the buffer.
+                if !list.has_room() && !list.settle(1) {
+                    let freed = make_room(&thread.lists, heap, class);
                     ebb(thread, heap, freed.live_bytes);
                     purge::poll(freed.dirty_pools);
                 }
@@ -136,19 +140,32 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
     });
 }
 
-/// Sends the blocks home that were to be taken next.
-fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
+/// Sends the older half of a stack home, and all of it if that is not room enough for the buffer.
+fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
+    let half = lists.of(class).bound().div_ceil(2);
+    let freed = flush_older(lists, heap, class, half);
+    if lists.of(class).settle(1) {
+        return freed;
+    }
+    let freed = flush_older(lists, heap, class, usize::MAX);
+    lists.of(class).settle(1);
+    freed
+}
+
+/// Sends the `n` oldest blocks home.
+fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usize) -> Freed {
+    let older = lists.older(class, n);
     // SAFETY: blocks from a list are free; they are verified on the way.
-    unsafe { heap.free_many(class, lists.take_older(class)) }
+    let freed = unsafe { heap.free_many(class, older) };
+    lists.drop_older(class, older.len());
+    freed
 }
 
 /// Sends home all blocks of a class.
 fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    if !lists.of(class).nothing_to_take() {
-        flush_older(lists, heap, class);
-    }
-    if lists.of(class).turn(1) {
-        flush_older(lists, heap, class);
+    let list = lists.of(class);
+    while !list.nothing_to_take() || list.settle(1) {
+        flush_older(lists, heap, class, usize::MAX);
     }
 }
 

@@ -226,8 +226,13 @@ impl Arena {
     /// Descriptor of the pool that has `granule`: the first of its run.
     #[inline(always)]
     pub fn pool_of(self, granule: usize) -> PoolRef {
-        let pool = self.pool(granule / (POOL_BYTES / GRANULE));
-        pool.first_of_run()
+        self.piece_of(granule).first_of_run()
+    }
+
+    /// Descriptor of the 16 KiB that have `granule`.
+    #[inline(always)]
+    pub fn piece_of(self, granule: usize) -> PoolRef {
+        self.pool(granule / (POOL_BYTES / GRANULE))
     }
 
     /// Zeroes the work bytes of a pool's `words` from `first` on.

@@ -75,7 +75,8 @@ impl Heap {
     /// no slot taken, so a collection may run in it.
     #[inline(always)]
     pub(crate) fn count_allocation(&self) {
-        let count = self.count.get().saturating_add(1);
+        // 2³² allocations without a collection begin anew.
+        let count = self.count.get().wrapping_add(1);
         self.count.set(count);
         if count > self.limit.get() {
             over_limit(self);

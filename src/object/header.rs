@@ -32,7 +32,7 @@ pub mod flags {
     pub const FINALIZED: u32 = 1;
     /// It has weak references.
     pub const WEAK: u32 = 2;
-    /// Dead, and waiting for its value to be dropped.
+    /// Was tracked, and waits for its turn to die.
     pub const QUEUED: u32 = 4;
     /// The type's index begins at this bit.
     pub const TYPE_SHIFT: u32 = 12;
@@ -90,6 +90,12 @@ impl Raw {
     #[inline(always)]
     pub(crate) fn granule(self) -> usize {
         (self.addr() & ARENA_MASK) / GRANULE
+    }
+
+    /// The descriptor of the 16 KiB it begins in: its pool, or a part of its run.
+    #[inline(always)]
+    pub(crate) fn piece(self) -> PoolRef {
+        self.arena().piece_of(self.granule())
     }
 
     /// The descriptor of its pool.

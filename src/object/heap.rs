@@ -40,9 +40,12 @@ pub enum Phase {
     Collecting,
 }
 
-/// One entry of the cache.
-struct CacheEntry {
-    key: Cell<usize>,
+/// One entry of the cache: a bin and its current pool.
+pub struct CacheEntry {
+    /// The bin's key; 0 for none.
+    pub key: Cell<usize>,
+    /// The pool it takes from; `None` for none.
+    pub pool: Cell<Option<PoolRef>>,
     bin: Cell<Option<NonNull<Bin>>>,
 }
 
@@ -93,6 +96,7 @@ impl Heap {
     pub fn new(on_limit: fn(&Heap), on_empty: fn(&Heap)) -> Self {
         let no_entry = || CacheEntry {
             key: Cell::new(0),
+            pool: Cell::new(None),
             bin: Cell::new(None),
         };
         Self {
@@ -132,13 +136,11 @@ impl Heap {
     pub fn take(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
         let key = (&raw const *info).addr() + class.index();
         let entry = &self.cache[cache_index(key)];
-        if entry.key.get() == key
-            && let Some(bin) = entry.bin.get()
-        {
-            // SAFETY: bins live as long as the heap.
-            let bin = unsafe { bin.as_ref() };
-            if let Some(object) = bin.current.get().take() {
-                object.write_header(bin.header);
+        if entry.key.get() == key {
+            // SAFETY: an entry with a key has a pool.
+            let pool = unsafe { entry.pool.get().unwrap_unchecked() };
+            if let Some(object) = pool.take() {
+                object.write_header(pool.header.get());
                 return Some(object);
             }
         }
@@ -161,11 +163,8 @@ impl Heap {
             return Some(object);
         }
         loop {
-            let pool = bin.current.get();
+            let pool = bin.current();
             if let Some(object) = pool.take() {
-                if info.cyclic {
-                    self.list(pool, 0);
-                }
                 object.write_header(bin.header);
                 return Some(object);
             }
@@ -196,7 +195,8 @@ impl Heap {
         let bin = found.unwrap_or_else(|| {
             let header = new_header(self.type_index(info));
             let shape = class.map_or((0, 0), |class| (class.block_bytes(), class.span()));
-            let bin = Box::new(Bin::new(info, key, header, shape, self.empty_pool()));
+            let place = (self.empty_pool(), NonNull::from(entry));
+            let bin = Box::new(Bin::new(info, key, header, shape, place));
             let bin = NonNull::from(Box::leak(bin));
             self.bins.borrow_mut().push(bin);
             bin
@@ -204,7 +204,9 @@ impl Heap {
         entry.key.set(key);
         entry.bin.set(Some(bin));
         // SAFETY: bins live as long as the heap.
-        unsafe { bin.as_ref() }
+        let bin = unsafe { bin.as_ref() };
+        entry.pool.set(Some(bin.current()));
+        bin
     }
 
     fn type_index(&self, info: &'static TypeInfo) -> usize {
@@ -218,8 +220,8 @@ impl Heap {
     }
 
     /// The heap's types, by index.
-    pub fn types(&self) -> Vec<&'static TypeInfo> {
-        self.types.borrow().clone()
+    pub fn types(&self) -> core::cell::Ref<'_, Vec<&'static TypeInfo>> {
+        self.types.borrow()
     }
 
     /// Takes one object from a type's free list, in name: the slots are the pools'. False if it has none.
@@ -242,7 +244,7 @@ impl Heap {
     /// Whether an empty pool may go back: not while it is what its bin takes from.
     #[inline]
     fn may_end(&self, pool: PoolRef) -> bool {
-        bin_of(pool).current.get() != pool || self.orphan.get()
+        bin_of(pool).current() != pool || self.orphan.get()
     }
 
     /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
@@ -269,7 +271,12 @@ impl Heap {
     /// Ends an orphan whose last object is gone. The last thing done with a heap: it may be gone after it.
     #[inline]
     pub fn end_if_vacant(&self) {
-        if self.vacant.get() && self.depth.get() == 0 && self.phase.get() == Phase::Idle {
+        if !self.vacant.get() || self.depth.get() > 0 || self.phase.get() != Phase::Idle {
+            return;
+        }
+        // A new object may have come meanwhile.
+        self.vacant.set(self.arenas.borrow().is_empty());
+        if self.vacant.get() {
             (self.on_empty.get())(self);
         }
     }
@@ -294,9 +301,10 @@ impl Heap {
 
     /// Calls `f` on each bin.
     pub fn for_each_bin(&self, mut f: impl FnMut(&Bin)) {
-        let bins = self.bins.borrow().clone();
-        // SAFETY: bins live as long as the heap.
-        bins.iter().for_each(|bin| f(unsafe { bin.as_ref() }));
+        for bin in self.bins.borrow().iter() {
+            // SAFETY: bins live as long as the heap.
+            f(unsafe { bin.as_ref() });
+        }
     }
 }
 

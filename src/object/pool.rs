@@ -17,6 +17,7 @@
 
 use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
 use super::header::Raw;
+use super::heap::{CacheEntry, Heap};
 use super::type_info::{TAIL_PREFIX, TypeInfo};
 use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
@@ -46,10 +47,17 @@ impl FreeSlot {
     }
 }
 
+/// Lets an object die.
+pub type Die = unsafe fn(Raw, &Heap);
+
 /// The pool's descriptor, in the arena's tables.
 #[repr(C, align(128))]
 pub struct Pool {
     free: Cell<Option<FreeSlot>>,
+    /// The header of a new object.
+    pub header: Cell<u64>,
+    /// How an object of its type dies; also in the descriptors of a run behind the first.
+    pub die: Cell<Option<Die>>,
     /// Taken slots (I2).
     pub live: Cell<u32>,
     /// Slots there are.
@@ -133,6 +141,8 @@ impl PoolRef {
     pub fn init(self, bin: &Bin, span: usize, capacity: u32) {
         let pool = Pool {
             free: Cell::new(None),
+            header: Cell::new(bin.header),
+            die: Cell::new(Some(bin.info.die)),
             live: Cell::new(0),
             capacity: Cell::new(capacity),
             info: Cell::new(Some(bin.info)),
@@ -155,18 +165,11 @@ impl PoolRef {
         for behind in 1..span {
             // SAFETY: the run's descriptors are adjacent, and nobody uses them.
             let piece = unsafe { Self(self.0.add(behind)) };
-            // SAFETY: as above; only `lead` is ever read of it.
-            unsafe { piece.0.as_ref() }.lead.set(behind as u8);
+            // SAFETY: as above; only these two are ever read of it.
+            let piece = unsafe { piece.0.as_ref() };
+            piece.lead.set(behind as u8);
+            piece.die.set(Some(bin.info.die));
         }
-    }
-
-    /// The slot with number `index`.
-    fn slot(self, index: u32) -> FreeSlot {
-        let offset = self.index() * POOL_BYTES
-            + TAIL_PREFIX
-            + index as usize * self.block_bytes.get() as usize;
-        // SAFETY: inside the pool for an index below the capacity.
-        FreeSlot(unsafe { self.arena().base().add(offset) })
     }
 
     /// Takes a slot from the chain.
@@ -216,21 +219,34 @@ impl PoolRef {
             (carved, (carved + batch).min(self.capacity.get()))
         };
         self.carved.set(carved.max(to));
-        let mut chain = None;
-        for index in (from..to).rev() {
-            let slot = self.slot(index);
-            if to > carved || !self.is_taken(slot) {
-                slot.set_next(chain);
-                chain = Some(slot);
-            }
-        }
+        let chain = self.chain(from, to, to <= carved);
         self.free.set(chain);
         chain.is_some()
     }
 
-    fn is_taken(self, slot: FreeSlot) -> bool {
-        let granule = (slot.0.addr().get() & ARENA_MASK) / GRANULE;
-        self.arena().taken(granule / WORD) >> (granule % WORD) & 1 == 1
+    /// A chain of the slots `from` to `to`, lowest first: of all, or with `sweeps` of those not taken.
+    fn chain(self, from: u32, to: u32, sweeps: bool) -> Option<FreeSlot> {
+        let arena = self.arena();
+        let step = self.block_bytes.get() as usize / GRANULE;
+        let first = (self.index() * POOL_BYTES + TAIL_PREFIX) / GRANULE;
+        let mut granule = first + to as usize * step;
+        // The word looked at last: slots share it.
+        let (mut word, mut taken) = (usize::MAX, 0);
+        let mut chain = None;
+        for _ in from..to {
+            granule -= step;
+            if sweeps && word != granule / WORD {
+                word = granule / WORD;
+                taken = arena.taken(word);
+            }
+            if taken >> (granule % WORD) & 1 == 0 {
+                // SAFETY: inside the pool, whose slots are `step` granules apart.
+                let slot = FreeSlot(unsafe { arena.base().add(granule * GRANULE) });
+                slot.set_next(chain);
+                chain = Some(slot);
+            }
+        }
+        chain
     }
 }
 
@@ -247,7 +263,9 @@ pub struct Bin {
     /// 16 KiB pieces of a pool; 0 for objects with an arena each.
     pub span: usize,
     /// Where the next slot comes from; the heap's empty pool if there is none.
-    pub current: Cell<PoolRef>,
+    current: Cell<PoolRef>,
+    /// Where the heap's cache names it, while it does.
+    entry: NonNull<CacheEntry>,
     /// Dead objects kept without being counted as deallocated.
     pub kept: Cell<u32>,
     /// The empty pool.
@@ -261,7 +279,7 @@ impl Bin {
         key: usize,
         header: u64,
         (block_bytes, span): (usize, usize),
-        empty: PoolRef,
+        (empty, entry): (PoolRef, NonNull<CacheEntry>),
     ) -> Self {
         Self {
             info,
@@ -270,6 +288,7 @@ impl Bin {
             block_bytes,
             span,
             current: Cell::new(empty),
+            entry,
             kept: Cell::new(0),
             empty,
         }
@@ -284,6 +303,25 @@ impl Bin {
                 ((POOL_BYTES - prefix) / self.block_bytes) as u32
             }
             span => (span * POOL_BYTES / self.block_bytes) as u32,
+        }
+    }
+
+    /// Where the next slot comes from.
+    #[inline(always)]
+    pub fn current(&self) -> PoolRef {
+        self.current.get()
+    }
+
+    fn set_current(&self, pool: PoolRef) {
+        self.current.set(pool);
+        // SAFETY: the heap's cache lives as long as its bins.
+        let entry = unsafe { self.entry.as_ref() };
+        if entry.key.get() == self.key {
+            entry.pool.set(Some(pool));
+        }
+        if self.info.cyclic && pool != self.empty {
+            // Whatever is made in it is young.
+            pool.arena().heap().list(pool, 0);
         }
     }
 
@@ -302,7 +340,7 @@ impl Bin {
         if let Some(first) = first {
             first.prev.set(Some(pool));
         }
-        self.current.set(pool);
+        self.set_current(pool);
     }
 
     /// As [`Self::link`], behind the first pool: what is being taken from stays so.
@@ -329,7 +367,7 @@ impl Bin {
         }
         match pool.prev.get() {
             Some(prev) => prev.next.set(pool.next.get()),
-            None => self.current.set(pool.next.get().unwrap_or(self.empty)),
+            None => self.set_current(pool.next.get().unwrap_or(self.empty)),
         }
         if let Some(next) = pool.next.get() {
             next.prev.set(pool.prev.get());
@@ -347,6 +385,8 @@ impl Pool {
     pub fn empty() -> Self {
         Self {
             free: Cell::new(None),
+            header: Cell::new(0),
+            die: Cell::new(None),
             live: Cell::new(0),
             capacity: Cell::new(0),
             info: Cell::new(None),

@@ -31,46 +31,82 @@ pub const TEARING: u32 = 1 << 16;
 /// 1. Its count is 0, and no handle to it is left.
 #[inline(always)]
 pub unsafe fn release(object: Raw) {
-    let arena = object.arena();
-    let pool = object.pool();
-    // SAFETY: a pool in use has a type.
-    let info = unsafe { pool.info.get().unwrap_unchecked() };
-    // SAFETY: the object is of the pool's type; duty 1.
-    unsafe { (info.die)(object, arena.heap(), pool) };
+    let die = object.piece().die.get();
+    // SAFETY: a pool in use knows how its objects die; the object is of its type; duty 1.
+    unsafe { die.unwrap_unchecked()(object, object.arena().heap()) };
 }
 
 /// [`release`] for objects of one kind.
 ///
 /// # Safety
-/// 1. As for [`release`]; `heap` and `pool` are the object's.
-pub unsafe fn die<K: Kind + ?Sized>(object: Raw, heap: &Heap, pool: PoolRef) {
+/// 1. As for [`release`]; `heap` is the object's.
+pub unsafe fn die<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
     if K::FINALIZE.is_some() || object.has(flags::WEAK) || heap.depth.get() >= NESTING {
         // SAFETY: duty 1.
         return unsafe { die_slow(object, heap, K::INFO, tear_down::<K>) };
     }
-    // SAFETY: duty 1.
-    unsafe { tear_down::<K>(object, heap, pool) };
+    // SAFETY: whole still.
+    let is_empty =
+        !K::NEEDS_DROP || (K::DROPS_HANDLES_ONLY && unsafe { !has_handles::<K>(object) });
+    // What is not where most die, or has handles, leaves by a call at the end: this function saves no
+    // register for it.
+    if !object.leave_from(K::CYCLIC) {
+        // SAFETY: duty 1.
+        return unsafe { leave_and_tear_down::<K>(object, heap) };
+    }
+    if !is_empty {
+        // SAFETY: duty 1.
+        return unsafe { tear_down::<K>(object, heap) };
+    }
+    free(object, heap, pool_of::<K>(object), K::INFO);
 }
 
-/// Drops the value and frees the slot.
-#[inline(always)]
-unsafe fn tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap, pool: PoolRef) {
+/// For an object of an older generation.
+#[cold]
+#[inline(never)]
+unsafe fn leave_and_tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
     object.leave(K::CYCLIC);
-    // SAFETY: whole still.
-    let is_empty = K::DROPS_HANDLES_ONLY && !unsafe { has_handles::<K>(object) };
-    if K::NEEDS_DROP && !is_empty {
-        // Dropped the other way round: the slot is free before the queue is emptied.
-        let _nested = Nested::enter(heap);
-        let _slot = Slot::<K> {
-            object,
-            heap,
-            pool,
-            kind: core::marker::PhantomData,
-        };
+    // SAFETY: passed on.
+    unsafe { tear_down::<K>(object, heap) };
+}
+
+/// The pool of an object of this kind.
+#[inline(always)]
+fn pool_of<K: Kind + ?Sized>(object: Raw) -> PoolRef {
+    if K::IS_SMALL {
+        object.piece()
+    } else {
+        object.pool()
+    }
+}
+
+/// Drops the value and frees the slot, whose bit is cleared.
+#[inline(never)]
+unsafe fn tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
+    // Dropped the other way round: the slot is free before the queue is emptied.
+    let _nested = Nested::enter(heap);
+    let _slot = Slot::<K> {
+        object,
+        heap,
+        kind: core::marker::PhantomData,
+    };
+    if K::NEEDS_DROP {
         // SAFETY: whole, and nobody's any more.
         unsafe { K::drop(object) };
-    } else {
-        free(object, heap, pool, K::INFO);
+    }
+}
+
+/// A slot whose value is being dropped: freed whatever happens.
+struct Slot<'a, K: Kind + ?Sized> {
+    object: Raw,
+    heap: &'a Heap,
+    kind: core::marker::PhantomData<K>,
+}
+
+impl<K: Kind + ?Sized> Drop for Slot<'_, K> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        free(self.object, self.heap, pool_of::<K>(self.object), K::INFO);
     }
 }
 
@@ -90,22 +126,7 @@ unsafe fn has_handles<K: Kind + ?Sized>(object: Raw) -> bool {
     any.0
 }
 
-/// A slot whose value is being dropped: freed whatever happens.
-struct Slot<'a, K: Kind + ?Sized> {
-    object: Raw,
-    heap: &'a Heap,
-    pool: PoolRef,
-    kind: core::marker::PhantomData<K>,
-}
-
-impl<K: Kind + ?Sized> Drop for Slot<'_, K> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        free(self.object, self.heap, self.pool, K::INFO);
-    }
-}
-
-type TearDown = unsafe fn(Raw, &Heap, PoolRef);
+type TearDown = unsafe fn(Raw, &Heap);
 
 /// A member of a set that dies as a whole, or one with a finalizer or weak references, or too deep.
 #[inline(never)]
@@ -113,10 +134,13 @@ unsafe fn die_slow(object: Raw, heap: &Heap, info: &'static TypeInfo, tear_down:
     if heap.depth.get() >= TEARING && object.is_dead() {
         return;
     }
-    let tracked = object.generation().is_some();
+    let tracked = object.generation().is_some() || object.has(flags::QUEUED);
+    object.clear(flags::QUEUED);
     object.untrack();
     if heap.depth.get() % TEARING >= NESTING && heap.queue.borrow_mut().try_reserve(1).is_ok() {
-        object.set(flags::QUEUED);
+        if tracked {
+            object.set(flags::QUEUED);
+        }
         heap.queue.borrow_mut().push(object);
         heap.afterwards.set(true);
         return;
@@ -124,8 +148,9 @@ unsafe fn die_slow(object: Raw, heap: &Heap, info: &'static TypeInfo, tear_down:
     let nested = Nested::enter(heap);
     // SAFETY: the count is 0 by the caller's word.
     if unsafe { say_goodbye(heap, object, info, tracked) } {
+        object.leave(false);
         // SAFETY: as above; nobody resurrected it.
-        unsafe { tear_down(object, heap, object.pool()) };
+        unsafe { tear_down(object, heap) };
     }
     drop(nested);
 }
@@ -230,7 +255,6 @@ fn afterwards(heap: &Heap) {
         let Some(object) = heap.queue.borrow_mut().pop() else {
             break;
         };
-        object.clear(flags::QUEUED);
         // SAFETY: queued with a count of 0.
         unsafe { release(object) };
     }

@@ -120,8 +120,18 @@ impl Heap {
         if pool.live.get() > 0 {
             return;
         }
-        if listed || self.phase.get() != Phase::Idle {
-            return self.left_behind.set(true);
+        if self.phase.get() != Phase::Idle {
+            // A candidate is given back when the collection ends; others are looked for then.
+            return self
+                .left_behind
+                .set(self.left_behind.get() || !pool.is_candidate.get());
+        }
+        if listed && !self.orphan.get() {
+            // It is a candidate of the next collection of its list.
+            return;
+        }
+        if listed {
+            self.unlist(pool);
         }
         if bin.is_only(pool) && !self.orphan.get() && bin.span != 0 {
             return;

@@ -51,17 +51,26 @@ impl Raw {
         .find_map(|(bits, generation)| (bits & bit != 0).then_some(generation))
     }
 
+    /// Clears its bit if it is young, or for an untracked object plain; false, and nothing done, if not.
+    #[inline(always)]
+    pub(crate) fn leave_from(self, tracked: bool) -> bool {
+        let (word, bit) = self.bit();
+        let words = self.arena().words(word);
+        let place = if tracked { &words.young } else { &words.plain };
+        let is_there = place.get() & bit != 0;
+        if is_there {
+            place.set(place.get() ^ bit);
+        }
+        is_there
+    }
+
     /// Clears its bit, wherever it is; `tracked` says where to look first. A member of a dead set is none any
     /// more.
     #[inline(always)]
     pub(crate) fn leave(self, tracked: bool) {
-        let (word, bit) = self.bit();
-        let words = self.arena().words(word);
-        let place = if tracked { &words.young } else { &words.plain };
-        if place.get() & bit != 0 {
-            return place.set(place.get() & !bit);
+        if !self.leave_from(tracked) {
+            self.leave_slow();
         }
-        self.leave_slow();
     }
 
     #[inline(never)]

@@ -40,7 +40,7 @@ pub struct TypeInfo {
     /// Bytes of one item; 0 for objects of fixed size.
     pub item_bytes: usize,
     /// Lets an object whose count is 0 die.
-    pub die: unsafe fn(Raw, &super::heap::Heap, PoolRef),
+    pub die: super::pool::Die,
     /// Drops the value; `None` when there is nothing to drop.
     pub drop: Option<unsafe fn(Raw)>,
     /// Runs the finalizer.
@@ -78,6 +78,8 @@ pub trait Kind: 'static {
     const FREE_LIST: u32 = 0;
     /// As [`TypeInfo::finalize`].
     const FINALIZE: Option<unsafe fn(Raw)> = None;
+    /// Whether all its objects are small, so that their pools are no runs.
+    const IS_SMALL: bool = Self::ITEM_BYTES == 0 && Self::FIXED_BYTES + FIXED_PREFIX <= SMALL_MAX;
     /// What identifies it.
     type Identity: 'static + ?Sized;
 

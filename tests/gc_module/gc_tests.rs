@@ -207,7 +207,7 @@ fn trashcan() {
                 let calls = calls.clone();
                 let ouch = with_del(move |_| {
                     calls.set(calls.get() + 1);
-                    if calls.get() % 17 == 0 {
+                    if calls.get().is_multiple_of(17) {
                         gc::collect();
                     }
                 });

@@ -245,3 +245,39 @@ fn depth_is_no_limit() {
         .unwrap();
     thread.join().unwrap();
 }
+
+/// What a finalizer makes is young, however many pools it takes, and found by the next young collection.
+#[test]
+fn garbage_made_inside_a_collection_is_young() {
+    start();
+    let it = with_finalizer("it", |_| (0..5_000).for_each(|name| drop(self_cycle(name))));
+    it.next.set(Some(it.clone()));
+    drop(it);
+    // A pool of the type exists already.
+    let _kept = node(0);
+    assert_eq!(gc::collect(), 1);
+    assert_eq!(gc::collect_generation(0).unwrap(), 5_000);
+}
+
+/// What is resurrected although it had to wait for a flat stack is tracked, as it was.
+#[test]
+fn what_comes_back_from_the_queue_is_tracked() {
+    start();
+    let kept: Rc<RefCell<Vec<Gc<Final>>>> = Rc::default();
+    let store = kept.clone();
+    let inner = with_finalizer("inner", move |this| store.borrow_mut().push(this.clone()));
+    inner.next.set(Some(inner.clone()));
+    inner.next.set(None);
+    let mut nest = inner;
+    for _ in 0..200 {
+        let outer = with_finalizer("outer", |_| ());
+        outer.next.set(Some(nest));
+        nest = outer;
+    }
+    drop(nest);
+    let inner = kept.borrow_mut().pop().unwrap();
+    assert!(Gc::is_tracked(&inner) && Gc::is_finalized(&inner));
+    inner.next.set(Some(inner.clone()));
+    drop(inner);
+    assert_eq!(gc::collect(), 1);
+}

@@ -1,8 +1,9 @@
 //! Finds the libraries to preload, and checks that each really replaces `malloc`: a library that does not
 //! would silently be the C library under another name.
 
-use crate::cli::PreloadArgs;
-use crate::session::workspace;
+use super::peers;
+use crate::cli::RunArgs;
+use crate::session::{folder, workspace};
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -50,12 +51,25 @@ const FOLDERS: [&str; 6] = [
     "/lib64",
 ];
 
-/// Every library there is: glibc, the peers, `--so`, and the one built here.
+/// Names of all columns, whether their libraries are installed or not.
+pub fn names(so: &[String]) -> Vec<String> {
+    let given = so.iter().filter_map(|so| Some(so.split_once('=')?.0));
+    [GLIBC]
+        .into_iter()
+        .chain(PEERS.map(|(name, _, _)| name))
+        .chain(peers::MADE)
+        .chain([OURS, OURS_AGAIN])
+        .chain(given)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Every library there is: glibc, the peers, the one built here, `--so`.
 ///
 /// # Errors
 /// When a `--so` is malformed, missing, or replaces nothing.
 pub fn find(
-    args: &PreloadArgs,
+    args: &RunArgs,
     inputs: &Path,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Library>, String> {
@@ -66,34 +80,33 @@ pub fn find(
         check(&library, &owner)?;
         given.push(library);
     }
+    let is_given = |name: &str| given.iter().any(|l| l.name == name);
+    let checked = |name: &str, path: PathBuf| {
+        let library = Library {
+            name: name.into(),
+            path: Some(path),
+        };
+        check(&library, &owner).map(|()| library)
+    };
     let mut found = vec![Library {
         name: GLIBC.into(),
         path: None,
     }];
-    for (name, files, package) in PEERS {
-        if given.iter().any(|l| l.name == name) {
-            continue;
-        }
-        match locate(files) {
-            Some(path) => found.push(Library {
-                name: name.into(),
-                path: Some(path),
-            }),
-            None => left_out.push(format!(
-                "{name}: no {} (Debian: apt install {package}, or --so {name}=PATH)",
-                files[0]
-            )),
-        }
+    let mut add = |library: Result<Library, String>| match library {
+        Ok(library) => found.push(library),
+        Err(why) => left_out.push(why),
+    };
+    for (name, files, package) in PEERS.into_iter().filter(|peer| !is_given(peer.0)) {
+        add(packaged(name, files, package).and_then(|path| checked(name, path)));
     }
-    if !args.no_build && !given.iter().any(|l| l.name == OURS) {
-        let library = Library {
-            name: OURS.into(),
-            path: Some(build()?),
-        };
-        match check(&library, &owner) {
-            Ok(()) => found.push(library),
-            Err(why) => left_out.push(why),
-        }
+    let wanted = |name: &&str| !is_given(name) && args.common.is_chosen(name);
+    for name in peers::MADE.into_iter().filter(wanted) {
+        add(peers::make(name, !args.no_build).and_then(|path| checked(name, path)));
+    }
+    if !is_given(OURS) {
+        let path = if args.no_build { built()? } else { build()? };
+        // A report about ours without ours is none.
+        found.push(checked(OURS, path)?);
     }
     found.extend(given);
     if let Some(ours) = found.iter().find(|l| l.name == OURS) {
@@ -109,6 +122,16 @@ pub fn find(
         }
     }
     Ok(found)
+}
+
+/// The library of a package.
+fn packaged(name: &str, files: &[&str], package: &str) -> Result<PathBuf, String> {
+    locate(files).ok_or_else(|| {
+        format!(
+            "{name}: no {} (Debian: apt install {package}, or --so {name}=PATH)",
+            files[0]
+        )
+    })
 }
 
 fn parse(so: &str) -> Result<Library, String> {
@@ -135,6 +158,13 @@ fn locate(files: &[&str]) -> Option<PathBuf> {
             .map(move |folder| Path::new(folder).join(file))
     });
     candidates.into_iter().find(|path| path.exists())
+}
+
+/// Our library as it was built before.
+fn built() -> Result<PathBuf, String> {
+    let path = folder()?.join("../release/libpymalloc.so");
+    path.canonicalize()
+        .map_err(|_| format!("{} is not built; leave out --no-build", path.display()))
 }
 
 /// Builds our library.
@@ -174,6 +204,22 @@ fn build() -> Result<PathBuf, String> {
         .ok_or_else(|| "cargo built no libpymalloc.so".into())
 }
 
+/// The C library this program itself runs with.
+pub fn c_library() -> Result<PathBuf, String> {
+    let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the address of a function, and room for the answer; zeroed is a value of that plain type.
+    let found = unsafe {
+        libc::dladdr(libc::malloc as *const libc::c_void, found.as_mut_ptr());
+        found.assume_init()
+    };
+    if found.dli_fname.is_null() {
+        return Err("no shared C library".into());
+    }
+    // SAFETY: the loader keeps the name of a library that stays loaded.
+    let name = unsafe { std::ffi::CStr::from_ptr(found.dli_fname) };
+    Ok(PathBuf::from(name.to_string_lossy().into_owned()))
+}
+
 /// A program that prints the path of the object that owns `malloc`.
 fn compile_owner(inputs: &Path) -> Result<PathBuf, String> {
     super::micro::compile("owner", inputs)
@@ -199,10 +245,10 @@ fn check(library: &Library, owner: &Path) -> Result<(), String> {
         "" => format!("a program preloaded with it ends with {}", output.status),
         other => format!("malloc still comes from {other}"),
     };
-    let hint = if library.name == OURS {
-        " (built without `--features preload`?)"
-    } else {
-        ""
+    let hint = match said.as_str() {
+        "" => "",
+        _ if library.name == OURS => " (built without `--features preload`?)",
+        _ => "",
     };
     Err(format!(
         "{}: {} does not replace malloc: {why}{hint}",
@@ -214,6 +260,16 @@ fn check(library: &Library, owner: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_c_library_is_found() {
+        let path = c_library().unwrap();
+        assert!(
+            path.to_string_lossy().contains("libc"),
+            "{}",
+            path.display()
+        );
+    }
 
     #[test]
     fn a_malformed_so_is_refused() {

@@ -5,18 +5,21 @@
 //! `exec`. The runner has grown by then; this process has not.
 
 use pymalloc_bench::outcome::Outcome;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::Instant;
 
-/// `pymalloc-bench measure-preloaded LIBRARY PROGRAM ARGS…`; an empty LIBRARY preloads nothing.
+/// `pymalloc-bench measure-preloaded LIBRARY COMPANION PROGRAM ARGS…`; an empty LIBRARY preloads nothing,
+/// an empty COMPANION starts nothing. A companion is a command of this program, one word and a number:
+/// it runs beside the measured program, without the library, and must end well.
 pub const COMMAND: &str = "measure-preloaded";
 
 /// Runs the rest of the command line and prints what it took.
 pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let (Some(library), Some(program)) = (args.next(), args.next()) else {
-        eprintln!("usage: {COMMAND} LIBRARY PROGRAM ARGS…");
+    let (Some(library), Some(companion), Some(program)) = (args.next(), args.next(), args.next())
+    else {
+        eprintln!("usage: {COMMAND} LIBRARY COMPANION PROGRAM ARGS…");
         return ExitCode::from(2);
     };
     let mut command = Command::new(&program);
@@ -27,8 +30,21 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     if !library.is_empty() {
         command.env("LD_PRELOAD", library);
     }
+    let beside = match start(&companion) {
+        Ok(beside) => beside,
+        Err(error) => {
+            eprintln!("{}: {error}", companion.to_string_lossy());
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended_well = |beside: Option<Child>| {
+        beside.is_none_or(|mut child| child.wait().is_ok_and(|status| status.success()))
+    };
     match run(&mut command) {
         Ok((outcome, status)) if status.success() => {
+            if !ended_well(beside) {
+                return ExitCode::FAILURE;
+            }
             println!(
                 "{}",
                 serde_json::to_string(&outcome).expect("plain numbers become JSON")
@@ -48,6 +64,19 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the companion if there is one.
+fn start(companion: &OsStr) -> std::io::Result<Option<Child>> {
+    let Some(words) = companion.to_str().filter(|words| !words.is_empty()) else {
+        return Ok(None);
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(words.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command.spawn().map(Some)
 }
 
 /// Times of the program and of all its descendants that were waited for; the largest resident set of any of them.

@@ -16,30 +16,48 @@ pub const CATALOGUE: &[(&str, &str)] = &[
         "Random replacement; live sets change hands between threads.",
     ),
     ("c-prodcons", "Two threads allocate, two others free."),
+    (
+        "c-threads",
+        "2,000 threads live at once with eight small blocks each: see the peak resident set.",
+    ),
 ];
 
-/// Compiles them. Each takes its number of threads and of operations per thread.
-pub fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
+/// Compiles the wanted ones. Each takes its number of threads and of operations per thread.
+pub(super) fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, String> {
     let program = |name: &str, operations: u64| -> Result<Program, String> {
         let executable = compile(name, inputs)?;
-        let operations = if common.quick {
+        let threads = if name == "threads" { "2000" } else { "2" };
+        let operations = if common.quick || name == "threads" {
             operations
         } else {
             4 * operations
         };
         Ok(Program {
             name: format!("c-{name}"),
-            group: MICRO,
-            arguments: vec![executable.into(), "2".into(), operations.to_string().into()],
+            kind: MICRO,
+            arguments: vec![
+                executable.into(),
+                threads.into(),
+                operations.to_string().into(),
+            ],
             environment: Vec::new(),
             folder: inputs.to_owned(),
+            companion: String::new(),
+            once: name == "threads",
+            brings_allocator: false,
         })
     };
-    Ok(vec![
-        program("pairs", 15_000_000)?,
-        program("larson", 4_000_000)?,
-        program("prodcons", 4_000_000)?,
-    ])
+    let operations = [
+        ("pairs", 15_000_000),
+        ("larson", 4_000_000),
+        ("prodcons", 4_000_000),
+        ("threads", 8),
+    ];
+    operations
+        .into_iter()
+        .filter(|(name, _)| common.wants(&format!("c-{name}"), MICRO.key))
+        .map(|(name, n)| program(name, n))
+        .collect()
 }
 
 /// Compiles `benches/c/NAME.c`.

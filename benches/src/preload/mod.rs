@@ -2,10 +2,12 @@
 
 pub mod library;
 pub mod measure;
-mod micro;
+pub mod micro;
+mod peers;
 mod programs;
+pub mod redis;
 
-use crate::cli::PreloadArgs;
+use crate::cli::RunArgs;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report};
@@ -15,40 +17,93 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Rows that share a table and a mean.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// The name on the command line.
+    key: &'static str,
+    /// The heading in the report.
+    title: &'static str,
+}
+
 /// Programs that start, work and end on their own.
-const PROGRAMS: &str = "Real programs";
+const PROGRAMS: Kind = Kind {
+    key: "programs",
+    title: "Real programs",
+};
 /// Scripts under CPython, twice each.
-const CPYTHON: &str = "CPython";
+const CPYTHON: Kind = Kind {
+    key: "cpython",
+    title: "CPython",
+};
 /// Threads and blocks, from `benches/c`.
-const MICRO: &str = "C micro-benchmarks";
+const MICRO: Kind = Kind {
+    key: "c-micro",
+    title: "C micro-benchmarks",
+};
 
 /// Something to run under every library.
 struct Program {
     name: String,
-    group: &'static str,
+    kind: Kind,
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, &'static str)>,
     folder: PathBuf,
+    /// What runs beside it, a command of this program; empty for nothing.
+    companion: String,
+    /// A quick run visits it once: its memory is the point.
+    once: bool,
+    /// Whether it is linked against an allocator of its own: the column without a library then preloads
+    /// the C library.
+    brings_allocator: bool,
 }
 
-/// Names of all rows and what they are, for `list`.
-pub fn rows() -> Vec<(String, &'static str)> {
-    programs::CATALOGUE
+/// A row of the catalogue.
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The key of its group.
+    pub key: &'static str,
+    /// What it does.
+    pub question: &'static str,
+}
+
+/// Every row, whether its program is installed or not.
+pub fn rows() -> Vec<Named> {
+    let named = |name: String, kind: Kind, question| Named {
+        name,
+        key: kind.key,
+        question,
+    };
+    let programs = programs::CATALOGUE.iter().flat_map(|&(name, question)| {
+        let kind = programs::kind(name);
+        let twice = (kind.key == CPYTHON.key).then(|| format!("{name}{}", report::SUFFIX));
+        [Some(name.to_owned()), twice]
+            .into_iter()
+            .flatten()
+            .map(move |name| named(name, kind, question))
+    });
+    let micro = micro::CATALOGUE
         .iter()
-        .chain(micro::CATALOGUE)
-        .map(|&(name, what)| (name.to_owned(), what))
-        .collect()
+        .map(|&(name, question)| named(name.to_owned(), MICRO, question));
+    programs.chain(micro).collect()
 }
 
 /// Finds libraries and programs, measures, saves, reports.
-pub fn run(args: &PreloadArgs) -> Result<(), String> {
+pub fn run(args: &RunArgs) -> Result<(), String> {
+    if !rows()
+        .iter()
+        .any(|row| args.common.wants(&row.name, row.key))
+    {
+        return Ok(());
+    }
     let inputs = session::inputs()?;
     let mut left_out = Vec::new();
     let libraries = library::find(args, &inputs, &mut left_out)?;
-    let libraries = args.common.alloc(libraries, |l| &l.name)?;
+    let libraries = args.common.peers(libraries, |l| &l.name);
     let mut programs = programs::prepare(&args.common, &inputs, &mut left_out)?;
     programs.extend(micro::prepare(&args.common, &inputs)?);
-    let programs = args.common.only(programs, |p| &p.name)?;
+    programs.retain(|p| args.common.wants(&p.name, p.kind.key));
     for what in &left_out {
         eprintln!("left out: {what}");
     }
@@ -59,6 +114,7 @@ pub fn run(args: &PreloadArgs) -> Result<(), String> {
         started: machine::stamp(),
         columns: libraries.iter().map(column).collect(),
         left_out,
+        notes: Vec::new(),
         rows: programs.iter().map(row).collect(),
         samples: Vec::new(),
     };
@@ -66,6 +122,9 @@ pub fn run(args: &PreloadArgs) -> Result<(), String> {
     let started = Instant::now();
     for round in 0..args.common.rounds() {
         for (i, program) in programs.iter().enumerate() {
+            if program.once && round > 0 && args.common.saves_time() {
+                continue;
+            }
             progress(
                 started,
                 round,
@@ -95,7 +154,8 @@ pub fn run(args: &PreloadArgs) -> Result<(), String> {
     report::print(&session, &path)
 }
 
-fn column(library: &Library) -> Column {
+/// How a library is named in a report.
+pub fn column(library: &Library) -> Column {
     let version = library
         .path
         .as_ref()
@@ -109,7 +169,7 @@ fn column(library: &Library) -> Column {
 fn row(program: &Program) -> Row {
     Row {
         name: program.name.clone(),
-        group: program.group.into(),
+        group: program.kind.title.into(),
         unit: "run".into(),
     }
 }
@@ -119,14 +179,20 @@ fn measure_one(
     library: &Library,
 ) -> Result<pymalloc_bench::outcome::Outcome, String> {
     let this = std::env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
+    let preloaded = match &library.path {
+        Some(path) => path.clone(),
+        None if program.brings_allocator => library::c_library()?,
+        None => PathBuf::new(),
+    };
     let mut command = Command::new(this);
     command
         .arg(measure::COMMAND)
-        .arg(library.path.as_deref().unwrap_or("".as_ref()))
+        .arg(preloaded)
+        .arg(&program.companion)
         .args(&program.arguments);
     execute::without_tuning(&mut command);
     command
         .current_dir(&program.folder)
         .envs(program.environment.iter().copied());
-    execute::outcome(&mut command, Duration::from_secs(600))
+    execute::outcome(&mut command, Duration::from_secs(600), false)
 }

@@ -2,7 +2,7 @@
 //!
 //! Inputs are generated once into `target/bench/inputs`; the scripts lie in `benches/programs`.
 
-use super::{CPYTHON, PROGRAMS, Program};
+use super::{CPYTHON, Kind, PROGRAMS, Program, redis};
 use crate::cli::Common;
 use crate::report::SUFFIX;
 use std::ffi::OsString;
@@ -36,6 +36,15 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ),
     ("xz", "xz -1 -T2 compresses 8 MiB in blocks of 2 MiB."),
     ("zstd", "zstd -12 -T2 compresses 8 MiB."),
+    ("lua", "Tables, closures and string building."),
+    (
+        "jq",
+        "A JSON document of 8,000 records filtered and grouped.",
+    ),
+    (
+        "redis",
+        "A server in memory under 150,000 pipelined commands; the client is not measured.",
+    ),
     (
         "py-json",
         "CPython: JSON encoded and decoded. With /malloc: PYTHONMALLOC=malloc.",
@@ -54,25 +63,33 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ),
 ];
 
+/// The group a catalogue entry belongs to.
+pub fn kind(name: &str) -> Kind {
+    if name.starts_with("py-") {
+        CPYTHON
+    } else {
+        PROGRAMS
+    }
+}
+
 /// The programs that are installed, with their inputs made.
 pub fn prepare(
     common: &Common,
     inputs: &Path,
     left_out: &mut Vec<String>,
 ) -> Result<Vec<Program>, String> {
-    let wanted = |name: &str| {
-        common.only.is_empty()
-            || common
-                .only
-                .iter()
-                .any(|o| name.contains(o.as_str()) || o.starts_with(name))
-    };
     let mut programs = Vec::new();
+    let wanted = |name: &str| {
+        let key = kind(name).key;
+        common.wants(name, key) || common.wants(&format!("{name}{SUFFIX}"), key)
+    };
     for (name, _) in CATALOGUE.iter().filter(|(name, _)| wanted(name)) {
         let (executable, package) = match *name {
             name if name.starts_with("py-") => ("python3.11", "python3.11"),
             "node" => ("node", "nodejs"),
             "xz" => ("xz", "xz-utils"),
+            "lua" => ("lua5.4", "lua5.4"),
+            "redis" => ("redis-server", "redis-server"),
             name => (name, name),
         };
         let Some(executable) = locate(executable) else {
@@ -105,29 +122,17 @@ fn locate(command: &str) -> Option<PathBuf> {
         .then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }
 
-/// A catalogue entry as one program, or two for a Python script.
-fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program>, String> {
+/// What a program is given to do.
+fn arguments(name: &str, inputs: &Path) -> Result<Vec<OsString>, String> {
     let script = |file: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("programs")
             .join(file)
             .into_os_string()
     };
-    let arguments: Vec<OsString> = match name {
-        "gcc" => vec![
-            "-O2".into(),
-            "-c".into(),
-            input(inputs, "big.c", c_source)?,
-            "-o".into(),
-            "/dev/null".into(),
-        ],
-        "g++" => vec![
-            "-O2".into(),
-            "-c".into(),
-            input(inputs, "big.cpp", cpp_source)?,
-            "-o".into(),
-            "/dev/null".into(),
-        ],
+    Ok(match name {
+        "gcc" => compile(input(inputs, "big.c", c_source)?),
+        "g++" => compile(input(inputs, "big.cpp", cpp_source)?),
         "sqlite3" => vec![
             ":memory:".into(),
             "-init".into(),
@@ -136,6 +141,15 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
         ],
         "perl" => vec![script("words.pl")],
         "node" => vec![script("objects.js")],
+        "lua" => vec![script("objects.lua")],
+        "jq" => vec![
+            "-c".into(),
+            "group_by(.kind) | map({kind: .[0].kind, n: length, sum: (map(.score) | add), names: (map(.name) | unique)})".into(),
+            input(inputs, "records.json", json)?,
+        ],
+        "redis" => ["--port", "0", "--unixsocket", redis::SOCKET, "--save", "", "--appendonly", "no"]
+            .map(Into::into)
+            .into(),
         "git" => [
             "-c",
             "pack.threads=2",
@@ -166,7 +180,19 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
             input(inputs, "mixed.txt", mixed)?,
         ],
         _ => vec![script(&format!("{}.py", name.replace('-', "_")))],
-    };
+    })
+}
+
+/// What a compiler is given to do.
+fn compile(source: OsString) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-O2".into(), "-c".into(), source];
+    arguments.extend(["-o", "/dev/null"].map(OsString::from));
+    arguments
+}
+
+/// A catalogue entry as one program, or two for a Python script.
+fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program>, String> {
+    let arguments = arguments(name, inputs)?;
     let folder = if name == "git" {
         repository(inputs, &executable)?
     } else {
@@ -174,12 +200,19 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
     };
     let mut all = vec![OsString::from(executable)];
     all.extend(arguments);
-    let program = |name: String, group, environment| Program {
-        name,
-        group,
+    let program = |name: String, kind, environment| Program {
+        kind,
         arguments: all.clone(),
         environment,
         folder: folder.clone(),
+        companion: match name.as_str() {
+            "redis" => format!("{} {REDIS_COMMANDS}", redis::COMMAND),
+            _ => String::new(),
+        },
+        // Debian's is linked against jemalloc.
+        once: false,
+        brings_allocator: name == "redis",
+        name,
     };
     if !name.starts_with("py-") {
         return Ok(vec![program(name.into(), PROGRAMS, vec![])]);
@@ -193,6 +226,27 @@ fn program(name: &str, executable: PathBuf, inputs: &Path) -> Result<Vec<Program
             vec![fixed, ("PYTHONMALLOC", "malloc")],
         ),
     ])
+}
+
+/// Commands the redis row serves.
+const REDIS_COMMANDS: u64 = 150_000;
+
+/// 8,000 records for jq.
+fn json() -> String {
+    let record = |i: u64| {
+        let random = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        format!(
+            "{{\"id\":{i},\"kind\":\"kind{}\",\"name\":\"name {}\",\"score\":{},\"tags\":[\"a{}\",\"b\"]}}",
+            random >> 60,
+            (random >> 40) % 3000,
+            (random >> 20) % 1000,
+            random % 7
+        )
+    };
+    format!(
+        "[{}]",
+        (0..8_000).map(record).collect::<Vec<_>>().join(",\n")
+    )
 }
 
 /// The path of a generated file, made if it is missing.
@@ -234,7 +288,7 @@ fn cpp_source() -> String {
     let mut out = "#include <algorithm>\n#include <map>\n#include <memory>\n#include <string>\n#include <unordered_map>\n#include <vector>\n\
                    template <int N> struct Shape { virtual ~Shape() = default; std::array<int, N> sides{}; virtual int area() const { int a = 0; for (int s : sides) a += s * N; return a; } };\n"
         .replace("#include <algorithm>", "#include <algorithm>\n#include <array>");
-    for i in 1..4 {
+    for i in 1..3 {
         let _ = write!(
             out,
             "struct T{i} : Shape<{i}> {{ std::map<std::string, std::vector<int>> index; }};\nint g{i}(const std::vector<std::string>& words) {{\n  \

@@ -13,12 +13,33 @@ use crate::stats::{Summary, geometric_mean, ratio};
 /// What the name of a row ends in when `PYTHONMALLOC=malloc` is set.
 pub const SUFFIX: &str = "/malloc";
 
+/// The scripts that ran with and without `PYTHONMALLOC=malloc`.
+fn scripts(session: &Session) -> Vec<&str> {
+    let rows = session.rows.iter();
+    rows.filter_map(|r| r.name.strip_suffix(SUFFIX)).collect()
+}
+
+/// A script over a library against the same script over CPython's own pymalloc.
+fn ratio_of(session: &Session, script: &str, figure: Figure, column: &str) -> Option<Summary> {
+    ratio(
+        &session.values(&format!("{script}{SUFFIX}"), column, |o| figure.of(o)),
+        &session.values(script, GLIBC, |o| figure.of(o)),
+    )
+}
+
+/// The geometric mean of a library's ratios.
+pub fn mean_of(session: &Session, figure: Figure, column: &str) -> Option<f64> {
+    let scripts = scripts(session);
+    geometric_mean(
+        scripts
+            .iter()
+            .filter_map(|script| ratio_of(session, script, figure, column))
+            .map(|r| r.median),
+    )
+}
+
 pub fn render(session: &Session) -> String {
-    let scripts: Vec<&str> = session
-        .rows
-        .iter()
-        .filter_map(|r| r.name.strip_suffix(SUFFIX))
-        .collect();
+    let scripts = scripts(session);
     if scripts.is_empty() {
         return String::new();
     }
@@ -29,18 +50,11 @@ pub fn render(session: &Session) -> String {
             .into_iter()
             .chain(session.columns.iter().map(|c| c.name.as_str()));
         let mut table = Table::new(head);
-        let built_in = |script: &str| session.values(script, GLIBC, |o| figure.of(o));
-        let ratio_of = |script: &str, column: &str| {
-            ratio(
-                &session.values(&format!("{script}{SUFFIX}"), column, |o| figure.of(o)),
-                &built_in(script),
-            )
-        };
         for script in &scripts {
-            let base =
-                Summary::of(&built_in(script)).map_or(String::new(), |s| figure.write(s.median));
+            let built_in = session.values(script, GLIBC, |o| figure.of(o));
+            let base = Summary::of(&built_in).map_or(String::new(), |s| figure.write(s.median));
             let cell = |column: &str| {
-                ratio_of(script, column).map_or(String::new(), |r| {
+                ratio_of(session, script, figure, column).map_or(String::new(), |r| {
                     format!("{} ±{:.2}", digits(r.median), r.spread * r.median)
                 })
             };
@@ -50,18 +64,10 @@ pub fn render(session: &Session) -> String {
                     .chain(session.columns.iter().map(|c| cell(&c.name))),
             );
         }
-        let mean = |column: &str| {
-            geometric_mean(
-                scripts
-                    .iter()
-                    .filter_map(|s| ratio_of(s, column))
-                    .map(|r| r.median),
-            )
-        };
         let means = session
             .columns
             .iter()
-            .map(|c| mean(&c.name).map_or(String::new(), digits));
+            .map(|c| mean_of(session, figure, &c.name).map_or(String::new(), digits));
         table.row(
             ["geometric mean".to_owned(), "1".to_owned()]
                 .into_iter()

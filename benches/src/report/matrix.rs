@@ -4,15 +4,10 @@ use super::figure::{Figure, digits};
 use super::table::Table;
 use crate::session::{Row, Session};
 use crate::stats::{Summary, geometric_mean, ratio};
-use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE};
+use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE, is_ours};
 
-/// A loss beyond this is shown in bold.
+/// A loss beyond this, and beyond what the A/A columns differ, is shown in bold.
 const LOSS: f64 = 1.05;
-
-/// Whether a column is one of ours; all others are peers.
-pub fn is_ours(column: &str) -> bool {
-    column == OURS || column == OURS_AGAIN
-}
 
 /// What a ratio of ours is taken against.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,9 +68,9 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
     let rows: Vec<&Row> = session
         .rows
         .iter()
-        .filter(|r| r.group == group && measured(session, r))
+        .filter(|r| r.group == group && has(session, r, figure))
         .collect();
-    if rows.is_empty() {
+    if rows.is_empty() || !figure.is_shown_for(group) {
         return String::new();
     }
     let ratios = if figure.has_ratios() {
@@ -95,9 +90,17 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
             .columns
             .iter()
             .map(|c| cell(session, row, &c.name, figure));
-        let ratio_cells = ratios
-            .iter()
-            .map(|r| ratio_cell(ratio_of(session, &row.name, figure, r.1)));
+        let of = |against| ratio_of(session, &row.name, figure, against);
+        let noise = of(Against::Column(OURS_AGAIN)).map_or(1.0, |r| r.median.max(1.0 / r.median));
+        let ratio_cells = ratios.iter().map(|r| {
+            let is_noise = r.1 == Against::Column(OURS_AGAIN);
+            let bound = if is_noise {
+                f64::INFINITY
+            } else {
+                noise.max(LOSS)
+            };
+            ratio_cell(of(r.1), figure, bound)
+        });
         table.row(
             [name(row, figure)]
                 .into_iter()
@@ -111,20 +114,20 @@ pub fn render(session: &Session, group: &str, figure: Figure) -> String {
     format!("### {group}: {}\n\n{}", figure.title(), table.render())
 }
 
-/// Workloads with operations; a sweep has only points.
-fn measured(session: &Session, row: &Row) -> bool {
-    session
-        .columns
-        .iter()
-        .any(|c| session.outcomes(&row.name, &c.name).any(|o| o.ops > 0))
+/// Whether a workload has the figure under any allocator; a sweep has only points.
+fn has(session: &Session, row: &Row, figure: Figure) -> bool {
+    session.columns.iter().any(|c| {
+        session
+            .outcomes(&row.name, &c.name)
+            .any(|o| figure.of(o).is_some())
+    })
 }
 
 fn name(row: &Row, figure: Figure) -> String {
-    match figure {
-        Figure::Cpu | Figure::Wall if row.unit != "run" => {
-            format!("{} (per {})", row.name, row.unit)
-        }
-        _ => row.name.clone(),
+    if figure.is_per_operation() && row.unit != "run" {
+        format!("{} (per {})", row.name, row.unit)
+    } else {
+        row.name.clone()
     }
 }
 
@@ -141,28 +144,28 @@ fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
         }
         .into();
     };
-    match figure {
-        Figure::Cpu | Figure::Wall => {
-            let spread = spread(&s, &format!("{:.0}%", 100.0 * s.spread));
-            format!("{}{spread}", figure.write(s.median))
-        }
-        Figure::Peak | Figure::Faults => figure.write(s.median),
-    }
+    let spread = match figure {
+        Figure::Faults => String::new(),
+        _ => spread(&s, &format!("{:.0}%", 100.0 * s.spread), figure),
+    };
+    format!("{}{spread}", figure.write(s.median))
 }
 
 /// What follows a median: its spread and its mark. A single sample has no spread.
-fn spread(summary: &Summary, text: &str) -> String {
+fn spread(summary: &Summary, text: &str, figure: Figure) -> String {
     match summary.n_samples {
+        _ if !figure.varies() => String::new(),
         1 => summary.mark().into(),
         _ => format!(" ±{text}{}", summary.mark()),
     }
 }
 
-fn ratio_cell(ratio: Option<Summary>) -> String {
+/// A ratio with its spread, in bold beyond `bound`.
+fn ratio_cell(ratio: Option<Summary>, figure: Figure, bound: f64) -> String {
     let Some(r) = ratio else { return String::new() };
-    let spread = spread(&r, &format!("{:.2}", r.spread * r.median));
+    let spread = spread(&r, &format!("{:.2}", r.spread * r.median), figure);
     let text = format!("{}{spread}", digits(r.median));
-    if r.median > LOSS {
+    if r.median > bound {
         format!("**{text}**")
     } else {
         text
@@ -252,14 +255,36 @@ mod tests {
             spread: 0.0,
             n_samples: 3,
         };
-        assert_eq!(ratio_cell(Some(loss)), "**1.20 ±0.00**");
-        assert_eq!(
-            ratio_cell(Some(Summary {
-                n_samples: 1,
-                ..loss
-            })),
-            "**1.20?**"
-        );
+        let cell = |summary, bound| ratio_cell(Some(summary), Figure::Cpu, bound);
+        assert_eq!(cell(loss, LOSS), "**1.20 ±0.00**");
+        let single = Summary {
+            n_samples: 1,
+            ..loss
+        };
+        assert_eq!(cell(single, LOSS), "**1.20?**");
+        assert_eq!(cell(loss, 1.3), "1.20 ±0.00");
+    }
+
+    #[test]
+    fn a_loss_within_what_the_same_allocator_differs_from_itself_is_none() {
+        let mut session = session();
+        let row_of = |session: &Session| {
+            let table = render(session, "Micro-benchmarks", Figure::Cpu);
+            table
+                .lines()
+                .find(|l| l.contains("small"))
+                .unwrap()
+                .to_owned()
+        };
+        let scale = |session: &mut Session, column: &str, by: u64| {
+            for sample in session.samples.iter_mut().filter(|s| s.column == column) {
+                sample.result.as_mut().unwrap().cpu_ns *= by;
+            }
+        };
+        scale(&mut session, OURS, 4);
+        assert!(!row_of(&session).contains("**"), "{}", row_of(&session));
+        scale(&mut session, OURS_AGAIN, 4);
+        assert!(row_of(&session).contains("**2.00"), "{}", row_of(&session));
     }
 
     #[test]

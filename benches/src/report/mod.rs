@@ -3,24 +3,35 @@
 //! ```text
 //! # title, command, machine, versions, what was left out
 //! ## Summary       one line per group: ratios of geometric means
-//! ## each group    CPU, wall, peak RSS, page faults: a table each, ratios to the peers at the right
-//! ## RSS over time live, freed, one second later; mappings
+//! ## Targets       what is aimed at, and whether this run met it
+//! ## each group    instructions, CPU, wall, throughput, peak RSS, page faults: a table each, ratios to
+//!                  the peers at the right
+//! ## CPython       PYTHONMALLOC=malloc over each library against built-in pymalloc
+//! ## Single operations  percentiles and the longest call
+//! ## Cost by live set   against a bump-allocator control
+//! ## Live threads  what each keeps resident
+//! ## RSS over time live, freed, one second later; per live byte; mappings
 //! ## Cost by size  a table of some sizes, the steepest step, plots
 //! ## Failures
 //! ```
 
 mod cpython;
 mod figure;
+mod growth;
+mod latency;
 mod matrix;
 mod memory;
 mod plot;
 mod summary;
 mod sweep;
 mod table;
+mod targets;
+mod threads;
 
 use crate::session::Session;
 pub use cpython::SUFFIX;
 use figure::Figure;
+use pymalloc_bench::catalogue::Group;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -41,7 +52,9 @@ pub fn print(session: &Session, saved: &Path) -> Result<(), String> {
 pub fn render(session: &Session) -> String {
     let mut out = head(session);
     out += &summary::render(session);
-    for group in session.groups() {
+    out += &targets::render(session);
+    let control = Group::Control.title();
+    for group in session.groups().into_iter().filter(|g| *g != control) {
         let tables: String = Figure::ALL
             .iter()
             .map(|figure| matrix::render(session, group, *figure))
@@ -51,6 +64,9 @@ pub fn render(session: &Session) -> String {
         }
     }
     out += &cpython::render(session);
+    out += &latency::render(session);
+    out += &growth::render(session);
+    out += &threads::render(session);
     out += &memory::render(session);
     out += &sweep::render(session);
     out += &failures(session);
@@ -60,6 +76,10 @@ pub fn render(session: &Session) -> String {
 fn head(session: &Session) -> String {
     let title = match session.kind.as_str() {
         "preload" => "Preloaded allocators",
+        "instructions" => "Instructions, in process",
+        "cinstructions" => "Instructions, preloaded",
+        "replay" => "A recording replayed, allocators in process",
+        "creplay" => "A recording replayed, allocators preloaded",
         _ => "Allocators in process",
     };
     let mut out = format!(
@@ -72,12 +92,15 @@ fn head(session: &Session) -> String {
         .map(|c| format!("{}: {}", c.name, c.version))
         .collect();
     let _ = writeln!(out, "{}\n", versions.join(" · "));
+    for note in &session.notes {
+        let _ = writeln!(out, "{note}\n");
+    }
     for what in &session.left_out {
         let _ = writeln!(out, "Left out: {what}\n");
     }
     out += "Medians; ± is half the interquartile range. `~` marks samples that spread by more than 10 %, `?` a single \
-            sample. A ratio below 1 means that pymalloc is better; losses above 1.05 are bold. A/A is pymalloc \
-            against itself under a second name: what it differs from 1 is noise.\n\n";
+            sample. A ratio below 1 means that pymalloc is better. A/A is pymalloc against itself under a second \
+            name: what it differs from 1 is noise. Losses above 1.05 and beyond that noise are bold.\n\n";
     out
 }
 
@@ -151,6 +174,7 @@ pub mod tests {
                         wall_ns: cpu_ns,
                         peak_rss_kib: 1024 * cost,
                         live_rss_kib: 1024 * cost,
+                        live_bytes: 512 * 1024 * cost,
                         later_rss_kib: (times > 1).then_some(2048),
                         points: if times > 0 {
                             Vec::new()

@@ -8,8 +8,9 @@
 //! ```
 
 use super::proc;
+use super::scratch::{Scratch, Zeroable};
 use crate::catalogue::Scale;
-use crate::outcome::{Outcome, Point};
+use crate::outcome::{Latency, Outcome, Point};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub struct Settings {
     pub scale: Scale,
     /// Threads for workloads with threads; at least 2.
     pub threads: usize,
-    /// Where prepared inputs lie.
+    /// Where prepared inputs lie; for `replay`, the file of calls.
     pub inputs: PathBuf,
 }
 
@@ -31,6 +32,8 @@ pub struct Meter {
     settings: Settings,
     outcome: Outcome,
     live_seen: bool,
+    /// What the workload's own tables keep resident, KiB: in no figure of memory.
+    own_kib: u64,
 }
 
 impl Meter {
@@ -43,6 +46,7 @@ impl Meter {
             settings,
             outcome,
             live_seen: false,
+            own_kib: 0,
         }
     }
 
@@ -62,6 +66,12 @@ impl Meter {
             Scale::Quick => quick,
             Scale::Full => full,
         }
+    }
+
+    /// Takes a table of the workload's own out of the figures of memory. It must live until the last
+    /// look at live memory.
+    pub fn own<T: Zeroable>(&mut self, table: &mut Scratch<T>) {
+        self.own_kib += table.make_resident() as u64 / 1024;
     }
 
     /// Runs a timed section of `ops` operations. Sections add up.
@@ -84,8 +94,34 @@ impl Meter {
     /// Looks at memory while the workload's blocks are live. The last call counts.
     pub fn live(&mut self) {
         self.live_seen = true;
-        self.outcome.live_rss_kib = proc::rss_kib();
+        self.outcome.live_rss_kib = proc::rss_kib().saturating_sub(self.own_kib);
+        self.outcome.live_huge_kib = proc::huge_kib();
         self.outcome.mappings = proc::mappings();
+    }
+
+    /// The same for a workload that knows how many bytes it has asked for and not freed.
+    pub fn live_with(&mut self, bytes: u64) {
+        self.live();
+        self.outcome.live_bytes = bytes;
+    }
+
+    /// The same for a workload that has looked itself: KiB, KiB in huge pages, mappings, bytes.
+    pub fn live_was(&mut self, rss_kib: u64, huge_kib: u64, mappings: u64, bytes: u64) {
+        self.live_seen = true;
+        self.outcome.live_rss_kib = rss_kib.saturating_sub(self.own_kib);
+        self.outcome.live_huge_kib = huge_kib;
+        self.outcome.mappings = mappings;
+        self.outcome.live_bytes = bytes;
+    }
+
+    /// Records what single calls took.
+    pub fn latency(&mut self, latency: Latency) {
+        self.outcome.latency = Some(latency);
+    }
+
+    /// Records what a live thread keeps resident beyond its stack, bytes.
+    pub fn thread_bytes(&mut self, bytes: f64) {
+        self.outcome.thread_bytes = Some(bytes);
     }
 
     /// Records one point of a sweep.
@@ -97,13 +133,14 @@ impl Meter {
     pub(super) fn finish(mut self, settle: bool) -> Outcome {
         self.outcome.freed_rss_kib = proc::rss_kib();
         if !self.live_seen {
-            self.live();
+            self.outcome.live_rss_kib = self.outcome.freed_rss_kib;
+            self.outcome.mappings = proc::mappings();
         }
         if settle {
             std::thread::sleep(IDLE);
             self.outcome.later_rss_kib = Some(proc::rss_kib());
         }
-        self.outcome.peak_rss_kib = proc::peak_rss_kib();
+        self.outcome.peak_rss_kib = proc::peak_rss_kib().saturating_sub(self.own_kib);
         self.outcome
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! worker-NAME WORKLOAD [--full] [--threads N] [--inputs DIR] [--settle]
+//! worker-NAME count LOOP N
 //! ```
 //!
 //! The process is fresh, so its high-water mark is its own. Nothing of the measuring goes through the
@@ -10,9 +11,10 @@
 
 pub mod input;
 pub mod meter;
-mod proc;
+pub mod proc;
 pub mod rng;
 pub mod scratch;
+pub mod single;
 
 use crate::catalogue::Scale;
 use crate::outcome::Outcome;
@@ -39,6 +41,9 @@ pub fn main(allocator: &str) -> ExitCode {
 
 fn run(mut args: impl Iterator<Item = String>) -> Result<Outcome, String> {
     let name = args.next().ok_or("which workload?")?;
+    if name == "count" {
+        return count(args);
+    }
     let work = crate::workload::find(&name).ok_or_else(|| format!("no workload `{name}`"))?;
     let mut settings = Settings {
         scale: Scale::Quick,
@@ -64,4 +69,21 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<Outcome, String> {
     let mut meter = Meter::new(settings);
     work(&mut meter)?;
     Ok(meter.finish(settle))
+}
+
+/// Operations before those that are counted: lists have their length, pages are there.
+const WARM_UP: u64 = 5_000;
+
+/// Makes operations to be counted from outside.
+fn count(mut args: impl Iterator<Item = String>) -> Result<Outcome, String> {
+    let name = args.next().ok_or("count which loop?")?;
+    let work = crate::workload::counted::find(&name).ok_or_else(|| format!("no loop `{name}`"))?;
+    let n = args.next().ok_or("count how many operations?")?;
+    let n: u64 = n.parse().map_err(|_| format!("{n}: not a number"))?;
+    work(WARM_UP);
+    work(n);
+    Ok(Outcome {
+        ops: n,
+        ..Outcome::default()
+    })
 }

@@ -76,6 +76,11 @@ pub fn rss_kib() -> u64 {
     kib(c"/proc/self/smaps_rollup", b"Rss:")
 }
 
+/// How much of the resident set lies in huge pages, KiB.
+pub fn huge_kib() -> u64 {
+    kib(c"/proc/self/smaps_rollup", b"AnonHugePages:")
+}
+
 /// High-water mark of the resident set, KiB. A new program starts a new mark, so nothing of the parent is in it.
 pub fn peak_rss_kib() -> u64 {
     kib(c"/proc/self/status", b"VmHWM:")

@@ -9,8 +9,9 @@ use std::ptr::NonNull;
 ///
 /// # Safety
 /// 1. Zeroed memory is a valid value of the type.
-pub unsafe trait Zeroable: Copy {}
-// SAFETY: 1. Integers are valid for any bits.
+/// 2. The type needs no drop.
+pub unsafe trait Zeroable {}
+// SAFETY: 1. Integers are valid for any bits. 2. Here and below, all of them are `Copy`.
 unsafe impl Zeroable for u8 {}
 // SAFETY: 1. As above.
 unsafe impl Zeroable for u32 {}
@@ -60,6 +61,21 @@ impl<T: Zeroable> Scratch<T> {
             start: NonNull::new(raw.cast()).expect("a mapping is not at null"),
             length,
         }
+    }
+}
+
+impl<T: Zeroable> Scratch<T> {
+    /// Makes all of it resident and says how much that is, bytes.
+    pub fn make_resident(&mut self) -> usize {
+        let bytes = self.length * size_of::<T>();
+        for at in (0..bytes).step_by(4096) {
+            // SAFETY: inside the mapping, which is borrowed mutably; what is there is written back.
+            unsafe {
+                let byte = self.start.as_ptr().cast::<u8>().add(at);
+                byte.write_volatile(byte.read_volatile());
+            }
+        }
+        bytes
     }
 }
 

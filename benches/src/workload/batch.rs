@@ -14,6 +14,8 @@ fn run(m: &mut Meter, order: impl FnOnce(&mut [u32])) -> Result<(), String> {
     }
     order(&mut free_order);
     let mut blocks = Scratch::<*mut u8>::new(BLOCKS);
+    m.own(&mut blocks);
+    m.own(&mut free_order);
     let rounds = m.pick(8, 60);
     for round in 0..rounds {
         let mut rng = Rng::new(round);

@@ -42,3 +42,25 @@ pub unsafe fn free(block: *mut u8) {
         alloc::dealloc(block, layout(size));
     }
 }
+
+/// A block of another size with the old one's content, as C's `realloc` would give: when the alignment
+/// changes with the size, it is copied. Null when there is no memory.
+///
+/// # Safety
+/// 1. `old` is a live block with `old_layout`; it is not used again unless the result is null.
+pub unsafe fn resize(old: *mut u8, old_layout: Layout, new_layout: Layout) -> *mut u8 {
+    if old_layout.align() == new_layout.align() {
+        // SAFETY: 1, and the new size is not zero.
+        return unsafe { alloc::realloc(old, old_layout, new_layout.size()) };
+    }
+    // SAFETY: the new size is not zero.
+    let block = unsafe { alloc::alloc(new_layout) };
+    if !block.is_null() {
+        let both = old_layout.size().min(new_layout.size());
+        // SAFETY: two blocks of at least that size.
+        unsafe { block.copy_from_nonoverlapping(old, both) };
+        // SAFETY: 1.
+        unsafe { alloc::dealloc(old, old_layout) };
+    }
+    block
+}

@@ -20,7 +20,7 @@ fn live_briefly(seed: u64) {
 }
 
 pub fn run(m: &mut Meter) -> Result<(), String> {
-    let (rounds, threads) = (m.pick(1_500, 6_000), m.threads());
+    let (rounds, threads) = (m.pick(600, 6_000), m.threads());
     m.time(rounds * threads as u64, || {
         for round in 0..rounds {
             std::thread::scope(|scope| {

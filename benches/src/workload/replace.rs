@@ -10,16 +10,22 @@ use crate::worker::rng::Rng;
 use crate::worker::scratch::Scratch;
 
 /// Mean of [`Rng::request`], bytes.
-const MEAN: usize = 166;
+pub const MEAN: usize = 166;
+
+/// How many replacements are timed.
+pub fn replacements<const MIB: usize>(m: &Meter) -> u64 {
+    let quick = if MIB < 1024 { 2_000_000 } else { 1_000_000 };
+    m.pick(quick, 4 * quick)
+}
 
 pub fn run<const MIB: usize>(m: &mut Meter) -> Result<(), String> {
     let mut slots = Scratch::<*mut u8>::new((MIB << 20) / MEAN);
+    m.own(&mut slots);
     let mut rng = Rng::new(MIB as u64);
     for slot in slots.iter_mut() {
         *slot = block::alloc(rng.request());
     }
-    let quick = if MIB < 1024 { 2_000_000 } else { 1_000_000 };
-    let n = m.pick(quick, 4 * quick);
+    let n = replacements::<MIB>(m);
     m.time(n, || {
         for _ in 0..n {
             let at = rng.below(slots.len());
@@ -28,7 +34,7 @@ pub fn run<const MIB: usize>(m: &mut Meter) -> Result<(), String> {
             slots[at] = block::alloc(rng.request());
         }
     });
-    m.live();
+    m.live_with((slots.len() * MEAN) as u64);
     for &slot in slots.iter() {
         // SAFETY: every slot holds a live block; the table is not used again.
         unsafe { block::free(slot) };

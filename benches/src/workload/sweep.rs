@@ -58,7 +58,7 @@ pub fn batch(m: &mut Meter) -> Result<(), String> {
 
 /// Visits every size; `step` makes `blocks` blocks and frees them.
 fn sweep(m: &mut Meter, blocks: u32, mut step: impl FnMut(Layout)) -> Result<(), String> {
-    let visit = Duration::from_micros(m.pick(500, 5_000));
+    let visit = Duration::from_micros(m.pick(200, 5_000));
     for size in sizes() {
         let align = 1 << size.ilog2().min(4);
         let layout = Layout::from_size_align(size as usize, align).expect("at most 64 MiB");

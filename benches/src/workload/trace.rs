@@ -17,6 +17,7 @@ pub fn run(m: &mut Meter, name: &str) -> Result<(), String> {
     let calls = Calls::open(&m.settings().inputs.join(format!("{name}.ops")))?;
     let header = calls.header();
     let mut slots = Scratch::<(*mut u8, usize)>::new(header.n_slots);
+    m.own(&mut slots);
     let wanted = m.pick(1_000_000, 8_000_000);
     let repeats = (wanted / header.n_calls as u64).clamp(1, REPEATS);
     for _ in 0..repeats {
@@ -55,20 +56,9 @@ fn step(slots: &mut [(*mut u8, usize)], op: Op) {
         }
         Kind::Realloc => {
             let (old, old_bytes) = *slot;
-            let new_layout = block::layout(bytes(op));
-            let old_layout = block::layout(old_bytes);
-            // SAFETY: the slot's block with its layout; when the alignment changes the block is copied.
-            let block = unsafe {
-                if old_layout.align() == new_layout.align() {
-                    alloc::realloc(old, old_layout, bytes(op))
-                } else {
-                    let block = alloc::alloc(new_layout);
-                    assert!(!block.is_null(), "out of memory");
-                    block.copy_from_nonoverlapping(old, old_bytes.min(bytes(op)));
-                    alloc::dealloc(old, old_layout);
-                    block
-                }
-            };
+            let (old_layout, new_layout) = (block::layout(old_bytes), block::layout(bytes(op)));
+            // SAFETY: the slot's block with its layout.
+            let block = unsafe { block::resize(old, old_layout, new_layout) };
             fill(slot, block, bytes(op));
         }
         Kind::Free => release(slot),

@@ -18,13 +18,13 @@ pub enum Code {
         up: usize,
         at: usize,
     },
-    Global(u32),
+    Global(usize),
     SetLocal {
         up: usize,
         at: usize,
         value: Box<Code>,
     },
-    SetGlobal(u32, Box<Code>),
+    SetGlobal(usize, Box<Code>),
     If(Box<[Code; 3]>),
     /// Until one is false.
     And(Vec<Code>),
@@ -36,7 +36,7 @@ pub enum Code {
 }
 
 /// Names of the variables of the frames around an expression, the innermost last.
-type Scope = Vec<Vec<u32>>;
+type Scope = Vec<Vec<usize>>;
 
 /// Their symbols are the first ones.
 pub const SPECIAL: [&str; 10] = [
@@ -83,7 +83,7 @@ impl Scheme {
     }
 
     pub(super) fn compile(&mut self, expression: &Value, scope: &mut Scope) -> Result<Code> {
-        let place = |symbol: u32, scope: &Scope| {
+        let place = |symbol: usize, scope: &Scope| {
             scope.iter().rev().enumerate().find_map(|(up, names)| {
                 let at = names.iter().rposition(|name| *name == symbol)?;
                 Some((up, at))
@@ -101,9 +101,7 @@ impl Scheme {
             other => return Ok(Code::Constant(other.clone())),
         };
         let special = match &parts[0] {
-            Value::Symbol(symbol) if place(*symbol, scope).is_none() => {
-                SPECIAL.get(*symbol as usize)
-            }
+            Value::Symbol(symbol) if place(*symbol, scope).is_none() => SPECIAL.get(*symbol),
             _ => None,
         };
         match (special.copied(), &parts[1..]) {
@@ -173,7 +171,7 @@ impl Scheme {
             let (condition, body) = parts.split_first().ok_or(SchemeError::Syntax("cond"))?;
             let body = Code::Sequence(self.compile_all(body, scope)?);
             let condition = match condition {
-                Value::Symbol(symbol) if *self.symbols[*symbol as usize] == *"else" => {
+                Value::Symbol(symbol) if *self.symbols[*symbol] == *"else" => {
                     Code::Constant(Value::Bool(true))
                 }
                 condition => self.compile(condition, scope)?,
@@ -215,7 +213,7 @@ impl Scheme {
         // What the body defines has its place in the frame from the start.
         for expression in body.iter().filter(|part| matches!(part, Value::Pair(_))) {
             if let [Value::Symbol(word), target, ..] = &items(expression)?[..]
-                && *self.symbols[*word as usize] == *"define"
+                && *self.symbols[*word] == *"define"
             {
                 match target {
                     Value::Pair(pair) => add(&pair.first.borrow())?,

@@ -27,8 +27,10 @@ const DEEPEST: usize = 10_000;
 const MOST_SHOWN: usize = 200;
 
 traced! {
-    /// A value.
+    /// A value. The kind takes a whole word: beside a byte of it, rustc copies the rest in pieces that the
+    /// processor cannot forward from the stores before.
     #[derive(Clone)]
+    #[repr(u64)]
     pub enum Value {
         /// The empty list.
         Nil,
@@ -36,10 +38,10 @@ traced! {
         Nothing,
         Bool(bool),
         Int(i64),
-        Symbol(u32),
+        Symbol(usize),
         Pair(Ref<Pair>),
         Closure(Ref<Closure>),
-        Primitive(u32),
+        Primitive(usize),
     }
     enum Value { Nil, Nothing, Bool(bool), Int(int), Symbol(symbol), Pair(pair), Closure(closure), Primitive(number) }
 }
@@ -143,7 +145,7 @@ impl Default for Scheme {
         }
         for (number, (name, _)) in PRIMITIVES.iter().enumerate() {
             let symbol = scheme.symbol(name);
-            scheme.globals.borrow_mut()[symbol as usize] = Some(Value::Primitive(number as u32));
+            scheme.globals.borrow_mut()[symbol] = Some(Value::Primitive(number));
         }
         scheme
     }
@@ -174,7 +176,7 @@ impl Scheme {
             Value::Bool(true) => "#t".into(),
             Value::Bool(false) => "#f".into(),
             Value::Int(int) => int.to_string(),
-            Value::Symbol(symbol) => self.symbols[*symbol as usize].to_string(),
+            Value::Symbol(symbol) => self.symbols[*symbol].to_string(),
             Value::Closure(_) | Value::Primitive(_) => "#<procedure>".into(),
             Value::Pair(_) => {
                 let mut text = String::new();
@@ -208,13 +210,13 @@ impl Scheme {
         text.push(')');
     }
 
-    fn symbol(&mut self, name: &str) -> u32 {
+    fn symbol(&mut self, name: &str) -> usize {
         let known = self.symbols.iter().position(|symbol| **symbol == *name);
         known.unwrap_or_else(|| {
             self.symbols.push(name.into());
             self.globals.borrow_mut().push(None);
             self.symbols.len() - 1
-        }) as u32
+        })
     }
 
     /// Runs code in a frame. What is called last takes no room on the stack.
@@ -253,7 +255,7 @@ impl Scheme {
                 }
                 Code::SetGlobal(symbol, value) => {
                     let value = run(value)?;
-                    drop(self.globals.borrow_mut()[*symbol as usize].replace(value));
+                    drop(self.globals.borrow_mut()[*symbol].replace(value));
                     Value::Nothing
                 }
                 Code::If(parts) => {
@@ -299,7 +301,7 @@ impl Scheme {
             for (place, part) in few.iter_mut().zip(&parts[1..]) {
                 *place = self.evaluate(part, frame, depth + 1)?;
             }
-            return Ok(Outcome::Done(PRIMITIVES[number as usize].1(&few[..n])?));
+            return Ok(Outcome::Done(PRIMITIVES[number].1(&few[..n])?));
         }
         let room = match &procedure {
             Value::Closure(closure) => closure.lambda.n_variables,
@@ -310,7 +312,7 @@ impl Scheme {
             values.push(self.evaluate(part, frame, depth + 1)?);
         }
         match procedure {
-            Value::Primitive(number) => Ok(Outcome::Done(PRIMITIVES[number as usize].1(&values)?)),
+            Value::Primitive(number) => Ok(Outcome::Done(PRIMITIVES[number].1(&values)?)),
             Value::Closure(closure) if closure.lambda.n_parameters == n => {
                 values.resize(room, Value::Nothing);
                 let (values, parent) = (RefCell::new(values), closure.parent.clone());
@@ -324,9 +326,9 @@ impl Scheme {
         }
     }
 
-    fn global(&self, symbol: u32) -> Result {
-        let value = self.globals.borrow()[symbol as usize].clone();
-        value.ok_or_else(|| SchemeError::Unbound(self.symbols[symbol as usize].to_string()))
+    fn global(&self, symbol: usize) -> Result {
+        let value = self.globals.borrow()[symbol].clone();
+        value.ok_or_else(|| SchemeError::Unbound(self.symbols[symbol].to_string()))
     }
 }
 

@@ -1,98 +1,6 @@
-//! The allocators and workloads by name: one table each, used by the command line, the runner, the
-//! workers and the report. A unit test of `workload` checks that every name here has its function.
+//! The workloads by name, in the order of the report.
 
-use serde::{Deserialize, Serialize};
-
-/// An allocator measured in process: one worker binary.
-pub struct Allocator {
-    /// Column name, cargo feature, and `worker-NAME`.
-    pub name: &'static str,
-    /// The crate whose version the report states; `None` for the system's.
-    pub crate_name: Option<&'static str>,
-}
-
-/// In the order of the report's columns. The A/A column `pymalloc#2` is added by the runner.
-pub const ALLOCATORS: &[Allocator] = &[
-    Allocator {
-        name: "system",
-        crate_name: None,
-    },
-    Allocator {
-        name: "mimalloc",
-        crate_name: Some("libmimalloc-sys"),
-    },
-    Allocator {
-        name: "snmalloc",
-        crate_name: Some("snmalloc-sys"),
-    },
-    Allocator {
-        name: "jemalloc",
-        crate_name: Some("tikv-jemalloc-sys"),
-    },
-    Allocator {
-        name: "rusty_alloc",
-        crate_name: Some("rusty_alloc-api"),
-    },
-    Allocator {
-        name: "pymalloc",
-        crate_name: Some("pymalloc"),
-    },
-];
-
-/// The allocator the suite is about; every other column is a peer.
-pub const OURS: &str = "pymalloc";
-/// The same binary under a second name: what differs between the two columns is noise.
-pub const OURS_AGAIN: &str = "pymalloc#2";
-/// The peer that has a ratio column of its own.
-pub const REFERENCE: &str = "mimalloc";
-
-/// How much work one run does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// Sized so that the whole suite takes less than ten minutes on two cores.
-    Quick,
-    /// Larger live sets, longer loops.
-    Full,
-}
-
-/// Workloads that are summed up by one geometric mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Group {
-    /// Single-threaded loops around the allocator.
-    Micro,
-    /// The same with threads.
-    Threads,
-    /// Recorded CPython programs, replayed.
-    Traces,
-    /// Crates people use.
-    Crates,
-    /// Cost by size; no mean, but plots.
-    Sweep,
-}
-
-impl Group {
-    /// In the order of the report.
-    pub const ALL: [Group; 5] = [
-        Group::Micro,
-        Group::Threads,
-        Group::Traces,
-        Group::Crates,
-        Group::Sweep,
-    ];
-
-    /// The heading in the report.
-    pub fn title(self) -> &'static str {
-        match self {
-            Group::Micro => "Micro-benchmarks",
-            Group::Threads => "Threads",
-            Group::Traces => "Recorded CPython programs",
-            Group::Crates => "Real crates",
-            Group::Sweep => "Cost by size",
-        }
-    }
-}
+use super::Group;
 
 /// A workload: what it is called, where it is reported, what one operation is, what it asks.
 pub struct Workload {
@@ -108,8 +16,11 @@ pub struct Workload {
     pub heavy: bool,
     /// Not in a quick run at all.
     pub full_only: bool,
-    /// A quick run, too, waits an idle second once and reads the resident set again.
+    /// A quick run, too, waits an idle second once and reads the resident set again; while it runs
+    /// the runner follows its resident set.
     pub settle: bool,
+    /// Measured under the first column only: the allocator has no part in it.
+    pub alone: bool,
 }
 
 const fn w(
@@ -126,6 +37,7 @@ const fn w(
         heavy: false,
         full_only: false,
         settle: false,
+        alone: false,
     }
 }
 
@@ -141,8 +53,15 @@ const fn memory(workload: Workload) -> Workload {
 const fn heavy(workload: Workload) -> Workload {
     Workload {
         heavy: true,
-        settle: true,
         ..workload
+    }
+}
+
+/// What the same accesses cost without an allocator.
+const fn control(name: &'static str, question: &'static str) -> Workload {
+    Workload {
+        alone: true,
+        ..w(Control, name, "replacement", question)
     }
 }
 
@@ -154,7 +73,7 @@ const fn full_only(workload: Workload) -> Workload {
     }
 }
 
-use Group::{Crates, Micro, Sweep, Threads, Traces};
+use Group::{Control, Crates, Latency, Micro, Sparse, Sweep, Threads, Traces};
 
 /// Every workload, in the order of the report.
 pub const WORKLOADS: &[Workload] = &[
@@ -176,16 +95,28 @@ pub const WORKLOADS: &[Workload] = &[
     w(Micro, "pair-1m", "pair", "The same for 1 MiB."),
     w(
         Micro,
+        "pair-classes",
+        "pair",
+        "The same for each of the 32 small size classes in turn.",
+    ),
+    w(
+        Micro,
+        "pair-runtime",
+        "pair",
+        "The same for mixed sizes that are known only at run time.",
+    ),
+    w(
+        Micro,
         "pair-full",
         "pair",
         "What does a pair cost at the worst live count near a million objects, when the class's other pools are full?",
     ),
-    memory(w(
+    w(
         Micro,
         "trees",
         "node",
         "What do linked structures cost: binary trees up to depth 18, built, walked and dropped?",
-    )),
+    ),
     w(
         Micro,
         "batch-fifo",
@@ -198,12 +129,12 @@ pub const WORKLOADS: &[Workload] = &[
         "block",
         "100,000 mixed blocks freed last first?",
     ),
-    memory(w(
+    w(
         Micro,
         "batch-random",
         "block",
         "100,000 mixed blocks freed in random order?",
-    )),
+    ),
     w(
         Micro,
         "replace-1m",
@@ -227,6 +158,12 @@ pub const WORKLOADS: &[Workload] = &[
         "replace-4g",
         "replacement",
         "Random replacement in a live set of 4 GiB?",
+    )),
+    memory(w(
+        Micro,
+        "shift",
+        "replacement",
+        "A live set of 32 MiB whose sizes shift from phase to phase: what does old memory turn into?",
     )),
     memory(w(
         Micro,
@@ -258,6 +195,20 @@ pub const WORKLOADS: &[Workload] = &[
         "block",
         "Alignments of 32 to 8,192 bytes?",
     ),
+    control(
+        "control-1m",
+        "The accesses of replace-1m to blocks that stay where a bump allocator put them?",
+    ),
+    control("control-64m", "Those of replace-64m?"),
+    Workload {
+        heavy: true,
+        ..control("control-1g", "Those of replace-1g?")
+    },
+    Workload {
+        heavy: true,
+        full_only: true,
+        ..control("control-4g", "Those of replace-4g?")
+    },
     w(
         Threads,
         "larson",
@@ -305,6 +256,12 @@ pub const WORKLOADS: &[Workload] = &[
         "churn",
         "thread",
         "What does a short-lived thread with a few blocks cost?",
+    ),
+    w(
+        Threads,
+        "threads-2000",
+        "thread",
+        "What does each of 2,000 live threads with a few small blocks keep resident, beyond its stack?",
     ),
     w(
         Traces,
@@ -372,17 +329,47 @@ pub const WORKLOADS: &[Workload] = &[
         "script",
         "rhai: compile and run a script with maps, arrays and strings?",
     ),
-    memory(w(
+    w(
         Crates,
         "imbl",
         "update",
         "imbl: persistent maps with many live versions?",
-    )),
+    ),
     w(
         Crates,
         "btree",
         "operation",
         "BTreeMap<String, _>: insert, look up, remove?",
+    ),
+    w(
+        Sparse,
+        "scan",
+        "row",
+        "A table scan that clones one row in a thousand: does inlining the allocator slow the loop?",
+    ),
+    w(
+        Sparse,
+        "interpret",
+        "instruction",
+        "A bytecode loop that boxes a number once in 400 instructions?",
+    ),
+    w(
+        Latency,
+        "op-private",
+        "call",
+        "Two threads, random replacement in a live set of their own?",
+    ),
+    w(
+        Latency,
+        "op-remote",
+        "call",
+        "Two threads that free each other's blocks?",
+    ),
+    w(
+        Latency,
+        "op-waves",
+        "call",
+        "Two threads that fill and drain 16 MiB each, over and over?",
     ),
     w(
         Sweep,
@@ -403,22 +390,44 @@ pub fn workload(name: &str) -> Option<&'static Workload> {
     WORKLOADS.iter().find(|w| w.name == name)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A loop whose instructions are counted.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// On the command line and in the tables.
+    pub name: &'static str,
+    /// What one operation is.
+    pub unit: &'static str,
+    /// Also in a quick run.
+    pub quick: bool,
+}
 
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = WORKLOADS.iter().map(|w| w.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), WORKLOADS.len());
+impl Counted {
+    /// A loop of a quick run, too.
+    pub const fn quick(name: &'static str, unit: &'static str) -> Counted {
+        Counted {
+            name,
+            unit,
+            quick: true,
+        }
     }
 
-    #[test]
-    fn every_question_is_a_sentence() {
-        for w in WORKLOADS {
-            assert!(w.question.ends_with(['?', '.']), "{}", w.name);
+    /// A loop of a full run.
+    pub const fn full(name: &'static str, unit: &'static str) -> Counted {
+        Counted {
+            quick: false,
+            ..Counted::quick(name, unit)
         }
     }
 }
+
+/// What instructions are counted for, in process.
+pub const COUNTED: &[Counted] = &[
+    Counted::quick("insn-box-16", "pair"),
+    Counted::full("insn-box-64", "pair"),
+    Counted::quick("insn-box-512", "pair"),
+    Counted::full("insn-box-4k", "pair"),
+    Counted::quick("insn-runtime", "pair"),
+    Counted::quick("insn-batch", "pair"),
+    Counted::full("insn-zeroed", "pair"),
+    Counted::full("insn-grow", "push"),
+];

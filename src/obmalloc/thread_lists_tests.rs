@@ -1,0 +1,84 @@
+//! Thread lists against plain vectors.
+
+use super::*;
+
+fn block(k: usize) -> Block {
+    let p = core::ptr::without_provenance_mut(16 * k);
+    // SAFETY: never used as memory here.
+    unsafe { Block::new(NonNull::new(p).unwrap()) }
+}
+
+/// Every operation against two vectors.
+#[test]
+fn stack_and_buffer_behave_as_two_vectors() {
+    let mut region = vec![None; REGION_ENTRIES];
+    let lists = ThreadLists::EMPTY;
+    // SAFETY: the region outlives the lists.
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap()) };
+    let class = SizeClass::small(48);
+    let (mut stack, mut buffer) = (Vec::new(), Vec::new());
+    let (mut seed, mut next, mut room) = (7u64, 1, 0);
+    for _ in 0..200_000 {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        let list = lists.of(class);
+        match seed >> 60 {
+            0..5 => assert_eq!(list.pop(), stack.pop()),
+            5..11 => {
+                let has_room = buffer.len() < room;
+                assert_eq!(list.has_room(), has_room);
+                next += 1;
+                // SAFETY: a block of no memory, not touched by a list.
+                assert_eq!(unsafe { list.push(block(next)) }, has_room);
+                if has_room {
+                    buffer.push(block(next));
+                }
+            }
+            11 => {
+                let n = buffer.len();
+                let settles = n >= 5 && stack.len() + n <= list.bound();
+                assert_eq!(list.settle(5), settles);
+                if settles {
+                    stack.append(&mut buffer);
+                }
+            }
+            12 => {
+                lists.lengthen(class);
+                room = BUFFER_BLOCKS;
+            }
+            13 if stack.is_empty() => {
+                let n = list.bound() / 2;
+                for place in lists.places(class, n) {
+                    next += 1;
+                    *place = Some(block(next));
+                    stack.push(block(next));
+                }
+                // SAFETY: as above.
+                unsafe { lists.fill(class, stack.len()) };
+            }
+            14 => {
+                let n = stack.len() / 2;
+                let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
+                assert!(out == stack[..n]);
+                lists.drop_older(class, n);
+                stack.drain(..n);
+            }
+            _ => lists.shorten(class),
+        }
+        assert_eq!(lists.len(class), stack.len() + buffer.len());
+    }
+    assert!(lists.of(class).capacity.get() > 64 && next > 10_000);
+}
+
+#[test]
+fn no_list_outgrows_the_region() {
+    let mut region = vec![None; REGION_ENTRIES];
+    let lists = ThreadLists::EMPTY;
+    // SAFETY: the region outlives the lists.
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap()) };
+    for class in SizeClass::all() {
+        while lists.lengthen(class) {}
+        let most = MAX_BYTES / class.block_bytes();
+        assert_eq!(lists.of(class).bound(), most.clamp(1, MAX_BLOCKS));
+    }
+    assert_eq!(lists.used.get() as usize, REGION_ENTRIES);
+}

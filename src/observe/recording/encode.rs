@@ -1,0 +1,272 @@
+//! Events into the bytes of a chunk. Never allocates, never panics.
+//!
+//! The caller gives the memory of one chunk, asks [`Chunk::has_room`] before each event, and closes the
+//! chunk when there is none.
+
+use super::format::{
+    ADDRESS_SHIFT, CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, Ending, MOST_FRAMES, MarkKind,
+    checksum, kind, other, zigzag,
+};
+
+/// Most bytes of an event that is neither a stack nor has a text.
+pub const EVENT_BYTES: usize = 48;
+
+/// Most bytes of a stack's definition.
+pub const STACK_BYTES: usize = 16 + 10 * MOST_FRAMES;
+
+/// Most bytes of a path, name or argument; longer ones are cut.
+pub const TEXT_BYTES: usize = 4096;
+
+/// A chunk being filled.
+pub struct Chunk<'a> {
+    bytes: &'a mut [u8; CHUNK_BYTES],
+    /// Bytes in use, the header's included.
+    at: usize,
+    number: u32,
+    /// Address allocated last, in units.
+    last_alloc: i64,
+    /// Address freed last, in units.
+    last_free: i64,
+    thread: u32,
+    has_stacks: bool,
+}
+
+/// A block as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alloc {
+    /// Where it starts.
+    pub address: usize,
+    /// Bytes asked for.
+    pub size: usize,
+    /// Alignment asked for, a power of two.
+    pub align: usize,
+    /// Whether it was asked to be zero.
+    pub zeroed: bool,
+}
+
+/// The alignment every block has, which is not written.
+const ALIGNMENT: usize = 1 << ADDRESS_SHIFT;
+
+impl<'a> Chunk<'a> {
+    /// Begins chunk 0 of a recording with or without stacks.
+    pub fn new(bytes: &'a mut [u8; CHUNK_BYTES], has_stacks: bool) -> Self {
+        let mut chunk = Self {
+            bytes,
+            at: CHUNK_HEADER_BYTES,
+            number: 0,
+            last_alloc: 0,
+            last_free: 0,
+            thread: 0,
+            has_stacks,
+        };
+        chunk.write_header(0);
+        chunk
+    }
+
+    /// Whether `need` more bytes fit.
+    pub fn has_room(&self, need: usize) -> bool {
+        CHUNK_BYTES - self.at >= need
+    }
+
+    /// Whether it holds no event.
+    pub fn is_empty(&self) -> bool {
+        self.at == CHUNK_HEADER_BYTES
+    }
+
+    /// Bytes of events so far.
+    pub fn len(&self) -> usize {
+        self.at - CHUNK_HEADER_BYTES
+    }
+
+    /// Completes the header; the bytes to write.
+    pub fn close(&mut self) -> &[u8] {
+        let sum = checksum(&self.bytes[CHUNK_HEADER_BYTES..self.at]);
+        self.write_header(sum);
+        &self.bytes[..self.at]
+    }
+
+    /// Begins the next chunk in the same memory.
+    pub fn next(&mut self) {
+        self.number += 1;
+        self.at = CHUNK_HEADER_BYTES;
+        (self.last_alloc, self.last_free, self.thread) = (0, 0, 0);
+        self.write_header(0);
+    }
+
+    /// Brings the length in the header up to date (I2): after each event, by who keeps a tail.
+    pub fn publish(&mut self) {
+        let len = (self.at - CHUNK_HEADER_BYTES) as u32;
+        self.bytes[4..8].copy_from_slice(&len.to_le_bytes());
+    }
+
+    fn write_header(&mut self, checksum: u64) {
+        let header = ChunkHeader {
+            len: (self.at - CHUNK_HEADER_BYTES) as u32,
+            number: self.number,
+            checksum,
+        };
+        self.bytes[..CHUNK_HEADER_BYTES].copy_from_slice(&header.to_bytes());
+    }
+
+    /// A block, by the thread and from the stack given.
+    pub fn alloc(&mut self, thread: u32, block: &Alloc, stack: u32) {
+        self.thread(thread);
+        let size = block.size as u64;
+        if block.align > ALIGNMENT {
+            self.head(kind::ALLOC_ALIGNED, size);
+            let zeroed = if block.zeroed { 0x80 } else { 0 };
+            self.put(block.align.trailing_zeros() as u8 | zeroed);
+        } else if block.zeroed {
+            self.head(kind::ALLOC_ZEROED, size);
+        } else {
+            self.head(kind::ALLOC, size);
+        }
+        let address = units(block.address);
+        self.varint(zigzag(address - self.last_alloc));
+        self.last_alloc = address;
+        self.stack_number(stack);
+    }
+
+    /// The block at `address` is given back.
+    pub fn free(&mut self, thread: u32, address: usize) {
+        self.thread(thread);
+        let place = self.nearer(units(address));
+        self.head(kind::FREE, place);
+    }
+
+    /// The block at `old` is now at `new` and has `size` bytes.
+    pub fn resize(&mut self, thread: u32, old: usize, new: usize, size: usize, stack: u32) {
+        self.thread(thread);
+        self.head(kind::RESIZE, size as u64);
+        let place = self.nearer(units(old));
+        self.varint(place);
+        self.varint(zigzag(units(new) - units(old)));
+        self.last_alloc = units(new);
+        self.stack_number(stack);
+    }
+
+    /// Distance from whichever base is nearer, with the base's bit; the address is the last one freed.
+    fn nearer(&mut self, address: i64) -> u64 {
+        let from_alloc = zigzag(address - self.last_alloc) << 1;
+        let from_free = zigzag(address - self.last_free) << 1 | 1;
+        self.last_free = address;
+        from_alloc.min(from_free)
+    }
+
+    /// Defines nodes: `frames`, innermost first, the outermost of them hanging from node `parent`, whose frame
+    /// is `outside`.
+    pub fn stack(&mut self, parent: u32, outside: usize, frames: &[usize]) {
+        self.head(kind::STACK, frames.len() as u64);
+        self.varint(u64::from(parent));
+        let mut outside = outside;
+        for frame in frames.iter().rev() {
+            self.varint(zigzag(frame.wrapping_sub(outside) as i64));
+            outside = *frame;
+        }
+    }
+
+    /// Time since the start.
+    pub fn time(&mut self, ms: u64) {
+        self.other(other::TIME, varint_len(ms));
+        self.varint(ms);
+    }
+
+    /// A range of executable memory, and where in which file its contents stand.
+    pub fn module(&mut self, start: usize, end: usize, file_offset: usize, path: &[u8]) {
+        let path = &path[..path.len().min(TEXT_BYTES)];
+        let numbers = [start as u64, end as u64, file_offset as u64];
+        let len = numbers
+            .iter()
+            .map(|number| varint_len(*number))
+            .sum::<usize>();
+        self.other(other::MODULE, len + path.len());
+        for number in numbers {
+            self.varint(number);
+        }
+        self.text(path);
+    }
+
+    /// The executable's path.
+    pub fn program(&mut self, path: &[u8]) {
+        self.named(other::PROGRAM, path);
+    }
+
+    /// The next word of the command line.
+    pub fn argument(&mut self, word: &[u8]) {
+        self.named(other::ARGUMENT, word);
+    }
+
+    /// What thread `thread` says it does.
+    pub fn mark(&mut self, thread: u32, kind: MarkKind, name: &[u8]) {
+        self.thread(thread);
+        let name = &name[..name.len().min(TEXT_BYTES)];
+        self.other(other::MARK, 1 + name.len());
+        self.put(kind as u8);
+        self.text(name);
+    }
+
+    /// The last event.
+    pub fn end(&mut self, why: Ending, events: u64) {
+        self.other(other::END, 1 + varint_len(events));
+        self.put(why as u8);
+        self.varint(events);
+    }
+
+    fn named(&mut self, sub_kind: u64, text: &[u8]) {
+        let text = &text[..text.len().min(TEXT_BYTES)];
+        self.other(sub_kind, text.len());
+        self.text(text);
+    }
+
+    fn thread(&mut self, number: u32) {
+        if number != self.thread {
+            self.head(kind::THREAD, u64::from(number));
+            self.thread = number;
+        }
+    }
+
+    fn stack_number(&mut self, stack: u32) {
+        if self.has_stacks {
+            self.varint(u64::from(stack));
+        }
+    }
+
+    fn other(&mut self, sub_kind: u64, len: usize) {
+        self.head(kind::OTHER, sub_kind);
+        self.varint(len as u64);
+    }
+
+    fn head(&mut self, kind: u64, value: u64) {
+        // A size has at most 63 bits, so a value above 61 is a request that was refused before this.
+        self.varint(value << 3 | kind);
+    }
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.put(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.put(value as u8);
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        text.iter().for_each(|byte| self.put(*byte));
+    }
+
+    fn put(&mut self, byte: u8) {
+        // The caller made room; without it the event is cut rather than memory broken.
+        if let Some(place) = self.bytes.get_mut(self.at) {
+            *place = byte;
+            self.at += 1;
+        }
+    }
+}
+
+/// An address in the format's units.
+fn units(address: usize) -> i64 {
+    (address >> ADDRESS_SHIFT) as i64
+}
+
+fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}

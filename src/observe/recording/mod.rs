@@ -1,0 +1,66 @@
+//! The recording of a run: every allocation call, in order, in a file. `record` writes it without stacks,
+//! `profile` with; `report`, `why`, `live` and the benches' `replay` read it.
+//!
+//! Three programs compile this folder: the allocator library, which writes, and the launcher and the
+//! benches, which read and include it by `#[path]` because they must not link the library. So it names
+//! nothing outside itself; `format` and `encode` need only `core` and never allocate.
+//!
+//! # The file
+//!
+//! ```text
+//! ┌────────┬───────┬───────┬─ ─ ─┬───────┐      ┌───────────────────┐
+//! │ header │ chunk │ chunk │     │ chunk │      │ chunk being filled│  NAME.tail, while the
+//! │ 64 B   │   0   │   1   │     │   n   │      │        n+1        │  process lives or after
+//! └────────┴───────┴───────┴─ ─ ─┴───────┘      └───────────────────┘  it was killed
+//!    chunk:  magic 4 │ length 4 │ number 4 │ unused 4 │ checksum 8 │ payload: events
+//! ```
+//!
+//! Numbers of fixed width are little-endian. A *varint* has seven bits per byte, lowest first, the top
+//! bit set on all but the last. *Zigzag* maps 0, -1, 1, -2 … to 0, 1, 2, 3 … Addresses are in units of
+//! 16 bytes, the alignment of every block.
+//!
+//! Every event begins with a varint whose low three bits are its kind and whose other bits are its value:
+//!
+//! | kind | value | then |
+//! |---|---|---|
+//! | 0 alloc | size | address, stack |
+//! | 1 alloc zeroed | size | address, stack |
+//! | 2 alloc aligned | size | one byte: log2 of the alignment, plus 128 if zeroed; address, stack |
+//! | 3 free | zigzag distance · 2 + base | |
+//! | 4 resize | new size | zigzag distance · 2 + base of the old block, zigzag distance from it to the new; stack |
+//! | 5 thread | number, from 0 | the events that follow are this thread's |
+//! | 6 stack | frames `n` | varint: the node they hang from, 0 for the root; `n` zigzag distances, outermost first, each from the frame outside it (from 0 at the root) |
+//! | 7 other | sub-kind | length of the body; the body |
+//!
+//! *Address* is the zigzag distance from the address allocated last in this chunk. *Base* 0 is the same
+//! address, base 1 the address freed last in this chunk; the writer takes the nearer. At the start of a
+//! chunk both are 0 and the thread is 0. Stacks are paths in one tree, from its root, the outermost frame first;
+//! each frame that event 6 defines is a node, numbered from 1 in their order. *Stack* is a varint, present if
+//! the header's flag says so: the node of the innermost frame, 0 for no stack. A frame is the address its call
+//! returns to.
+//!
+//! | sub-kind | body |
+//! |---|---|
+//! | 0 time | milliseconds since the start, varint |
+//! | 1 module | start, end, file offset as varints; path |
+//! | 2 program | path of the executable |
+//! | 3 argument | one word of the command line |
+//! | 4 mark | one byte: 0 point, 1 begin, 2 end; name |
+//! | 5 end | one byte: why ([`format::Ending`]); events written, varint |
+//!
+//! A reader skips sub-kinds that it does not know.
+//!
+//! * **I1** Chunks are numbered from 0 without a gap, and each whole one has its checksum; a recording is
+//!   readable up to its last whole chunk.
+//! * **I2** `NAME.tail` belongs to the recording if its number is the number of whole chunks. Its events up
+//!   to `length` are whole; it has no checksum.
+//! * **I3** Events stand in an order in which they can have happened: a block's alloc is written before its
+//!   free, and its free before any alloc of the same address. The free of a block that was allocated
+//!   before the recording began may stand there, too; a reader ignores it.
+//! * **I4** A stack or module is defined before the first event that refers to it. A module replaces what
+//!   was known of its addresses for all nodes defined later.
+
+pub mod decode;
+pub mod encode;
+pub mod format;
+pub mod read;
