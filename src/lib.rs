@@ -23,6 +23,7 @@
 //! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
 //! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
 //! | `python` | L7 | Python's built-in kinds: int, str, list, dict and the rest, with feature `objects` |
+//! | [`observe`] | L8 | seeing memory: recordings, statistics, traces |
 //!
 //! # The life of one block
 //!
@@ -46,6 +47,7 @@ mod global;
 #[cfg(feature = "objects")]
 pub mod object;
 pub mod obmalloc;
+pub mod observe;
 mod os;
 #[cfg(feature = "objects")]
 pub mod python;

@@ -174,7 +174,8 @@ fn help_and_version_go_to_stdout() {
 
 #[test]
 fn a_wrong_command_line_is_named_with_what_is_accepted() {
-    let accepted = "accepted are run, --help, --version";
+    let accepted =
+        "accepted are run, record, profile, report, why, mem, live, serve, --help, --version";
     refuses(&mut pymalloc(&[]), 2, &format!("no command; {accepted}"));
     refuses(
         &mut pymalloc(&["rnu"]),
@@ -184,7 +185,7 @@ fn a_wrong_command_line_is_named_with_what_is_accepted() {
     refuses(
         &mut pymalloc(&["--stats"]),
         2,
-        "unknown option '--stats'; accepted are --help, --version, and options of run after 'run'",
+        "unknown option '--stats'; accepted are --help, --version, and a command's options after it",
     );
     refuses(
         &mut pymalloc(&["run", "-x", "ls"]),

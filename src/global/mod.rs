@@ -25,6 +25,7 @@ mod purge;
 mod regions;
 mod registration;
 mod rust;
+pub(crate) mod slot;
 pub(crate) mod slow;
 mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]

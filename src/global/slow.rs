@@ -122,6 +122,9 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
             None => foreign(block.start()),
             // SAFETY: verified by the heap.
             Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
+            // The lists of a watched thread stay closed.
+            // SAFETY: the caller gives the block up; verified by the heap.
+            Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
                 thread.lists.lengthen(class);

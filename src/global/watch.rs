@@ -133,7 +133,6 @@ pub(crate) fn is_guarded() -> bool {
 }
 
 /// Begins to tell `observer` of every call. False when there are too many observers.
-#[allow(dead_code, reason = "the slot that recorders fill")]
 pub(crate) fn observe(observer: Observer) -> bool {
     let place = observer as *mut ();
     let found = TABLE.iter().any(|entry| {
@@ -152,7 +151,6 @@ pub(crate) fn observe(observer: Observer) -> bool {
 }
 
 /// Tells `observer` no more. Other threads may be about to call it: what it needs must stay.
-#[allow(dead_code, reason = "the slot that recorders fill")]
 pub(crate) fn forget(observer: Observer) {
     let place = observer as *mut ();
     for entry in &TABLE {

@@ -5,21 +5,26 @@
 //! | pages | [`reserve`], [`commit`], [`map`], [`unmap`], [`purge`], [`grow`], [`relocate`], [`label`] |
 //! | machine | [`page_size`], [`cpus`], [`now_ms`], [`random`] |
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
-//! | last words | [`return_addresses`], [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`] |
+//! | files | [`File`], [`remove_file`] |
+//! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
+//! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
 //! call changes nothing and leaves `errno` as the system set it. Nothing here allocates, and nothing
 //! takes a lock of the C library except where the item says so.
 
 mod errors;
+mod files;
 mod pages;
 mod process;
+mod registers;
 mod stack;
 mod symbols;
 mod text;
 mod threads;
 
 pub use errors::{Errors, abort};
+pub use files::{File, FileId, parent_pid, remove_file, unix_ms, wipe_on_fork};
 #[cfg(feature = "objects")]
 pub use pages::prefetch;
 pub use pages::{
@@ -27,13 +32,15 @@ pub use pages::{
     reserve, unmap,
 };
 pub use process::{
-    at_exit, cpus, default_symbol, environment, errno, is_definition, is_privileged, keep_errno,
-    next_symbol, now_ms, on_fork, pid, secret, set_errno, write_error, write_file,
+    at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
+    is_privileged, keep_errno, next_symbol, now_ms, on_fork, pid, secret, set_errno, write_error,
+    write_file,
 };
+pub use registers::{Registers, registers, stack_word};
 pub use stack::return_addresses;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
-pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn};
+pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn, thread_id};
 
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;

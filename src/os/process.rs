@@ -29,6 +29,19 @@ pub fn pid() -> u32 {
     unsafe { libc::getpid() as u32 }
 }
 
+/// Writes the path of this program's file to `path`; its length, 0 when it is not known.
+pub fn executable_path(path: &mut [u8]) -> usize {
+    // SAFETY: the buffer is as long as said.
+    let n = unsafe {
+        libc::readlink(
+            c"/proc/self/exe".as_ptr(),
+            path.as_mut_ptr().cast(),
+            path.len(),
+        )
+    };
+    usize::try_from(n).unwrap_or(0)
+}
+
 /// Processors this process may run on, at least one.
 pub fn cpus() -> usize {
     // SAFETY: the set is plain data of the stated size.

@@ -23,6 +23,18 @@ impl<const N: usize> Text<N> {
         }
     }
 
+    /// Adds bytes that need not be UTF-8; what does not fit is cut.
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
+        let n = bytes.len().min(N - self.len);
+        self.bytes[self.len..self.len + n].copy_from_slice(&bytes[..n]);
+        self.len += n;
+    }
+
+    /// The text for the system, up to its first nul; `None` when it fills all its room, and so may be cut.
+    pub fn as_c_str(&self) -> Option<&core::ffi::CStr> {
+        core::ffi::CStr::from_bytes_until_nul(&self.bytes).ok()
+    }
+
     /// What was written so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -31,9 +43,7 @@ impl<const N: usize> Text<N> {
 
 impl<const N: usize> Write for Text<N> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        let n = s.len().min(N - self.len);
-        self.bytes[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
-        self.len += n;
+        self.write_bytes(s.as_bytes());
         Ok(())
     }
 }

@@ -21,6 +21,11 @@ impl Futex {
     }
 }
 
+/// A nonzero number that no other live thread has.
+pub fn thread_id() -> usize {
+    Futex::thread_id()
+}
+
 /// Sleeps. Async-signal-safe.
 pub fn nap_ms(ms: u64) {
     let word = AtomicU32::new(0);

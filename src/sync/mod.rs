@@ -14,6 +14,10 @@ pub use lock::{Lock, Locked, Park};
 pub use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+/// Shared ownership, for layers that allocate.
+#[cfg(not(loom))]
+pub use std::sync::Arc;
+
 #[cfg(loom)]
 pub use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,

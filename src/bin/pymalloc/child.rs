@@ -37,10 +37,20 @@ pub enum WatchError {
 /// `mask` is that of [`system::block_signals`], called once before the first child: what arrives between
 /// two children then reaches the second.
 pub fn watch(command: &mut Command, mask: &Mask) -> Result<Outcome, WatchError> {
+    watch_from(command, mask, |_| {})
+}
+
+/// As [`watch`]; `started` is called once with the child's process id.
+pub fn watch_from(
+    command: &mut Command,
+    mask: &Mask,
+    started: impl FnOnce(u32),
+) -> Result<Outcome, WatchError> {
     system::inherit_signals(command, Some(*mask));
     let start = Instant::now();
     let mut child = command.spawn().map_err(WatchError::Start)?;
     let pid = child.id();
+    started(pid);
     loop {
         let signal = system::next_signal(mask);
         if signal.number != libc::SIGCHLD {

@@ -35,6 +35,8 @@ const SYMBOL_BYTES: usize = 24;
 const ET_EXEC: u16 = 2;
 /// Type: shared library, or executable that may lie anywhere.
 const ET_DYN: u16 = 3;
+/// Program header: part of the file that is loaded.
+const PT_LOAD: u32 = 1;
 /// Program header: path of the loader.
 const PT_INTERP: u32 = 3;
 /// Section: symbols the loader sees.
@@ -110,6 +112,20 @@ impl Elf {
         let mut path = self.read(quad(entry, 8), length)?;
         path.truncate(path.iter().position(|byte| *byte == 0).unwrap_or(length));
         Ok(Some(std::ffi::OsString::from_vec(path).into()))
+    }
+
+    /// The segments that are loaded: offset and bytes in the file, and the address the file names for them.
+    ///
+    /// # Errors
+    /// The file is damaged or cannot be read.
+    pub fn loaded_segments(&self) -> io::Result<Vec<(u64, u64, u64)>> {
+        let count = usize::from(half(&self.header, 56));
+        let table = self.read(quad(&self.header, 32), count * PROGRAM_HEADER_BYTES)?;
+        let entries = table.chunks_exact(PROGRAM_HEADER_BYTES);
+        let loaded = entries.filter(|entry| word(entry, 0) == PT_LOAD);
+        Ok(loaded
+            .map(|entry| (quad(entry, 8), quad(entry, 32), quad(entry, 16)))
+            .collect())
     }
 
     /// True when the file exports every one of `names`. A file whose section table was stripped exports

@@ -3,6 +3,7 @@
 use crate::args::UsageError;
 use crate::demo::DemoError;
 use crate::library::LibraryError;
+use crate::recording::read::ReadError;
 use crate::target::TargetError;
 use std::fmt;
 use std::io;
@@ -27,6 +28,16 @@ pub enum Failure {
     Demo(DemoError),
     /// Stdout refused the text.
     Output(io::Error),
+    /// A file is no recording, or cannot be made one.
+    Recording(PathBuf, ReadError),
+    /// A file that is no recording stands where one should go.
+    NotReplaced(PathBuf),
+    /// A file for a report cannot be written.
+    Write(PathBuf, io::Error),
+    /// Nothing can be served there.
+    Listen(io::Error),
+    /// The recording has nothing of what the picture shows.
+    NothingToDraw(io::Error),
 }
 
 impl Failure {
@@ -61,6 +72,15 @@ impl fmt::Display for Failure {
             Failure::Wait(error) => write!(out, "cannot wait for the program: {error}"),
             Failure::Demo(error) => error.fmt(out),
             Failure::Output(error) => write!(out, "cannot write to stdout: {error}"),
+            Failure::Recording(path, error) => write!(out, "{}: {error}", path.display()),
+            Failure::NotReplaced(path) => write!(
+                out,
+                "{}: is there and is no recording, so it is not replaced",
+                path.display()
+            ),
+            Failure::Write(path, error) => write!(out, "{}: cannot write: {error}", path.display()),
+            Failure::Listen(error) => write!(out, "cannot listen: {error}"),
+            Failure::NothingToDraw(error) => write!(out, "nothing to draw: {error}"),
         }
     }
 }

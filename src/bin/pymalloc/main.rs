@@ -12,6 +12,10 @@
 //! demo        the workload under both mallocs        library   which libpymalloc.so, and whether it is one
 //! workload      … and the workload itself            elf       the few ELF fields those two ask for
 //! child       starts, forwards signals, waits        system    the only file that calls libc
+//! record      runs it and leaves a recording        view      what is shown of one: profile/
+//! live        a growing recording in the terminal    serve     … over HTTP
+//! follow        … and both's way to read it
+//! mem         memory over time                    units     numbers for people
 //! stats_file  where the summary arrives              report    text for people
 //! ```
 
@@ -20,9 +24,21 @@ mod child;
 mod demo;
 mod elf;
 mod failure;
+mod follow;
 mod library;
+mod live;
+mod mem;
+mod profile;
+mod record;
+#[allow(
+    dead_code,
+    reason = "the launcher reads recordings; the library, which includes this folder too, writes them"
+)]
+#[path = "../../observe/recording/mod.rs"]
+mod recording;
 mod report;
 mod run;
+mod serve;
 mod stats_file;
 #[allow(
     dead_code,
@@ -32,6 +48,8 @@ mod stats_file;
 mod summary;
 mod system;
 mod target;
+mod units;
+mod view;
 mod workload;
 
 use args::Command;
@@ -57,6 +75,18 @@ fn start() -> Result<i32, Failure> {
         Command::RunHelp => print(args::RUN_HELP),
         Command::Version => print(concat!("pymalloc ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run(options) => run::run(&options),
+        Command::RecordHelp => print(args::RECORD_HELP),
+        Command::Record(options) => record::record(&options),
+        Command::ReportHelp => print(args::REPORT_HELP),
+        Command::Report(options) => view::report(&options),
+        Command::LiveHelp => print(args::LIVE_HELP),
+        Command::Live(options) => live::live(&options),
+        Command::ServeHelp => print(args::SERVE_HELP),
+        Command::Serve(options) => serve::serve(&options),
+        Command::MemHelp => print(args::MEM_HELP),
+        Command::Mem(options) => mem::mem(&options),
+        Command::WhyHelp => print(args::WHY_HELP),
+        Command::Why(options) => view::why(&options),
         Command::DemoWorkload => print(&format!("{:016x}\n", workload::run())),
     }
 }

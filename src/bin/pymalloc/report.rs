@@ -4,6 +4,7 @@ use crate::child::Outcome;
 use crate::stats_file::Absent;
 use crate::summary::Summary;
 use crate::system::Ended;
+use crate::units::bytes;
 use std::ffi::OsStr;
 use std::fmt::Write;
 
@@ -195,36 +196,7 @@ fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// Bytes in the largest binary unit that leaves a number of at least one.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let power = (count.ilog2() / 10) as usize;
-    let value = count as f64 / (1u64 << (10 * power)) as f64;
-    format!("{value:.1} {}", UNITS[power - 1])
-}
-
 /// Adds a line, without the spaces an empty last column leaves. A `String` refuses nothing.
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{}", line.to_string().trim_end());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_shown_in_the_largest_unit() {
-        for (count, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536 * 1024, "1.5 MiB"),
-            (u64::MAX, "16.0 EiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
-    }
 }

@@ -49,7 +49,7 @@ fn run_watched(program: &Program, target: &Target, command: &mut Command) -> Res
 }
 
 /// The program as the user would start it, with the library in front.
-fn command(program: &Program, target: &Target, library: &Path) -> Command {
+pub fn command(program: &Program, target: &Target, library: &Path) -> Command {
     let mut command = Command::new(&target.file);
     command.arg0(&program.name).args(&program.args);
     command.env(

@@ -188,6 +188,15 @@ pub fn block_signals() -> Mask {
     }
 }
 
+/// Bytes of a process that are resident, by `/proc`; `None` when it is gone.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: sysconf takes a number and only reads.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * page.unsigned_abs())
+}
+
 /// A signal that arrived.
 pub struct Signal {
     /// Which.

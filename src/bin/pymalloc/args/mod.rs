@@ -1,5 +1,15 @@
 //! The command line.
 
+mod follow;
+mod mem;
+mod record;
+mod report;
+
+pub use follow::{LIVE_HELP, Listen, Live, SERVE_HELP, Serve};
+pub use mem::{HELP as MEM_HELP, Mem};
+pub use record::{HELP as RECORD_HELP, Record};
+pub use report::{At, HELP as REPORT_HELP, Report, View, WHY_HELP, Why};
+
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::fmt;
@@ -8,12 +18,29 @@ use std::path::PathBuf;
 /// `pymalloc --help`.
 pub const HELP: &str = "\
 usage: pymalloc run [--lib PATH] [--stats] [--] PROGRAM ARGS...
+       pymalloc record | profile [OPTIONS] [--] PROGRAM ARGS...
+       pymalloc report VIEW [OPTIONS] FILE
+       pymalloc why [OPTIONS] FILE
+       pymalloc mem [OPTIONS] [--] PROGRAM ARGS...
+       pymalloc live | serve [OPTIONS] FILE
        pymalloc --help | --version
 
 commands:
-  run   run a dynamically linked program on pymalloc, by LD_PRELOAD;
-        'pymalloc run --help' says more
+  run      run a dynamically linked program on pymalloc, by LD_PRELOAD
+  record   run it and write every allocation call to a file
+  profile  the same, with the stack of every call
+  report   what a recording says: peak, leaks, temporary blocks, flame
+           graph, pprof and other formats
+  why      which live blocks keep which memory from going back
+  mem      run a program and write its memory over time
+  live     show a recording in the terminal while it grows
+  serve    give the figures of a growing recording to Prometheus and pprof
+
+'pymalloc COMMAND --help' says more.
 ";
+
+/// What may come first.
+const COMMANDS: &str = "run, record, profile, report, why, mem, live, serve, --help, --version";
 
 /// `pymalloc run --help`.
 pub const RUN_HELP: &str = "\
@@ -49,6 +76,30 @@ pub enum Command {
     Run(Run),
     /// Be the demonstration's workload (hidden: `demo` starts it).
     DemoWorkload,
+    /// Print [`record::HELP`].
+    RecordHelp,
+    /// Run a program and record it.
+    Record(Record),
+    /// Print [`report::HELP`].
+    ReportHelp,
+    /// Show a recording.
+    Report(Report),
+    /// Print [`follow::LIVE_HELP`].
+    LiveHelp,
+    /// Show a growing recording.
+    Live(Live),
+    /// Print [`follow::SERVE_HELP`].
+    ServeHelp,
+    /// Serve a growing recording.
+    Serve(Serve),
+    /// Print [`mem::HELP`].
+    MemHelp,
+    /// Run a program and sample its memory.
+    Mem(Mem),
+    /// Print [`report::WHY_HELP`].
+    WhyHelp,
+    /// Show what keeps memory.
+    Why(Why),
 }
 
 /// `pymalloc run`.
@@ -88,22 +139,43 @@ pub enum UsageError {
     UnexpectedValue(String),
     /// `run` without PROGRAM and without `--stats`.
     NoProgram,
+    /// An option that this command does not have.
+    UnknownOptionOf {
+        /// Which option.
+        option: OsString,
+        /// Of which command.
+        command: &'static str,
+    },
+    /// An option without the value it needs, or with one it does not take.
+    BadValue {
+        /// Which option.
+        option: &'static str,
+        /// What it needs.
+        accepted: &'static str,
+    },
+    /// What is missing on the line.
+    Missing {
+        /// Of which command.
+        command: &'static str,
+        /// What it needs.
+        what: &'static str,
+    },
 }
 
 impl fmt::Display for UsageError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UsageError::NoCommand => {
-                write!(out, "no command; accepted are run, --help, --version")
+                write!(out, "no command; accepted are {COMMANDS}")
             }
             UsageError::UnknownCommand(name) => write!(
                 out,
-                "unknown command '{}'; accepted are run, --help, --version",
+                "unknown command '{}'; accepted are {COMMANDS}",
                 name.display()
             ),
             UsageError::UnknownOption(option) => write!(
                 out,
-                "unknown option '{}'; accepted are --help, --version, and options of run after 'run'",
+                "unknown option '{}'; accepted are --help, --version, and a command's options after it",
                 option.display()
             ),
             UsageError::UnknownRunOption(option) => write!(
@@ -124,6 +196,15 @@ impl fmt::Display for UsageError {
                     "run needs a PROGRAM, or --stats alone for the demonstration"
                 )
             }
+            UsageError::UnknownOptionOf { option, command } => write!(
+                out,
+                "unknown option '{}' of {command}; 'pymalloc {command} --help' names all",
+                option.display()
+            ),
+            UsageError::BadValue { option, accepted } => {
+                write!(out, "option '{option}' needs {accepted}")
+            }
+            UsageError::Missing { command, what } => write!(out, "{command} needs {what}"),
         }
     }
 }
@@ -136,6 +217,13 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         Some(Arg::Short('h') | Arg::Long("help")) => Command::Help,
         Some(Arg::Short('V') | Arg::Long("version")) => Command::Version,
         Some(Arg::Value(name)) if name == "run" => return parse_run(&mut parser),
+        Some(Arg::Value(name)) if name == "record" => return record::parse(&mut parser, false),
+        Some(Arg::Value(name)) if name == "profile" => return record::parse(&mut parser, true),
+        Some(Arg::Value(name)) if name == "report" => return report::parse(&mut parser),
+        Some(Arg::Value(name)) if name == "live" => return follow::parse_live(&mut parser),
+        Some(Arg::Value(name)) if name == "serve" => return follow::parse_serve(&mut parser),
+        Some(Arg::Value(name)) if name == "mem" => return mem::parse(&mut parser),
+        Some(Arg::Value(name)) if name == "why" => return report::parse_why(&mut parser),
         Some(Arg::Value(name)) if name == "demo-workload" => Command::DemoWorkload,
         Some(Arg::Value(name)) => return Err(UsageError::UnknownCommand(name)),
         Some(option) => return Err(UsageError::UnknownOption(spelled(option))),

@@ -1,0 +1,496 @@
+//! A recording followed from start to end: which blocks live, what each stack asked for.
+//!
+//! The stacks that hold the memory at its high-water mark are known only when the mark is: the recording is
+//! read a second time up to it.
+
+use crate::recording::decode::{Event, Step};
+use crate::recording::format::MarkKind;
+use crate::recording::read::{Contents, Follower, ReadError, read};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::path::Path;
+
+/// Blocks and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many.
+    pub blocks: u64,
+    /// Bytes asked for.
+    pub bytes: u64,
+}
+
+impl Sum {
+    /// Another block.
+    pub fn add(&mut self, bytes: u64) {
+        self.blocks += 1;
+        self.bytes += bytes;
+    }
+
+    /// All of another sum.
+    pub fn add_all(&mut self, other: Sum) {
+        self.blocks += other.blocks;
+        self.bytes += other.bytes;
+    }
+
+    fn remove(&mut self, bytes: u64) {
+        self.blocks -= 1;
+        self.bytes -= bytes;
+    }
+}
+
+/// What to add up per stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Blocks live when most bytes were.
+    Peak,
+    /// Blocks live at the end.
+    Leaks,
+    /// All blocks ever.
+    Total,
+    /// Blocks freed soon after.
+    Temporary,
+}
+
+impl Measure {
+    /// All, in the order they are shown.
+    pub const ALL: [Measure; 4] = [
+        Measure::Peak,
+        Measure::Leaks,
+        Measure::Total,
+        Measure::Temporary,
+    ];
+
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measure::Peak => "peak",
+            Measure::Leaks => "leaks",
+            Measure::Total => "total",
+            Measure::Temporary => "temporary",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|measure| measure.name() == name)
+    }
+}
+
+/// What one stack asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackUse {
+    sums: [Sum; 4],
+    live: Sum,
+    /// The most bytes of it that lived at once, and the blocks then.
+    pub most: Sum,
+    /// Milliseconds that its blocks lived, added up.
+    pub lifetimes_ms: u64,
+}
+
+impl StackUse {
+    /// Its sum of that kind.
+    pub fn of(&self, measure: Measure) -> Sum {
+        self.sums[measure as usize]
+    }
+
+    /// All of another stack's. The most at once is then at most this.
+    pub fn add_all(&mut self, other: &StackUse) {
+        for (sum, other) in self.sums.iter_mut().zip(other.sums) {
+            sum.add_all(other);
+        }
+        self.live.add_all(other.live);
+        self.most.add_all(other.most);
+        self.lifetimes_ms += other.lifetimes_ms;
+    }
+
+    fn at(&mut self, measure: Measure) -> &mut Sum {
+        &mut self.sums[measure as usize]
+    }
+
+    fn made(&mut self, bytes: u64) {
+        self.at(Measure::Total).add(bytes);
+        self.live.add(bytes);
+        if self.live.bytes > self.most.bytes {
+            self.most = self.live;
+        }
+    }
+}
+
+/// A block that lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Bytes asked for.
+    pub size: u64,
+    /// Number of the stack that made it.
+    pub stack: u32,
+    /// The thread that made it.
+    pub thread: u32,
+    /// How many blocks that thread had made before.
+    nth: u64,
+    /// When it was made, in milliseconds since the start.
+    pub born_ms: u64,
+}
+
+/// Hashes addresses: one multiplication, as the map's users are many and known.
+#[derive(Default)]
+pub struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        let mixed = (self.0 ^ value >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
+/// Blocks by address.
+pub type Blocks = HashMap<u64, Block, BuildHasherDefault<AddressHasher>>;
+
+/// The process's memory at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds since the start.
+    pub time_ms: u64,
+    /// Blocks live then.
+    pub live: Sum,
+}
+
+/// One thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThreadUse {
+    /// Blocks it made.
+    pub made: Sum,
+    /// Blocks it freed.
+    pub freed: u64,
+    /// Blocks it freed that another thread had made.
+    pub freed_of_others: u64,
+}
+
+/// Something the program said.
+#[derive(Clone, Copy, Debug)]
+pub struct MarkAt {
+    /// When, and how much lived.
+    pub moment: Moment,
+    /// The thread.
+    pub thread: u32,
+    /// Point, begin or end.
+    pub kind: MarkKind,
+    /// Index into the tables' marks.
+    pub name: u32,
+}
+
+/// Sizes are counted by their power of two: 0, 1, 2–3, 4–7 …
+pub const SIZE_CLASSES: usize = 65;
+
+/// Follows the events of a recording.
+pub struct Usage {
+    /// Blocks that live.
+    pub blocks: Blocks,
+    /// Their sum.
+    pub live: Sum,
+    /// When most bytes lived.
+    pub peak: Moment,
+    /// Events up to the peak.
+    pub peak_event: u64,
+    /// Events so far.
+    pub events: u64,
+    /// By number; 0 for blocks without a stack.
+    pub stacks: Vec<StackUse>,
+    /// By number.
+    pub threads: Vec<ThreadUse>,
+    /// One for each time that the recording names, with the most that lived since the one before.
+    pub timeline: Vec<Moment>,
+    /// Blocks made, by power of two of their size.
+    pub sizes: [Sum; SIZE_CLASSES],
+    /// What the program said.
+    pub marks: Vec<MarkAt>,
+    /// Frees of blocks from before the recording.
+    pub unknown_frees: u64,
+    /// Resizes.
+    pub resizes: u64,
+    /// A block freed before so many others of its thread were made is temporary.
+    within: u64,
+}
+
+impl Usage {
+    /// At the start. A block is temporary if its thread makes fewer than `within` others while it lives.
+    pub fn new(within: u64) -> Self {
+        Self {
+            blocks: Blocks::default(),
+            live: Sum::default(),
+            peak: Moment::default(),
+            peak_event: 0,
+            events: 0,
+            stacks: vec![StackUse::default()],
+            threads: Vec::new(),
+            timeline: Vec::new(),
+            sizes: [Sum::default(); SIZE_CLASSES],
+            marks: Vec::new(),
+            unknown_frees: 0,
+            resizes: 0,
+            within,
+        }
+    }
+
+    /// The next event.
+    pub fn step(&mut self, step: &Step) {
+        self.events += 1;
+        let thread = step.thread as usize;
+        if thread >= self.threads.len() {
+            self.threads.resize(thread + 1, ThreadUse::default());
+        }
+        match step.event {
+            Event::Alloc {
+                address,
+                size,
+                stack,
+                ..
+            } => self.alloc(step, address, size, stack),
+            Event::Free { address } => {
+                self.free(step, address);
+            }
+            Event::Resize {
+                old,
+                new,
+                size,
+                stack,
+            } => {
+                self.resizes += 1;
+                self.free(step, old);
+                self.alloc(step, new, size, stack);
+            }
+            Event::Mark { kind, name } => {
+                let moment = self.moment(step);
+                self.marks.push(MarkAt {
+                    moment,
+                    thread: step.thread,
+                    kind,
+                    name,
+                });
+            }
+        }
+        self.note_time(step);
+    }
+
+    fn moment(&self, step: &Step) -> Moment {
+        Moment {
+            time_ms: step.time_ms,
+            live: self.live,
+        }
+    }
+
+    fn alloc(&mut self, step: &Step, address: u64, size: u64, stack: u32) {
+        let thread = &mut self.threads[step.thread as usize];
+        let block = Block {
+            size,
+            stack,
+            thread: step.thread,
+            nth: thread.made.blocks,
+            born_ms: step.time_ms,
+        };
+        thread.made.add(size);
+        self.stack(stack).made(size);
+        self.sizes[64 - size.leading_zeros() as usize].add(size);
+        self.live.add(size);
+        if let Some(lost) = self.blocks.insert(address, block) {
+            // Its free was not seen: the recorder does not see everything.
+            self.died(&lost, step);
+        }
+        if self.live.bytes > self.peak.live.bytes {
+            self.peak = self.moment(step);
+            self.peak_event = self.events;
+        }
+    }
+
+    fn free(&mut self, step: &Step, address: u64) {
+        let Some(block) = self.blocks.remove(&address) else {
+            self.unknown_frees += 1;
+            return;
+        };
+        self.died(&block, step);
+        let made = self.threads[block.thread as usize].made.blocks;
+        if made - block.nth <= self.within {
+            self.stack(block.stack)
+                .at(Measure::Temporary)
+                .add(block.size);
+        }
+        let freer = &mut self.threads[step.thread as usize];
+        freer.freed += 1;
+        freer.freed_of_others += u64::from(block.thread != step.thread);
+    }
+
+    fn died(&mut self, block: &Block, step: &Step) {
+        self.live.remove(block.size);
+        let stack = self.stack(block.stack);
+        stack.live.remove(block.size);
+        stack.lifetimes_ms += step.time_ms.saturating_sub(block.born_ms);
+    }
+
+    fn stack(&mut self, number: u32) -> &mut StackUse {
+        let index = number as usize;
+        if index >= self.stacks.len() {
+            self.stacks.resize(index + 1, StackUse::default());
+        }
+        &mut self.stacks[index]
+    }
+
+    fn note_time(&mut self, step: &Step) {
+        let now = self.moment(step);
+        match self.timeline.last_mut() {
+            Some(last) if last.time_ms == now.time_ms => {
+                if now.live.bytes > last.live.bytes {
+                    *last = now;
+                }
+            }
+            _ => self.timeline.push(now),
+        }
+    }
+
+    /// Adds what lives now to the stacks that made it.
+    pub fn add_live(&mut self, measure: Measure) {
+        let blocks = std::mem::take(&mut self.blocks);
+        for stack in &mut self.stacks {
+            *stack.at(measure) = Sum::default();
+        }
+        for block in blocks.values() {
+            self.stack(block.stack).at(measure).add(block.size);
+        }
+        self.blocks = blocks;
+    }
+}
+
+/// A recording and what it says.
+pub struct Profile {
+    /// What it says of itself.
+    pub contents: Contents,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// Reads the recording at `path`.
+///
+/// # Errors
+/// When it is none or the system refuses.
+pub fn profile(path: &Path, within: u64) -> Result<Profile, ReadError> {
+    let mut usage = Usage::new(within);
+    let contents = read(path, |step| usage.step(step))?;
+    usage.add_live(Measure::Leaks);
+    let until = usage.peak_event;
+    let mut at_peak = usage_until(path, within, |_, events| events >= until)?;
+    at_peak.add_live(Measure::Peak);
+    for (stack, peak) in usage.stacks.iter_mut().zip(&at_peak.stacks) {
+        *stack.at(Measure::Peak) = peak.of(Measure::Peak);
+    }
+    Ok(Profile { contents, usage })
+}
+
+/// The recording at `path` up to the event before which `stop`, told of it and of the number of events so far,
+/// says so.
+///
+/// # Errors
+/// When it is none or the system refuses.
+pub fn usage_until(
+    path: &Path,
+    within: u64,
+    stop: impl Fn(&Step, u64) -> bool,
+) -> Result<Usage, ReadError> {
+    let mut usage = Usage::new(within);
+    let mut stopped = false;
+    // A recording that still grows has events behind those that were counted.
+    Follower::open(path)?.poll(&mut |step: &Step| {
+        stopped = stopped || stop(step, usage.events);
+        if !stopped {
+            usage.step(step);
+        }
+    })?;
+    Ok(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alloc(address: u64, size: u64, stack: u32) -> Event {
+        Event::Alloc {
+            address,
+            size,
+            align: 16,
+            zeroed: false,
+            stack,
+        }
+    }
+
+    fn after(events: &[Event]) -> Usage {
+        let mut usage = Usage::new(1);
+        for (time_ms, event) in events.iter().enumerate() {
+            usage.step(&Step {
+                thread: 0,
+                time_ms: time_ms as u64,
+                event: *event,
+            });
+        }
+        usage.add_live(Measure::Leaks);
+        usage
+    }
+
+    #[test]
+    fn the_peak_is_the_most_that_lived_at_once() {
+        let usage = after(&[
+            alloc(16, 100, 1),
+            alloc(32, 50, 2),
+            Event::Free { address: 16 },
+            alloc(16, 20, 1),
+        ]);
+        assert_eq!((usage.peak.live.bytes, usage.peak.time_ms), (150, 1));
+        assert_eq!(
+            usage.live,
+            Sum {
+                blocks: 2,
+                bytes: 70
+            }
+        );
+        assert_eq!(usage.stacks[1].of(Measure::Total).bytes, 120);
+        assert_eq!(usage.stacks[1].of(Measure::Leaks).bytes, 20);
+        assert_eq!(usage.timeline.len(), 4);
+    }
+
+    #[test]
+    fn temporary_is_what_dies_before_the_next_is_made() {
+        let usage = after(&[
+            alloc(16, 7, 1),
+            Event::Free { address: 16 },
+            alloc(16, 8, 2),
+            alloc(32, 9, 3),
+            Event::Free { address: 16 },
+            Event::Free { address: 64 },
+        ]);
+        assert_eq!(usage.stacks[1].of(Measure::Temporary).blocks, 1);
+        assert_eq!(usage.stacks[2].of(Measure::Temporary).blocks, 0);
+        assert_eq!(usage.unknown_frees, 1);
+    }
+
+    #[test]
+    fn a_resize_moves_the_block_to_its_new_stack() {
+        let usage = after(&[
+            alloc(16, 7, 1),
+            Event::Resize {
+                old: 16,
+                new: 48,
+                size: 70,
+                stack: 2,
+            },
+        ]);
+        assert_eq!(usage.stacks[1].of(Measure::Leaks).blocks, 0);
+        assert_eq!(usage.stacks[2].of(Measure::Leaks).bytes, 70);
+        assert_eq!(usage.peak.live.bytes, 70);
+    }
+}

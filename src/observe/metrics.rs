@@ -1,0 +1,104 @@
+//! The allocator's figures for programs and for Prometheus.
+
+use crate::global::{PyMalloc, Stats};
+use crate::os;
+use core::fmt::{self, Write};
+
+/// The figures of the whole process, now.
+pub fn stats() -> Stats {
+    PyMalloc.stats()
+}
+
+/// Bytes of this process that are resident, by `/proc`; `None` where that cannot be read.
+pub fn resident_bytes() -> Option<u64> {
+    let file = os::File::open(c"/proc/self/statm")?;
+    let mut text = [0; 128];
+    let len = file.read(&mut text);
+    let mut words = core::str::from_utf8(text.get(..len)?).ok()?.split(' ');
+    let pages: u64 = words.nth(1)?.parse().ok()?;
+    Some(pages * os::page_size() as u64)
+}
+
+/// A figure: its name, kind, meaning and value.
+type Row = (&'static str, &'static str, &'static str, u64);
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "gauge", help, value)
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Row {
+    (name, "counter", help, value)
+}
+
+/// The figures that are one number each.
+fn rows(of: &Stats) -> [Row; 16] {
+    [
+        gauge("mapped_bytes", "Memory held.", of.mapped_bytes),
+        gauge("mapped_peak_bytes", "The most held.", of.mapped_bytes_high),
+        gauge("block_bytes", "In blocks that are out.", of.block_bytes),
+        gauge("block_peak_bytes", "At most.", of.block_bytes_high),
+        gauge("arenas", "Arenas of 1 MiB.", of.arenas),
+        gauge("arenas_peak", "The most of each heap.", of.arenas_high),
+        counter("arenas_obtained", "Arenas obtained.", of.arenas_total),
+        gauge("huge_blocks", "Live huge blocks.", of.huge_blocks),
+        gauge("huge_bytes", "Bytes in huge blocks.", of.huge_bytes),
+        gauge("huge_peak_bytes", "The most in them.", of.huge_bytes_high),
+        counter("huge_blocks_made", "Huge blocks made.", of.huge_total),
+        gauge("threads", "Threads with lists.", of.threads),
+        counter("threads_started", "Threads ever.", of.threads_total),
+        gauge("heaps", "Heaps.", of.heaps),
+        counter("purged_bytes", "Given back.", of.purged_bytes),
+        counter("foreign_frees", "Of others' blocks.", of.foreign_frees),
+    ]
+}
+
+/// Writes the figures as OpenMetrics text: for the `/metrics` of a program that has one.
+///
+/// # Errors
+/// What `out` says.
+///
+/// ```
+/// let mut text = String::new();
+/// pymalloc::observe::write_open_metrics(&pymalloc::observe::stats(), &mut text)?;
+/// assert!(text.contains("# TYPE pymalloc_mapped_bytes gauge\n") && text.ends_with("# EOF\n"));
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+pub fn write_open_metrics(stats: &Stats, out: &mut impl Write) -> fmt::Result {
+    for (name, kind, help, value) in rows(stats) {
+        head(out, name, kind, help)?;
+        let total = if kind == "counter" { "_total" } else { "" };
+        writeln!(out, "pymalloc_{name}{total} {value}")?;
+    }
+    if let Some(resident) = resident_bytes() {
+        head(
+            out,
+            "resident_bytes",
+            "gauge",
+            "Resident of the whole process.",
+        )?;
+        writeln!(out, "pymalloc_resident_bytes {resident}")?;
+    }
+    head(
+        out,
+        "class_blocks",
+        "gauge",
+        "Blocks out of their pools, by the bytes of a block.",
+    )?;
+    for class in stats.classes.iter().filter(|class| class.pools > 0) {
+        let bytes = class.block_bytes;
+        writeln!(
+            out,
+            "pymalloc_class_blocks{{block_bytes=\"{bytes}\"}} {}",
+            class.in_use
+        )?;
+    }
+    out.write_str("# EOF\n")
+}
+
+fn head(out: &mut impl Write, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# TYPE pymalloc_{name} {kind}")?;
+    if name.ends_with("_bytes") {
+        writeln!(out, "# UNIT pymalloc_{name} bytes")?;
+    }
+    writeln!(out, "# HELP pymalloc_{name} {help}")
+}

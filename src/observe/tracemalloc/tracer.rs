@@ -1,0 +1,218 @@
+//! The observer behind the module's functions, and its tables.
+//!
+//! | state | entered | left |
+//! |---|---|---|
+//! | off | at first; `stop` | `start` |
+//! | tracing | `start` | `stop` |
+//!
+//! * **I1** `current` is the sum of the sizes of all traces; `peak` is the most it was since the last reset.
+//! * **I2** The tables are whole under the lock, also in a child after fork (see [`Kept`]).
+//! * **I3** A thread that holds the lock is not traced: neither what the tables need nor a signal handler's calls.
+
+use super::super::kept::Kept;
+use super::super::recorder::stacks::Threads;
+use super::super::unwind::Unwinder;
+use crate::global::slot::Keeper;
+use crate::global::watch::{self, Event};
+use crate::os;
+use std::collections::HashMap;
+
+/// Most frames that are counted.
+const MOST_COUNTED: usize = 512;
+
+/// Frames kept beyond the limit: those of the allocator and of a language's machinery, which are taken away when the
+/// frames get their names.
+pub(super) const SPARE: usize = 24;
+
+/// A block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub size: usize,
+    /// Index into [`State::stacks`].
+    pub stack: usize,
+}
+
+/// A stack by its return addresses, innermost first.
+#[derive(Clone, Debug)]
+pub(super) struct Stack {
+    pub frames: Box<[usize]>,
+    /// Frames there were.
+    pub total: usize,
+}
+
+/// A code address in the numbering of its file.
+pub(super) type InFile = (Vec<u8>, u64);
+
+/// All that is known.
+pub(super) struct State {
+    pub is_tracing: bool,
+    pub limit: usize,
+    pub current: u64,
+    pub peak: u64,
+    /// By domain and address.
+    pub traces: HashMap<u32, HashMap<usize, Record>>,
+    pub stacks: Vec<Stack>,
+    /// Indices into `stacks` by a hash of their frames: two different stacks of one hash are not to be expected
+    /// before there are billions.
+    numbers: HashMap<u64, usize>,
+    walker: Option<(Unwinder, Threads)>,
+}
+
+fn tracer() -> &'static Kept<State> {
+    Kept::of(Keeper::Tracer)
+}
+
+/// Runs `f` on the state under the lock.
+pub(super) fn with_state<R>(f: impl FnOnce(&mut State) -> R) -> R {
+    tracer().with(f)
+}
+
+/// Called for every event, by the thread that caused it.
+pub(super) fn observe(event: &Event) {
+    // I3.
+    if tracer().is_mine() {
+        return;
+    }
+    with_state(|state| {
+        if !state.is_tracing {
+            return;
+        }
+        match *event {
+            Event::Allocated { address, size, .. } => state.add(0, address, size),
+            Event::Freeing { address, .. } => state.remove(0, address),
+            Event::Resized { old, new, size, .. } => {
+                state.remove(0, old);
+                state.add(0, new, size);
+            }
+        }
+    });
+}
+
+/// Begins to trace, unless it goes on already.
+pub(super) fn start(limit: usize) -> bool {
+    let begins = with_state(|state| {
+        if state.is_tracing {
+            return false;
+        }
+        state.is_tracing = true;
+        state.limit = limit;
+        true
+    });
+    if begins && !watch::observe(observe) {
+        with_state(State::forget_all);
+        return false;
+    }
+    true
+}
+
+/// Stops tracing and forgets everything but the limit.
+pub(super) fn stop() {
+    watch::forget(observe);
+    with_state(State::forget_all);
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            is_tracing: false,
+            limit: 1,
+            current: 0,
+            peak: 0,
+            traces: HashMap::new(),
+            stacks: Vec::new(),
+            numbers: HashMap::new(),
+            walker: None,
+        }
+    }
+}
+
+// SAFETY: the walker's tables are mappings of its own, which belong to no thread.
+unsafe impl Send for State {}
+
+impl State {
+    fn forget_all(&mut self) {
+        // What the walker maps is mapped once.
+        let walker = self.walker.take();
+        *self = Self {
+            limit: self.limit,
+            walker,
+            ..Self::default()
+        };
+    }
+
+    /// Forgets the blocks.
+    pub fn clear(&mut self) {
+        self.traces.clear();
+        (self.current, self.peak) = (0, 0);
+    }
+
+    /// Notes a block, in the place of one that was at its address. The stack is the caller's.
+    pub fn add(&mut self, domain: u32, address: usize, size: usize) {
+        let stack = self.stack();
+        let record = Record { size, stack };
+        let blocks = self.traces.entry(domain).or_default();
+        if let Some(old) = blocks.insert(address, record) {
+            self.current -= old.size as u64;
+        }
+        self.current += size as u64;
+        self.peak = self.peak.max(self.current);
+    }
+
+    /// Forgets a block; one that is not known is nothing.
+    pub fn remove(&mut self, domain: u32, address: usize) {
+        let blocks = self.traces.get_mut(&domain);
+        if let Some(old) = blocks.and_then(|blocks| blocks.remove(&address)) {
+            self.current -= old.size as u64;
+        }
+    }
+
+    /// The number of the calling thread's stack.
+    fn stack(&mut self) -> usize {
+        if self.walker.is_none() {
+            self.walker = Unwinder::new().zip(Threads::new());
+        }
+        let mut frames = [0; MOST_COUNTED];
+        let total = match &mut self.walker {
+            Some((unwinder, threads)) => {
+                let bounds = &mut threads.current().bounds;
+                unwinder.walk(os::registers(), &(0..0), bounds, &mut frames)
+            }
+            None => 0,
+        };
+        let kept = &frames[..total.min(self.limit + SPARE)];
+        let mix = |sum: u64, frame: &usize| {
+            let mixed = (sum ^ *frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed ^ mixed >> 29
+        };
+        let hash = kept.iter().fold(total as u64, mix);
+        let (stacks, numbers) = (&mut self.stacks, &mut self.numbers);
+        *numbers.entry(hash).or_insert_with(|| {
+            stacks.push(Stack {
+                frames: kept.into(),
+                total,
+            });
+            stacks.len() - 1
+        })
+    }
+
+    /// Where in which file each call of a stack is, innermost first.
+    pub fn calls(&mut self, stack: &Stack) -> Vec<InFile> {
+        let Some((unwinder, _)) = &mut self.walker else {
+            return Vec::new();
+        };
+        let calls = stack.frames.iter().map(|frame| {
+            // The call is before the address it returns to.
+            let (path, address) = unwinder.in_file(frame - 1);
+            (path.to_vec(), address)
+        });
+        calls.collect()
+    }
+
+    /// Bytes of the tables, not of the stacks.
+    pub fn own_bytes(&self) -> usize {
+        let blocks = self.traces.values().map(HashMap::capacity).sum::<usize>();
+        let block = size_of::<(usize, Record)>() + 1;
+        let stack = size_of::<(u64, usize)>() + 1;
+        blocks * block + self.numbers.capacity() * stack
+    }
+}

@@ -1,0 +1,176 @@
+//! Files, without the C library's buffers.
+
+use core::ffi::{CStr, c_void};
+use core::ptr::NonNull;
+
+/// An open file; closed when dropped.
+#[derive(Debug)]
+pub struct File(i32);
+
+/// Which file it is, whatever its name: device and number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    number: u64,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: our own descriptor, closed once.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+impl File {
+    fn with(path: &CStr, flags: i32) -> Option<Self> {
+        // SAFETY: `path` ends in a nul.
+        let file = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, 0o600) };
+        (file >= 0).then_some(Self(file))
+    }
+
+    /// Opens for reading.
+    pub fn open(path: &CStr) -> Option<Self> {
+        Self::with(path, libc::O_RDONLY)
+    }
+
+    /// Makes a file that was not there.
+    pub fn create_new(path: &CStr) -> Option<Self> {
+        Self::with(path, libc::O_RDWR | libc::O_CREAT | libc::O_EXCL)
+    }
+
+    /// Makes a file, or empties it.
+    pub fn create(path: &CStr) -> Option<Self> {
+        Self::with(path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)
+    }
+
+    /// Opens a file that is there, to write at its end.
+    pub fn open_to_append(path: &CStr) -> Option<Self> {
+        Self::with(path, libc::O_WRONLY | libc::O_APPEND)
+    }
+
+    /// Reads at the current place. 0 at the end of the file and on failure.
+    pub fn read(&self, bytes: &mut [u8]) -> usize {
+        // SAFETY: the buffer is as long as said.
+        let n = unsafe { libc::read(self.0, bytes.as_mut_ptr().cast(), bytes.len()) };
+        usize::try_from(n).unwrap_or(0)
+    }
+
+    /// Fills `bytes` from `offset` on. False when the file ends before, or on failure.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> bool {
+        let mut done = 0;
+        while done < bytes.len() {
+            let rest = &mut bytes[done..];
+            let at = (offset + done as u64) as libc::off_t;
+            // SAFETY: the buffer is as long as said.
+            let n = unsafe { libc::pread(self.0, rest.as_mut_ptr().cast(), rest.len(), at) };
+            match usize::try_from(n) {
+                Ok(n) if n > 0 => done += n,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Writes all of `bytes`. False when that failed, perhaps after some.
+    pub fn write_all(&self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // SAFETY: the buffer is as long as said.
+            let n = unsafe { libc::write(self.0, rest.as_ptr().cast(), rest.len()) };
+            match usize::try_from(n) {
+                Ok(n) if n > 0 => rest = &rest[n..],
+                _ if super::errno() == libc::EINTR => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Makes the file `len` bytes long.
+    pub fn truncate(&self, len: u64) -> bool {
+        // SAFETY: our own descriptor.
+        unsafe { libc::ftruncate(self.0, len as libc::off_t) == 0 }
+    }
+
+    /// Gets room on the disk for the first `len` bytes, so that writing them through a mapping cannot fail.
+    pub fn allocate(&self, len: usize) -> bool {
+        // SAFETY: our own descriptor.
+        unsafe { libc::posix_fallocate(self.0, 0, len as libc::off_t) == 0 }
+    }
+
+    /// Bytes of the file, and which it is.
+    pub fn status(&self) -> Option<(u64, FileId)> {
+        // SAFETY: plain data of the stated type.
+        let mut status = unsafe { core::mem::zeroed::<libc::stat>() };
+        // SAFETY: a valid place to write.
+        if unsafe { libc::fstat(self.0, &mut status) } != 0 {
+            return None;
+        }
+        let id = FileId {
+            device: status.st_dev,
+            number: status.st_ino,
+        };
+        Some((status.st_size as u64, id))
+    }
+
+    /// Maps the first `len` bytes; what is written there is in the file, also when the process is killed.
+    pub fn map_shared(&self, len: usize) -> Option<NonNull<u8>> {
+        self.map(0, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+    }
+
+    /// Maps `len` bytes from `offset` (a multiple of the page size) for reading, as long as the process lives.
+    pub fn map_to_read(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
+        let start = self.map(offset, len, libc::PROT_READ, libc::MAP_PRIVATE)?;
+        // SAFETY: mapped for ever and not written through this mapping.
+        Some(unsafe { core::slice::from_raw_parts(start.as_ptr(), len) })
+    }
+
+    fn map(&self, offset: u64, len: usize, protection: i32, flags: i32) -> Option<NonNull<u8>> {
+        let offset = offset as libc::off_t;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
+        let p = unsafe {
+            libc::mmap(
+                core::ptr::null_mut(),
+                len,
+                protection,
+                flags,
+                self.0,
+                offset,
+            )
+        };
+        (p != libc::MAP_FAILED).then_some(())?;
+        NonNull::new(p.cast())
+    }
+}
+
+/// Removes a file; one that is not there is no failure.
+pub fn remove_file(path: &CStr) {
+    // SAFETY: `path` ends in a nul.
+    unsafe { libc::unlink(path.as_ptr()) };
+}
+
+/// Makes a mapping read as zero in a child after fork. False on kernels that cannot.
+///
+/// # Safety
+/// `start..start + len` is a mapping of [`super::map`]'s.
+pub unsafe fn wipe_on_fork(start: NonNull<u8>, len: usize) -> bool {
+    // SAFETY: ours by the caller's word.
+    unsafe { libc::madvise(start.as_ptr().cast::<c_void>(), len, libc::MADV_WIPEONFORK) == 0 }
+}
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place to write.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// The process that started this one.
+pub fn parent_pid() -> u32 {
+    // SAFETY: no conditions.
+    unsafe { libc::getppid() as u32 }
+}

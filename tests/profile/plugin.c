@@ -1,0 +1,9 @@
+/* A library that is opened and closed; what it makes has a stack through it. */
+#include <stdlib.h>
+
+static void *volatile made;
+
+void *make(int depth) {
+    made = depth > 0 ? make(depth - 1) : malloc(123);
+    return made;
+}
