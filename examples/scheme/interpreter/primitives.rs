@@ -11,7 +11,7 @@ pub const PRIMITIVES: [(&str, Primitive); 17] = [
     ("+", |all| fold(all, 0, i64::checked_add)),
     ("*", |all| fold(all, 1, i64::checked_mul)),
     ("-", |all| match all {
-        [one] => fold(&[one.clone()], 0, i64::checked_sub),
+        [one] => fold(std::slice::from_ref(one), 0, i64::checked_sub),
         [first, rest @ ..] => fold(rest, int(first)?, i64::checked_sub),
         [] => Err(SchemeError::Arguments(0)),
     }),
