@@ -32,9 +32,9 @@
 //! lock: obmalloc's rule gives each block, from the class's first used pool, else from a pool of the
 //! fullest arena, else from a new arena, else there is no memory and the answer is null.
 //!
-//! `dealloc` pushes the block on the list. If the list is full, all its blocks go home: those of this
-//! heap by obmalloc's rule under its lock, those of others to the inbox of their heap. Each is checked on
-//! the way. A pool whose last block came back returns to its arena, and an arena whose last pool came
+//! `dealloc` puts the block into the list's buffer, which moves on top of its stack now and then. If the
+//! stack is full, its older half goes home: the blocks of this heap by obmalloc's rule under its lock, those
+//! of others to the inbox of their heap. Each is checked on the way. A pool whose last block came back returns to its arena, and an arena whose last pool came
 //! back to the address space it was cut from; what lies free too long, or is too much, goes back to the
 //! system.
 //!

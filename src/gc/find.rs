@@ -205,8 +205,8 @@ impl Ahead<'_> {
     fn run(&mut self, marker: &mut Marker) {
         while let Some(object) = marker.pop() {
             // The header and the fields of a small object: one line or two.
-            crate::os::prefetch(object.value().as_ptr().wrapping_sub(HEADER_BYTES));
-            crate::os::prefetch(object.value().as_ptr().wrapping_add(32));
+            crate::sync::prefetch(object.value().as_ptr().wrapping_sub(HEADER_BYTES));
+            crate::sync::prefetch(object.value().as_ptr().wrapping_add(32));
             self.exchange(Some(object), marker);
         }
     }

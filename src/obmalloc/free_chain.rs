@@ -82,7 +82,7 @@ impl Links {
                 overwritten(block);
             }
             if free > PER_NODE {
-                prefetch(blocks.nth(self.lane(0)).start());
+                prefetch(blocks.nth(self.lane(0)).start().as_ptr());
             }
         }
         k

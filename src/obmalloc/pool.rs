@@ -187,7 +187,7 @@ impl Pool {
             if unsafe { bits.set(block) } {
                 overwritten(block);
             }
-            prefetch(block.start());
+            prefetch(block.start().as_ptr());
             free -= 1;
             left -= 1;
             places[left] = Some(block);
@@ -198,7 +198,7 @@ impl Pool {
             unsafe {
                 let block = blocks.nth(k);
                 bits.set(block);
-                prefetch(block.start());
+                prefetch(block.start().as_ptr());
                 left -= 1;
                 places[left] = Some(block);
             }

@@ -25,8 +25,6 @@ mod threads;
 
 pub use errors::{Errors, abort};
 pub use files::{File, FileId, parent_pid, remove_file, unix_ms, wipe_on_fork};
-#[cfg(feature = "objects")]
-pub use pages::prefetch;
 pub use pages::{
     advise_huge_pages, commit, grow, is_mapped, label, map, page_size, protect, purge, relocate,
     reserve, unmap,

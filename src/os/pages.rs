@@ -178,17 +178,3 @@ pub unsafe fn label(start: NonNull<u8>, len: usize, name: &'static CStr) {
     };
     super::set_errno(saved);
 }
-
-/// Asks the processor to bring the cache line of `p` near. A hint: any address will do.
-#[cfg(feature = "objects")]
-#[inline(always)]
-pub fn prefetch(p: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing the program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
-}

@@ -33,11 +33,11 @@ pub fn spin_hint() {
 
 /// Asks the processor for the cache line at `p`, which need not be mapped.
 #[inline(always)]
-pub fn prefetch(p: core::ptr::NonNull<u8>) {
+pub fn prefetch(p: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
     // SAFETY: a hint; it neither faults nor reads for the program.
     unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(p.as_ptr().cast());
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(p.cast());
     }
     #[cfg(any(not(target_arch = "x86_64"), loom))]
     let _ = p;
