@@ -22,7 +22,8 @@
 //! | `shim` | L4 | the C and C++ symbols, with feature `preload` |
 //! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
 //! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
-//! | [`observe`] | L7 | seeing memory: recordings, statistics, traces |
+//! | `python` | L7 | Python's built-in kinds: int, str, list, dict and the rest, with feature `objects` |
+//! | [`observe`] | L8 | seeing memory: recordings, statistics, traces |
 //!
 //! # The life of one block
 //!
@@ -48,6 +49,8 @@ pub mod object;
 pub mod obmalloc;
 pub mod observe;
 mod os;
+#[cfg(feature = "objects")]
+pub mod python;
 #[cfg(feature = "preload")]
 mod shim;
 mod sync;

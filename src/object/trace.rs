@@ -235,6 +235,7 @@ macro_rules! impl_trace {
     (@no_drop [] $name:ident [$($param:ident)*]) => {
         const _: () = {
             // Two implementations for one type, if it has a `Drop`.
+            #[allow(dead_code)]
             trait HasNoDropOfItsOwn {}
             #[allow(drop_bounds)]
             impl<Any: ::core::ops::Drop + ?Sized> HasNoDropOfItsOwn for Any {}

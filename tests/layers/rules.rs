@@ -3,8 +3,8 @@
 use crate::tokens::{Path, Token, paths, read};
 
 /// The layers, lowest first: a file may name its own and those before it.
-pub const LAYERS: [&str; 9] = [
-    "sync", "os", "obmalloc", "global", "shim", "object", "gc", "observe", "bin",
+pub const LAYERS: [&str; 10] = [
+    "sync", "os", "obmalloc", "global", "shim", "object", "gc", "python", "observe", "bin",
 ];
 
 /// Most lines of a file.

@@ -1,0 +1,147 @@
+"""Runs the document's snippets as they are typed, and prints `label => value` for each fact about them."""
+import code, contextlib, gc, io, os, sys, tempfile, weakref
+from sys import getsizeof
+
+SNIPPETS = open(sys.argv[1], encoding="utf-8").read().split("----\n")
+
+
+def fact(label, value):
+    print(f"{label} => {value}")
+
+
+def typed(n, after={}):
+    """Types snippet n, line by line; calls after[line] with the names. Returns what it printed."""
+    console, printed = code.InteractiveConsole(), io.StringIO()
+    for line in SNIPPETS[n].splitlines():
+        with contextlib.redirect_stdout(printed):
+            assert not console.push(line), line
+        line = line.split("#")[0].strip()
+        if line in after:
+            after[line](console.locals)
+    return printed.getvalue().split("\n")[:-1], console.locals
+
+
+class D:
+    dead = 0
+    def __del__(self):
+        D.dead += 1
+
+
+def left():
+    return sum(type(o) is list and o == [1, 2, 3] for o in gc.get_objects())
+
+
+def pooled_bytes():
+    """Bytes in allocated blocks, from CPython's report."""
+    with tempfile.TemporaryFile() as report:
+        saved = os.dup(2)
+        os.dup2(report.fileno(), 2)
+        sys._debugmallocstats()
+        os.dup2(saved, 2)
+        os.close(saved)
+        report.seek(0)
+        line = next(line for line in report.read().decode().splitlines() if "bytes in allocated blocks" in line)
+    return int(line.split("=")[1].strip().replace(",", ""))
+
+
+one, texts = 1000, "text"  # not shared; interned
+for x in (None, True, 7, 1.5, "text", b"bytes", (one, texts), [one, texts], {texts: one}, {one}, D()):
+    kind = "object" if isinstance(x, D) else type(x).__name__
+    fact(f"an object of kind {kind}, bytes", getsizeof(x))
+x = None
+
+_, names = typed(0)
+fact("b = a; b is a", names["b"] is names["a"])
+names["a"].append(4)
+fact("a.append(4); b", names["b"])
+names["b"] = [0]
+fact("b = [0]; a", names["a"])
+
+for size in (480, 600):
+    before = pooled_bytes()
+    blocks = [bytes(size - 33) for _ in range(10000)]
+    fact(f"thousands of blocks from pools for 10000 objects of {size} bytes", round((pooled_bytes() - before) / size / 1000))
+    del blocks
+
+for n in (0, 1, 2**30, 2**60, 10**100):
+    fact(f"getsizeof({n})" if n < 10**99 else "getsizeof(10**100)", getsizeof(n))
+a = []
+sizes = []
+for n in range(20):
+    a.append(n)
+    sizes.append(getsizeof(a))
+fact("getsizeof after each append", sizes)
+
+lines, names = typed(1)
+id1, id2 = lines[0].split()
+fact("x = [4, 5]; id1 == id2", id1 == id2)
+lines, names = typed(2)
+fact("lst.append(3); id1 == id2", lines[0])
+
+names = None
+typed(3, {
+    "a = [1, 2, 3]": lambda names: fact("a = [1, 2, 3]; such lists", left()),
+    "del a": lambda names: fact("del a; getrefcount(b)", sys.getrefcount(names["b"])),
+    "del b": lambda names: fact("del b; such lists", left()),
+})
+D.dead = 0
+a = D(); b = a
+del a
+fact("del a; finalizers that ran", D.dead)
+del b
+fact("del b; finalizers that ran", D.dead)
+
+gc.collect(); gc.disable()
+a, b = D(), D()
+a.other, b.other = b, a
+D.dead = 0
+del a, b
+fact("a cycle, no name left; finalizers that ran", D.dead)
+fact("gc.collect()", gc.collect())
+fact("finalizers that ran by then", D.dead)
+a = []
+a.append(a)
+del a
+fact("a list in itself; gc.collect()", gc.collect())
+gc.enable()
+D.dead = 0
+for _ in range(5000):
+    a = D(); a.me = a
+fact("5000 cycles; some were collected without a call", D.dead > 0)
+a = None; gc.collect()
+fact("after gc.collect(), all", D.dead)
+
+lines, _ = typed(4)
+for label, value in zip(("a = [1, 2, 3]", "b = a", "del b"), lines):
+    fact(f"{label}; getrefcount(a)", value)
+lines, _ = typed(5)
+fact("a = 100; b = 100; id(a) == id(b)", lines[0])
+fact("a = 1000; b = 1000; id(a) == id(b)", lines[1])
+fact("shared ints", [n for n in range(-20, 300) if int(str(n)) is int(str(n))][::261])
+
+a = D(); i = id(a)
+del a
+a = D()
+fact("a freed place is used again at once", id(a) == i)
+
+fact("gc.isenabled()", gc.isenabled())
+gc.disable()
+fact("gc.disable(); gc.isenabled()", gc.isenabled())
+gc.enable()
+fact("gc.get_threshold()", gc.get_threshold())
+leaf = [one]
+holder, other = [leaf, texts], {texts: leaf}
+fact("gc.get_referents(holder)", gc.get_referents(holder))
+referrers = gc.get_referrers(leaf)
+fact("holder and other refer to leaf", holder in referrers and other in referrers)
+fact("gc.is_tracked(leaf), gc.is_tracked(texts)", (gc.is_tracked(leaf), gc.is_tracked(texts)))
+
+D.dead = 0
+parent, child = D(), D()
+parent.child, child.parent = child, weakref.ref(parent)
+del parent, child
+fact("a weak reference back; finalizers that ran", D.dead)
+fact("nothing for gc.collect()", gc.collect())
+big = list(range(1000))
+fact("getsizeof(list(range(1000)))", getsizeof(big))
+fact("a copy is another object of", getsizeof(big.copy()))
