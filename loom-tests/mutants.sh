@@ -155,7 +155,7 @@ mutant released $engine 'pool not labelled' 's/self\.backing\s*\.label\(G::memor
 
 heap=src/obmalloc/heap.rs
 mutant blocks_come $heap 'chains for other heaps are dropped' 's/heap\.gate\.deliver\(chain\);/let _ = (heap, chain);/'
-mutant blocks_come $heap 'blocks are freed into whichever heap has them' 's/home == self\.home\(\)/home != 0/; s/home != self\.home\(\)/home == 0/'
+mutant blocks_come $heap 'blocks are freed into whichever heap has them' 's/home_of\(block\) != self\.home\(\)/home_of(block) == 0/'
 
 options=src/global/options.rs
 mutant options $options 'ready Relaxed' 's/ready\.store\(true, Ordering::Release/ready.store(true, Ordering::Relaxed/'

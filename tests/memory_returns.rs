@@ -191,7 +191,6 @@ fn a_process_with_one_thread_shrinks_when_it_frees_at_random() {
 
 /// What is asked of it in the end.
 #[test]
-#[ignore = "not kept: the allowance counts mapped bytes, and lists hold pools back; 22 to 48 MiB of 261 stay"]
 fn a_process_with_one_thread_shrinks_to_a_twentieth() {
     shrinks(
         "a_process_with_one_thread_shrinks_to_a_twentieth",
@@ -247,7 +246,6 @@ fn an_idle_process_shrinks_without_a_call() {
 }
 
 #[test]
-#[ignore = "not kept: the lists of the thread that freed hold pools back; 27 to 37 MiB of 261 stay"]
 fn an_idle_process_shrinks_to_a_twentieth_without_a_call() {
     idle_process_shrinks(
         "an_idle_process_shrinks_to_a_twentieth_without_a_call",

@@ -5,7 +5,7 @@
 //! | one thread | a flush that finds too much | what exceeds the allowance, oldest first |
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
-//! The allowance is the larger of 2 MiB and a fortieth of the most memory the process ever had mapped. It
+//! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
 //! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
 //! wanted again: a program that works in waves faster than that keeps its memory from the second one on. It
 //! halves after ten quiet delays.
@@ -65,7 +65,7 @@ pub(super) fn purged_bytes() -> u64 {
 
 fn allowance() -> u64 {
     let high = EXTENTS.counts().mapped_bytes_high as u64 / POOL_BYTES as u64;
-    let base = LEAST.max(high / 40);
+    let base = LEAST.max(high / 64);
     let shift = POLICY.shift.load(Ordering::Relaxed).min(20);
     (base << shift).min(base.max(high))
 }

@@ -59,6 +59,7 @@ fn alloc_from_heap(class: SizeClass) -> *mut u8 {
         Some(Caller::Live(thread, heap)) => {
             // A call back, while the thread started, may have refilled it.
             if thread.lists.of(class).nothing_to_take() {
+                thread.ebbs.set(false);
                 refill(&thread.lists, heap, class);
                 sweep(thread, heap);
             }
@@ -127,12 +128,13 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
             Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
-                thread.lists.lengthen(class);
+                if list.bound() == 0 || !thread.ebbs.get() {
+                    thread.lists.lengthen(class);
+                }
                 // Room there is in a new list, or when the longer stack takes the buffer.
                 if !list.has_room() && !list.settle(1) {
                     let freed = make_room(&thread.lists, heap, class);
-                    ebb(thread, heap, freed.live_bytes);
-                    purge::poll(freed.dirty_pools);
+                    purge::poll(ebb(thread, heap, freed));
                 }
                 // SAFETY: free and of this class.
                 let pushed = unsafe { thread.lists.of(class).push(block) };
@@ -189,20 +191,25 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
 }
 
 /// Empties and shortens the lists when half of what the heap had out has come back: a block that waits in
-/// a list keeps its pool from being given back, and where most is freed there are many such pools.
-fn ebb(thread: &Thread, heap: &SharedHeap, live_bytes: u64) {
+/// a list keeps its pool from being given back, and where most is freed there are many such pools. They
+/// stay short until the thread allocates again. Returns the free pools that hold memory.
+fn ebb(thread: &Thread, heap: &SharedHeap, freed: Freed) -> u64 {
     /// Below this much, in bytes, there is little to win.
     const LITTLE: u64 = 4096;
-    let most = thread.most_live.get();
-    if live_bytes >= most {
-        thread.most_live.set(live_bytes);
-    } else if live_bytes < most / 2 && most > LITTLE {
-        flush_all(thread, heap);
-        for class in SizeClass::all() {
-            thread.lists.shorten(class);
-        }
-        thread.most_live.set(live_bytes);
+    let (most, live) = (thread.most_live.get(), freed.live_bytes);
+    if live >= most {
+        thread.most_live.set(live);
     }
+    if live >= most / 2 || most <= LITTLE {
+        return freed.dirty_pools;
+    }
+    flush_all(thread, heap);
+    for class in SizeClass::all() {
+        thread.lists.shorten(class);
+    }
+    thread.most_live.set(live);
+    thread.ebbs.set(true);
+    heap.gate().enter(|state| state.engine.dirty().pools())
 }
 
 /// Now and then, empties a list that nobody refilled or flushed since the last time round.

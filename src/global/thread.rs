@@ -34,6 +34,8 @@ pub struct Thread {
     pub(super) observing: Cell<bool>,
     /// The most bytes of blocks its heap had out since the lists were last emptied for there being few.
     pub(super) most_live: Cell<u64>,
+    /// Whether they were, and were not refilled since.
+    pub(super) ebbs: Cell<bool>,
 }
 
 impl Thread {
@@ -51,6 +53,7 @@ impl Thread {
         walking: Cell::new(false),
         observing: Cell::new(false),
         most_live: Cell::new(0),
+        ebbs: Cell::new(false),
     };
 }
 

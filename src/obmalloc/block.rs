@@ -8,18 +8,22 @@
 //!
 //! A mark is the block's address mixed with a secret of the process. C's `free` looks for it and its
 //! `malloc` clears it, so a second free is known at once; a flush looks for those of blocks on their way,
-//! which no bit of a pool tells from blocks that are out.
+//! which no bit of a pool tells from blocks that are out. A block that came without a mark leaves without
+//! one: Rust's allocs clear none, and a program that writes over one byte of what is left of a mark could
+//! make another of it.
 
 use core::ptr::NonNull;
 
-/// Where a marked block lies free, or did last.
+/// Where a marked block lies free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Place {
-    /// In a thread's list, and perhaps in its pool since.
+    /// In a thread's list, where C's `free` put it, or in its pool since.
     List = 0,
-    /// On its way to another heap.
+    /// On its way to another heap, from a list where it had no mark.
     Chain = 1,
+    /// On its way to another heap, from a list where it had one.
+    ListedChain = 2,
 }
 
 /// A block nobody uses: its bytes belong to the allocator.
@@ -135,7 +139,7 @@ impl Block {
     pub unsafe fn is_marked(self, secret: usize) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        word ^ self.list_mark(secret) <= Place::Chain as usize
+        word ^ self.list_mark(secret) <= Place::ListedChain as usize
     }
 
     /// Whether the block carries the mark of `place`.

@@ -63,7 +63,12 @@ impl Receive for HeapState {
         // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
         unsafe {
             // Not on its way any more.
-            block.mark(self.map.secret(), Place::List);
+            let secret = self.map.secret();
+            if block.is_marked_as(secret, Place::ListedChain) {
+                block.mark(secret, Place::List);
+            } else {
+                block.unmark();
+            }
             if !self.engine.free(block, class) {
                 not_out(Production::pool_of(block.start(), class), block, class);
             }
@@ -218,10 +223,15 @@ unsafe fn collect(
     let home = unsafe { home_of(block) };
     // SAFETY: as above.
     unsafe {
-        if block.is_marked_as(secret, Place::Chain) {
+        let on_its_way = [Place::Chain, Place::ListedChain];
+        if on_its_way
+            .iter()
+            .any(|place| block.is_marked_as(secret, *place))
+        {
             double_free(block.start(), class);
         }
-        block.mark(secret, Place::Chain);
+        let listed = block.is_marked_as(secret, Place::List);
+        block.mark(secret, on_its_way[usize::from(listed)]);
     }
     let place = match pending.iter().position(|(h, _)| *h == home || *h == 0) {
         Some(place) => place,
