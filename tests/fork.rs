@@ -263,7 +263,7 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 let start = std::time::Instant::now();
                 // Statistics of a heap with many pools hold its lock for long, so that signals hit inside.
                 let many: Vec<Block> = (0..200_000).map(|_| Block::new(200)).collect();
-                while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 8 {
+                while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 20 {
                     let blocks: Vec<Block> = (0..1000).map(|_| Block::new(16)).collect();
                     pass.lock().unwrap().extend(blocks);
                     assert!(PyMalloc.stats().block_bytes > 0);
