@@ -12,11 +12,12 @@
 //!
 //! A buffer, because an alloc that follows a free would otherwise wait for the free's stores to come back from
 //! the store buffer, and the next free for the alloc's: 3.9 ns a pair with one stack, 3.6 with a list of
-//! linked blocks, 2.1 with a part to take from and one to put on (measured in one run). A short one, because
-//! a block that was freed a moment ago is in the cache: where the two parts had the same length, and so
-//! up to 255 frees came between, CPython ran 7 % slower.
+//! linked blocks, 2.1 with a part to take from and one to put on (measured in one run). A short one, so that a
+//! block that was freed a moment ago comes back soon.
 //! Addresses instead of links, because an alloc then waits for no block's memory, a free touches none, a
 //! block that was never used stays untouched until its user writes to it, and a flush knows all of them.
+//! The price is 8 bytes of cache for each block that waits: CPython over the preload library takes 1.09 of its
+//! built-in allocator's time, where it took 1.03 with lists of linked blocks.
 //!
 //! | what | then |
 //! |---|---|
