@@ -412,6 +412,32 @@ const HEAPS: &[Case] = &[
     ),
 ];
 
+/// Frees every second of many blocks of `size` bytes, writes over `word` of each, and wants as many again.
+fn write_to_freed(size: usize, word: usize) {
+    let blocks: Vec<*mut u8> = (0..2000).map(|_| get(size)).collect();
+    for p in blocks.iter().step_by(2) {
+        put(*p, size);
+    }
+    for p in blocks.iter().step_by(2) {
+        // SAFETY: the pool has blocks out, so its memory is there; the write is the misuse.
+        unsafe { p.cast::<u64>().add(word).write(u64::MAX) };
+    }
+    for _ in 0..2000 {
+        get(size);
+    }
+}
+
+const WRITTEN: &[Case] = &[
+    case("small", "a block was written to after it was freed", || {
+        write_to_freed(SMALL, 0)
+    }),
+    case(
+        "smallest",
+        "a block was written to after it was freed",
+        || write_to_freed(16, 0),
+    ),
+];
+
 /// Runs every case in a child, or, in such a child, the one it was started for.
 fn each_ends_in_one_line(test: &str, cases: &[Case]) {
     if let Some(part) = child::part() {
@@ -465,6 +491,11 @@ fn a_layout_of_another_class_is_reported() {
 #[test]
 fn a_block_given_to_the_wrong_heap_is_reported() {
     each_ends_in_one_line("a_block_given_to_the_wrong_heap_is_reported", HEAPS);
+}
+
+#[test]
+fn a_link_that_was_written_over_is_reported() {
+    each_ends_in_one_line("a_link_that_was_written_over_is_reported", WRITTEN);
 }
 
 /// The allocator writes into blocks on their way between threads. What is left of that, and of a program's
