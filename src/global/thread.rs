@@ -12,7 +12,7 @@
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
-use crate::obmalloc::extents::HeapBacking;
+use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -115,9 +115,7 @@ fn start() -> Option<Caller> {
 }
 
 fn new_heap() -> Option<&'static SharedHeap> {
-    if let Some(wanted) = OPTIONS.huge_pages() {
-        EXTENTS.set_huge_pages(wanted);
-    }
+    EXTENTS.set_huge_pages(OPTIONS.huge_pages());
     let page = OPTIONS.page();
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();

@@ -12,6 +12,11 @@
 //! | clean | no (given back) | the stack |
 //! | reserved | none yet | above `bump` |
 //!
+//! When a process is large, slots for arenas are carved in pairs and filled by one huge page: a page fault
+//! costs some 1.5 µs for 4 KiB and 170 µs for 2 MiB, a fifth. Only this first filling asks for one. The kernel
+//! must not make huge pages of what was purged, so extents refuse them otherwise, and stay one mapping each;
+//! and all of such a pair counts as dirty, so that what stays unused goes back by age.
+//!
 //! Memory goes back by purge, which splits no mapping, so the number of mappings stays small (the kernel
 //! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`).
 //!
@@ -21,11 +26,9 @@
 //!   put on the stack under it. Nobody can reuse it meanwhile.
 //! * I3 `dirty_pools` counts the pools with memory of all dirty slots.
 
-use super::address_map::{AddressMap, Owner, Slot, label_of};
-use super::arena::{Arena, ArenaMemory};
-use super::engine::Backing;
+use super::address_map::{AddressMap, Slot};
 use super::kernel::Kernel;
-use super::size_class::{ARENA_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
@@ -45,11 +48,24 @@ pub struct Extents {
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
     pub(super) kernel: Kernel,
-    /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
+    /// A [`HugePages`].
     huge_pages: AtomicU8,
 }
 
-const THP_DEFAULT: u8 = 2;
+/// Which slots are backed by huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum HugePages {
+    /// None.
+    Never,
+    /// All.
+    Always,
+    /// Those a process carves when it has [`LARGE`] mapped.
+    WhenLarge,
+}
+
+/// Bytes mapped from which on a process is large: what huge pages may waste is little beside that.
+const LARGE: usize = 32 * ARENA_BYTES;
 
 struct State {
     /// Next never-used slot and the end of its extent.
@@ -63,9 +79,13 @@ struct State {
 }
 
 /// What a slot comes with.
-struct SlotMemory {
-    base: NonNull<u8>,
-    zeroed: bool,
+pub(super) struct SlotMemory {
+    /// Its first byte.
+    pub base: NonNull<u8>,
+    /// Whether it reads as zero.
+    pub zeroed: bool,
+    /// Whether it is part of a huge page that holds memory.
+    pub huge: bool,
 }
 
 /// Counts of the extents.
@@ -97,7 +117,7 @@ impl Extents {
                 mapped_high: AtomicUsize::new(0),
                 dirty_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
-                huge_pages: AtomicU8::new(THP_DEFAULT),
+                huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
             }
         }
     }
@@ -107,18 +127,20 @@ impl Extents {
         &self.lock
     }
 
-    /// Asks for huge pages, or for none, in extents from now on.
-    pub fn set_huge_pages(&self, wanted: bool) {
+    /// Decides about huge pages for slots that are carved from now on.
+    pub fn set_huge_pages(&self, choice: HugePages) {
         // Relaxed: a wish, made before the first extent.
-        self.huge_pages.store(u8::from(wanted), Ordering::Relaxed);
+        self.huge_pages.store(choice as u8, Ordering::Relaxed);
     }
 
-    fn advise(&self, base: NonNull<u8>, len: usize) {
+    /// Whether slots carved now are to be backed by huge pages.
+    fn wants_huge_pages(&self) -> bool {
         let choice = self.huge_pages.load(Ordering::Relaxed);
-        if choice != THP_DEFAULT {
-            // SAFETY: reserved by the caller.
-            unsafe { os::advise_huge_pages(base, len, choice != 0) };
-        }
+        let large = self.mapped.load(Ordering::Relaxed) >= LARGE;
+        let wanted =
+            choice == HugePages::Always as u8 || (choice == HugePages::WhenLarge as u8 && large);
+        // A model's memory is no kernel's; where pages are larger, huge ones are too large.
+        wanted && !cfg!(loom) && os::page_size() == 4096
     }
 
     /// The map its arenas are entered in.
@@ -164,18 +186,23 @@ impl Extents {
 
     /// A slot's memory, for a block that fills most of one. True with it when it reads as zero.
     pub fn obtain_slot(&self) -> Option<(NonNull<u8>, bool)> {
-        let SlotMemory { base, zeroed } = self.obtain()?;
+        let SlotMemory { base, zeroed, .. } = self.obtain(None)?;
         Some((base, zeroed))
     }
 
-    /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
-    fn obtain(&self) -> Option<SlotMemory> {
+    /// A slot: the dirty one touched last, else a clean one, else a new one. For an arena, a new one may be part
+    /// of a huge page, of which the rest comes free in `arena_epoch`; a block in a slot of its own may leave
+    /// most of it untouched.
+    pub(super) fn obtain(&self, arena_epoch: Option<u32>) -> Option<SlotMemory> {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.
-        unsafe { self.state.with_mut(|state| self.obtain_locked(state)) }
+        unsafe {
+            self.state
+                .with_mut(|state| self.obtain_locked(state, arena_epoch))
+        }
     }
 
-    fn obtain_locked(&self, state: &mut State) -> Option<SlotMemory> {
+    fn obtain_locked(&self, state: &mut State, arena_epoch: Option<u32>) -> Option<SlotMemory> {
         if state.dirty_last != 0 {
             let addr = state.dirty_last;
             let note = self.unlink_dirty(state, addr);
@@ -184,6 +211,7 @@ impl Extents {
             return Some(SlotMemory {
                 base: at(addr),
                 zeroed: false,
+                huge: false,
             });
         }
         if state.clean != 0 {
@@ -195,10 +223,32 @@ impl Extents {
             return Some(SlotMemory {
                 base: at(addr),
                 zeroed,
+                huge: false,
+            });
+        }
+        if let Some(epoch) = arena_epoch
+            && self.wants_huge_pages()
+            && state.bump.is_multiple_of(HUGE_PAGE)
+            && state.end - state.bump >= HUGE_PAGE
+        {
+            let base = self.carve(state, HUGE_PAGE / ARENA_BYTES)?;
+            // SAFETY: committed just now, and nobody uses it.
+            unsafe { os::fill_huge_page(base, HUGE_PAGE) };
+            // The other slot waits for the next to come, or for the purge.
+            let rest = base.addr().get() + ARENA_BYTES;
+            self.push_dirty(state, rest, epoch, ARENA_BYTES / POOL_BYTES);
+            return Some(SlotMemory {
+                base,
+                zeroed: false,
+                huge: true,
             });
         }
         let base = self.carve(state, 1)?;
-        Some(SlotMemory { base, zeroed: true })
+        Some(SlotMemory {
+            base,
+            zeroed: true,
+            huge: false,
+        })
     }
 
     /// `n` adjacent slots of zeroed memory that were never used.
@@ -231,7 +281,8 @@ impl Extents {
         let mut size = state.next_extent.max(len);
         loop {
             if let Some(base) = self.reserve(size) {
-                self.advise(base, size);
+                // SAFETY: reserved just now.
+                unsafe { os::refuse_huge_pages(base, size) };
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
                 if size >= MARGIN_FROM.max(len + ARENA_BYTES) {
@@ -258,7 +309,7 @@ impl Extents {
         None
     }
 
-    fn slot(&self, addr: usize) -> &'static Slot {
+    pub(super) fn slot(&self, addr: usize) -> &'static Slot {
         self.map
             .slot(addr)
             .expect("slots of extents are covered by the map")
@@ -267,21 +318,24 @@ impl Extents {
     /// Takes a dirty slot back: `n_pools` of it hold memory.
     pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
         let _locked = self.lock.lock();
-        let slot = self.slot(addr);
         // SAFETY: the lock is held.
         unsafe {
-            self.state.with_mut(|state| {
-                slot.next.store(0, Ordering::Relaxed);
-                slot.prev.store(state.dirty_last, Ordering::Relaxed);
-                slot.note
-                    .store((epoch as usize) << DIRTY_BITS | n_pools, Ordering::Relaxed);
-                match state.dirty_last {
-                    0 => state.dirty_first = addr,
-                    last => self.slot(last).next.store(addr, Ordering::Relaxed),
-                }
-                state.dirty_last = addr;
-            });
+            self.state
+                .with_mut(|state| self.push_dirty(state, addr, epoch, n_pools));
         }
+    }
+
+    fn push_dirty(&self, state: &mut State, addr: usize, epoch: u32, n_pools: usize) {
+        let slot = self.slot(addr);
+        slot.next.store(0, Ordering::Relaxed);
+        slot.prev.store(state.dirty_last, Ordering::Relaxed);
+        slot.note
+            .store((epoch as usize) << DIRTY_BITS | n_pools, Ordering::Relaxed);
+        match state.dirty_last {
+            0 => state.dirty_first = addr,
+            last => self.slot(last).next.store(addr, Ordering::Relaxed),
+        }
+        state.dirty_last = addr;
         self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
     }
 
@@ -409,86 +463,17 @@ impl Extents {
 /// their first arena.
 const MARGIN_FROM: usize = 32 * ARENA_BYTES;
 
+/// Bytes of a huge page.
+const HUGE_PAGE: usize = 2 * ARENA_BYTES;
+
 const DIRTY_BITS: u32 = 8;
 const DIRTY_MASK: usize = (1 << DIRTY_BITS) - 1;
 const CLEAN_ZERO: usize = 1;
 const CLEAN_DIRTY: usize = 0;
 
 /// The slot at `addr`, whose mapping was exposed when it was made.
-fn at(addr: usize) -> NonNull<u8> {
+pub(super) fn at(addr: usize) -> NonNull<u8> {
     debug_assert!(addr != 0);
     // SAFETY: callers pass slots' addresses, never 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
-}
-
-/// A heap's view of the extents: arenas named as its own.
-pub struct HeapBacking {
-    pub(super) extents: &'static Extents,
-    /// Written into each arena (see [`Arena::home`]).
-    home: usize,
-    /// Whether its blocks may enter thread lists.
-    shared: bool,
-    /// Now, in purge epochs; stamps the arenas it gives back.
-    pub epoch: u32,
-}
-
-impl HeapBacking {
-    /// A view for the heap at `home`; `shared` when its blocks may enter thread lists.
-    pub const fn new(extents: &'static Extents, home: usize, shared: bool) -> Self {
-        Self {
-            extents,
-            home,
-            shared,
-            epoch: 0,
-        }
-    }
-}
-
-impl Backing for HeapBacking {
-    fn obtain(&mut self) -> Option<ArenaMemory> {
-        let SlotMemory { base, zeroed } = self.extents.obtain()?;
-        // SAFETY: an arena's pools begin behind its first 16 KiB.
-        let fenced = unsafe { self.extents.kernel.build_fence(base) };
-        let owner = if self.shared {
-            Owner::Arena
-        } else {
-            Owner::PrivateArena
-        };
-        let slot = self.extents.slot(base.addr().get());
-        slot.set_owner(owner);
-        // Relaxed: the arena's heap reads it again, before anybody else writes it.
-        slot.note.store(usize::from(fenced), Ordering::Relaxed);
-        Some(ArenaMemory {
-            base,
-            descriptor: base.cast(),
-            home: self.home,
-            zeroed,
-        })
-    }
-
-    unsafe fn release(&mut self, arena: NonNull<Arena>) {
-        let addr = arena.addr().get();
-        let slot = self.extents.slot(addr);
-        slot.set_owner(Owner::Nobody);
-        // SAFETY: it has a fence; no block is live, by the caller's word.
-        unsafe {
-            let fenced = slot.note.swap(0, Ordering::Relaxed) == 1;
-            if fenced && !self.extents.kernel.remove_fence(at(addr)) {
-                // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
-                os::purge(at(addr), ARENA_BYTES);
-                return;
-            }
-        }
-        // SAFETY: still ours until it is in the queue. One more for the page of headers.
-        let n_pools = unsafe { arena.as_ref() }.dirty().count_ones() as usize + 1;
-        self.extents.release(addr, self.epoch, n_pools);
-    }
-
-    fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
-        if self.shared {
-            self.extents
-                .map
-                .set_labels(first, span, class.map_or(0, label_of));
-        }
-    }
 }

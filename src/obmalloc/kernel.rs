@@ -23,7 +23,7 @@ use static_assertions::const_assert;
 const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
 /// Most fences at a time.
-const MOST: usize = 32;
+const MOST: usize = 8;
 
 /// Whether a purge clears.
 const UNTRIED: u8 = 0;

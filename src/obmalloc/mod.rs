@@ -24,6 +24,7 @@ pub mod extents;
 mod free_chain;
 pub mod geometry;
 pub mod heap;
+pub mod heap_backing;
 pub mod huge;
 mod huge_store;
 pub mod inbox;
