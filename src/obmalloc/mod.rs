@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! size_class   size, alignment -> class            thread_lists   a thread's short lists
-//! block, pool, free_chain   used, full, empty          |  refill: a batch   ^ flush
-//! arena, runs  which arena gives the next pool         v                    |
+//! block, pool  used, full, empty                       |  refill: a batch   ^ flush
+//! free_bits, free_chain   a pool's free blocks         v                    |
+//! arena, runs  which arena gives the next pool
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
@@ -21,6 +22,7 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod free_bits;
 mod free_chain;
 pub mod geometry;
 pub mod heap;
