@@ -5,6 +5,7 @@ use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::extents::{Extents, SlotMemory, at};
 use super::size_class::{ARENA_BYTES, SizeClass};
+use super::slots::FENCED;
 use crate::os;
 use crate::sync::Ordering;
 use core::ptr::NonNull;
@@ -46,7 +47,8 @@ impl Backing for HeapBacking {
         let slot = self.extents.slot(base.addr().get());
         slot.set_owner(owner);
         // Relaxed: the arena's heap reads it again, before anybody else writes it.
-        slot.note.store(usize::from(fenced), Ordering::Relaxed);
+        slot.note
+            .store(if fenced { FENCED } else { 0 }, Ordering::Relaxed);
         Some(ArenaMemory {
             base,
             descriptor: base.cast(),
@@ -61,7 +63,7 @@ impl Backing for HeapBacking {
         slot.set_owner(Owner::Nobody);
         // SAFETY: it has a fence; no block is live, by the caller's word.
         unsafe {
-            let fenced = slot.note.swap(0, Ordering::Relaxed) == 1;
+            let fenced = slot.note.swap(0, Ordering::Relaxed) == FENCED;
             if fenced && !self.extents.kernel.remove_fence(at(addr)) {
                 // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
                 os::purge(at(addr), ARENA_BYTES);

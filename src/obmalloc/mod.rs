@@ -8,7 +8,7 @@
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
-//! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
+//! cpython      CPython's front, for the replay     extents, slots, huge, address_map, roster: the process's
 //! report       CPython's statistics text         kernel: fences; whether a purge clears
 //! ```
 //!
@@ -36,4 +36,5 @@ pub mod report;
 pub mod roster;
 pub mod runs;
 pub mod size_class;
+mod slots;
 pub mod thread_lists;
