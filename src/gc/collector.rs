@@ -4,6 +4,7 @@ use crate::object::handle::{Erased, Gc};
 use crate::object::header::Raw;
 use crate::object::heap::{Heap, Phase};
 use crate::object::passes::Marker;
+use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
 use std::rc::Rc;
@@ -79,6 +80,8 @@ pub struct Collector {
     pub callbacks: RefCell<Vec<Callback>>,
     /// What could not be freed.
     pub garbage: RefCell<Vec<Gc<Erased>>>,
+    /// What a layer above keeps about this heap: see [`super::notes`].
+    pub notes: RefCell<Option<Rc<dyn Any>>>,
     stack: Cell<Option<Box<[core::mem::MaybeUninit<Raw>]>>>,
 }
 
@@ -105,6 +108,7 @@ impl Collector {
             }; GENERATIONS],
             callbacks: RefCell::default(),
             garbage: RefCell::default(),
+            notes: RefCell::default(),
             stack: Cell::new(Some(Box::new_uninit_slice(STACK))),
         });
         collector.update_limit();

@@ -7,6 +7,7 @@
 //! | [`tracemalloc`] | Python's module of that name: which lines made what lives |
 //! | [`stats`] | the allocator's figures; as OpenMetrics text; with feature `serde`, as JSON |
 //! | [`Region`] | exact counts of what a piece of code allocates |
+//! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
 //! A program can record itself:
@@ -29,6 +30,8 @@
 
 mod kept;
 mod metrics;
+#[cfg(feature = "objects")]
+pub mod objgraph;
 mod recorder;
 #[allow(
     dead_code,
