@@ -64,6 +64,8 @@ pub struct Collector {
     pub enabled: Cell<bool>,
     /// Whether those wait for `poll`.
     pub deferred: Cell<bool>,
+    /// What a layer above keeps about this heap: see [`super::notes`].
+    pub notes: RefCell<Option<Rc<dyn Any>>>,
     /// Whether one waits.
     pub scheduled: Cell<bool>,
     /// Objects in generation 2 after the last full collection.
@@ -80,8 +82,6 @@ pub struct Collector {
     pub callbacks: RefCell<Vec<Callback>>,
     /// What could not be freed.
     pub garbage: RefCell<Vec<Gc<Erased>>>,
-    /// What a layer above keeps about this heap: see [`super::notes`].
-    pub notes: RefCell<Option<Rc<dyn Any>>>,
     stack: Cell<Option<Box<[core::mem::MaybeUninit<Raw>]>>>,
 }
 
@@ -94,6 +94,7 @@ impl Collector {
             counts: [const { Cell::new(0) }; 2],
             enabled: Cell::new(true),
             deferred: Cell::new(false),
+            notes: RefCell::default(),
             scheduled: Cell::new(false),
             long_lived_total: Cell::new(0),
             long_lived_pending: Cell::new(0),
@@ -108,7 +109,6 @@ impl Collector {
             }; GENERATIONS],
             callbacks: RefCell::default(),
             garbage: RefCell::default(),
-            notes: RefCell::default(),
             stack: Cell::new(Some(Box::new_uninit_slice(STACK))),
         });
         collector.update_limit();

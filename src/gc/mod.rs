@@ -39,12 +39,13 @@ mod inspect;
 mod new;
 mod trigger;
 
-pub use collector::{Callback, GenerationStats, Info, When};
-pub use debug::{COLLECTABLE, LEAK, SAVEALL, STATS, UNCOLLECTABLE};
-pub use heap::GcHeap;
 pub(crate) use inspect::{
     for_each_named_referent, for_each_referent, for_each_tracked, referent_of_weak,
 };
+
+pub use collector::{Callback, GenerationStats, Info, When};
+pub use debug::{COLLECTABLE, LEAK, SAVEALL, STATS, UNCOLLECTABLE};
+pub use heap::GcHeap;
 
 use crate::object::{Erased, Gc, UnraisableHook};
 use core::fmt;

@@ -10,6 +10,14 @@
 //! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
+//! | to know | ask |
+//! |---|---|
+//! | how much memory there is, in which sizes | [`stats`] |
+//! | what one function allocates, in a test | [`Region`] |
+//! | which lines made what lives, and what grew between two moments | [`tracemalloc`] |
+//! | everything, afterwards: peak, leaks, temporary blocks, flame graph | [`record`], then `pymalloc report` |
+//! | which objects of the object library live, and who keeps them (feature `objects`) | `objgraph` |
+//!
 //! A program can record itself:
 //!
 //! ```

@@ -31,8 +31,22 @@
 //! | `graph`, `present` | drawing; files and pictures |
 //! | `links`, `retained` | the whole heap by number; roots, dominators, retained bytes |
 //!
-//! Functions have objgraph's names and defaults; what is optional there is a method of [`Census`], [`Search`],
-//! [`Graph`], [`Growth`] and [`NewIds`]. All of them are about the calling thread's heap, and those that look at
+//! Functions have objgraph's names and defaults; what is optional there is a method here:
+//!
+//! | objgraph | here |
+//! |---|---|
+//! | `count`, `by_type`, `typestats`, `most_common_types`, `get_leaking_objects` with `objects`, `filter`, `shortnames` | [`Census::of`], [`Census::filter`], [`Census::long_names`] |
+//! | `growth(peak_stats=…)` | a [`Growth`] of one's own |
+//! | `get_new_ids(skip_update=True)`, `shortnames` | [`last_new_ids`]; a [`NewIds`] of one's own |
+//! | `find_ref_chain`, `find_backref_chain` with `max_depth`, `extra_ignore` | [`Search`] |
+//! | `show_refs`, `show_backrefs`, `show_chain` with `max_depth`, `too_many`, `filter`, `highlight`, … | [`Graph`] |
+//! | `show_chain(backrefs=False)` | [`Graph::chain_forwards`] |
+//! | `filename=` | [`Drawing::save`]; without one, [`Drawing::view`] |
+//! | `output=` | [`Drawing::dot`] |
+//! | `__repr__` of a class | [`View::repr`], given to [`describe`] |
+//! | `is_proper_module` | [`is_module`]; [`Roots`] for what the program holds |
+//!
+//! All of them are about the calling thread's heap, and those that look at
 //! "all objects" see what the collector tracks: no texts, numbers and other leaves, except where those are
 //! reached by a reference. Texts and graphs are those of objgraph 3.7 on CPython 3.11, to the byte. What
 //! differs, and why:
