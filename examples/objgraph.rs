@@ -8,8 +8,9 @@
 
 use pymalloc::impl_trace;
 use pymalloc::object::{Gc, Slot, Weak};
-use pymalloc::observe::objgraph::{self, Graph, Names, Retained, SortBy, View};
+use pymalloc::observe::objgraph::{self, Drawing, Graph, Names, Retained, SortBy, View};
 use std::cell::RefCell;
+use std::fmt::Write;
 
 /// One user's session.
 struct Session {
@@ -60,7 +61,20 @@ impl Server {
     }
 }
 
+#[allow(dead_code)] // the test includes this file
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut text = String::new();
+    let drawing = story(&mut text)?;
+    print!("{text}");
+    match std::env::args_os().nth(1) {
+        Some(picture) => println!("{}", drawing.save(picture)?),
+        None => print!("\n{}", drawing.dot),
+    }
+    Ok(())
+}
+
+/// Opens sessions, closes them, and looks for what is left.
+pub fn story(text: &mut String) -> Result<Drawing, Box<dyn std::error::Error>> {
     let hub = Gc::new(Hub {
         listeners: RefCell::default(),
     });
@@ -69,20 +83,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         hub,
         last: Slot::empty(),
     });
-    objgraph::describe(
-        View::<Session>::new().repr(|session, out| write!(out, "of {}", session.user)),
-    );
-    let mut text = String::new();
-    objgraph::get_new_ids(Some(0), SortBy::Deltas, &mut text)?;
+    let view = View::<Session>::new();
+    objgraph::describe(view.repr(|session, out| write!(out, "of {}", session.user)));
+    objgraph::get_new_ids(Some(0), SortBy::Deltas, text)?;
     for user in ["ada", "bob", "eve"] {
         Server::open(&server, user.to_owned());
     }
     server.close_all();
 
-    objgraph::get_new_ids(None, SortBy::Deltas, &mut text)?;
-    text += "\nWhat goes with the objects of each type:\n";
-    Retained::compute(Names::Short, &[]).show_by_type(None, &mut text)?;
-    print!("{text}");
+    objgraph::get_new_ids(None, SortBy::Deltas, text)?;
+    writeln!(text, "\nWhat goes with the objects of each type:")?;
+    Retained::compute(Names::Short, &[]).show_by_type(None, text)?;
 
     // Of all sessions, one that is closed: why does it live?
     let closed = objgraph::by_type("Session").into_iter().find(|object| {
@@ -92,18 +103,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let closed = closed.ok_or("no session is left")?;
     let chain = objgraph::find_root_chain(&closed);
     let names = chain.iter().map(|object| Names::Short.of(object));
-    println!(
-        "\nada's session is closed, and alive through {}",
-        names.collect::<Vec<_>>().join(" -> ")
-    );
-    let drawing = Graph::new()
+    let way = names.collect::<Vec<_>>().join(" -> ");
+    writeln!(text, "\nada's session is closed, and alive through {way}")?;
+    Ok(Graph::new()
         .max_depth(4)
         .highlight(|object| Gc::is(object, &closed))
         .extra_info(|object| format!("{} bytes", Gc::size_of(object)))
-        .refs(&[Gc::erased(&server)]);
-    match std::env::args_os().nth(1) {
-        Some(picture) => println!("{}", drawing.save(picture)?),
-        None => print!("\n{}", drawing.dot),
-    }
-    Ok(())
+        .refs(&[Gc::erased(&server)]))
 }

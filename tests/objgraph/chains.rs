@@ -1,12 +1,16 @@
 //! Chains of references, and objects by identity.
 
 use crate::recorded::{Names, dict, recorded};
-use pymalloc::impl_trace;
+use crate::rng::{Rng, seed};
 use pymalloc::object::{Erased, Gc, Slot};
 use pymalloc::observe::objgraph::{
     Graph, Search, at, at_addrs, find_backref_chain, find_ref_chain, find_root_chain, show_chain,
 };
 use pymalloc::python::{Python, Value};
+use pymalloc::{gc, impl_trace};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 #[test]
 fn chains_are_shortest_and_drawn_as_objgraph_does() {
@@ -116,4 +120,103 @@ fn objects_are_found_by_identity() {
     let leaf = Python::new().int(1000);
     assert!(at(leaf.id()).is_none());
     assert!(matches!(leaf, Value::Int(_)));
+}
+
+#[test]
+fn the_example_finds_why_a_closed_session_is_alive() {
+    let mut text = String::new();
+    let drawing = crate::example::story(&mut text).unwrap();
+    let last = text.lines().last().unwrap();
+    let way = "Server -> Hub -> Listener -> Session";
+    assert!(last.ends_with(way), "{text}");
+    assert!(text.contains("\nSession                  0            3           +3           +3\n"));
+    assert_eq!(drawing.n_nodes, 9);
+}
+
+struct Many {
+    to: RefCell<Vec<Gc<Many>>>,
+}
+impl_trace!(struct Many { to });
+
+/// A random graph: its objects.
+fn random_graph(random: &mut Rng) -> Vec<Gc<Many>> {
+    let n = 2 + random.below(40);
+    let all: Vec<_> = (0..n)
+        .map(|_| {
+            Gc::new(Many {
+                to: RefCell::default(),
+            })
+        })
+        .collect();
+    for _ in 0..random.below(3 * n) {
+        let target = all[random.below(n)].clone();
+        all[random.below(n)].to.borrow_mut().push(target);
+    }
+    all
+}
+
+/// References from the first object to each, by a walk in levels.
+fn distances(all: &[Gc<Many>]) -> HashMap<usize, usize> {
+    let mut distances = HashMap::from([(Gc::id(&all[0]), 0)]);
+    let mut level = vec![all[0].clone()];
+    for distance in 1.. {
+        let mut next = Vec::new();
+        for target in level.iter().flat_map(|object| object.to.borrow().clone()) {
+            if let Entry::Vacant(entry) = distances.entry(Gc::id(&target)) {
+                entry.insert(distance);
+                next.push(target);
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        level = next;
+    }
+    distances
+}
+
+#[test]
+fn edges_drawn_are_those_of_the_gc_module_and_chains_are_shortest() {
+    let mut random = Rng::new(seed("objgraph"));
+    for _ in 0..50 {
+        let all = random_graph(&mut random);
+        let graph = Graph::new().max_depth(1).too_many(usize::MAX);
+        for one in &all {
+            let one = Gc::erased(one);
+            let id = Gc::id(&one);
+            let edges = |dot: &str| dot.lines().filter(|line| line.contains(" -> ")).count();
+            let refs = graph.refs(std::slice::from_ref(&one)).dot;
+            let referents = gc::get_referents(&[&one]);
+            assert_eq!(edges(&refs), referents.len());
+            for target in referents {
+                let edge = format!("o{id} -> o{} [label=\"to\",weight=2]", Gc::id(&target));
+                assert!(refs.contains(&edge));
+            }
+            let backrefs = graph.backrefs(std::slice::from_ref(&one)).dot;
+            let referrers = gc::get_referrers(&[&one]);
+            assert_eq!(edges(&backrefs), referrers.len());
+            for source in referrers {
+                assert!(backrefs.contains(&format!("o{} -> o{id} ", Gc::id(&source))));
+            }
+        }
+        let distances = distances(&all);
+        let first = Gc::erased(&all[0]);
+        for one in &all {
+            let one = Gc::erased(one);
+            let known = distances.get(&Gc::id(&one));
+            let length = known.map_or(1, |distance| distance + 1);
+            let search = Search::new().max_depth(100);
+            let there = search.refs(&first, |object| Gc::is(object, &one));
+            let back = search.backrefs(&one, |object| Gc::is(object, &first));
+            for chain in [&there, &back] {
+                assert_eq!(chain.len(), length);
+                let is_link = |pair: &[Gc<Erased>]| {
+                    let from = pair[0].downcast_ref::<Many>().unwrap();
+                    from.to.borrow().iter().any(|to| Gc::is(to, &pair[1]))
+                };
+                assert!(chain.windows(2).all(is_link));
+            }
+        }
+        all.iter().for_each(|one| one.to.borrow_mut().clear());
+    }
 }

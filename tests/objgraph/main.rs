@@ -4,7 +4,11 @@
 mod chains;
 mod counting;
 mod drawing;
+#[path = "../../examples/objgraph.rs"]
+mod example;
 mod pictures;
 mod recorded;
 mod retained;
+#[path = "../support/rng.rs"]
+mod rng;
 mod rust_types;

@@ -1,5 +1,6 @@
 //! Roots, dominators and retained bytes, beside a model that takes the object out and walks.
 
+use crate::rng::{Rng, seed};
 use pymalloc::impl_trace;
 use pymalloc::object::Gc;
 use pymalloc::observe::objgraph::{Names, Retained, Roots};
@@ -141,18 +142,6 @@ fn keys_that_are_texts_count_as_held_by_their_dictionary() {
     assert!(of_dict >= own + key_bytes, "{of_dict} {own} {key_bytes}");
 }
 
-/// A number generator for graphs (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-}
-
 /// Bytes and targets of each object, by identity.
 type Model = HashMap<usize, (u64, Vec<usize>)>;
 
@@ -172,8 +161,8 @@ fn reached(model: &Model, roots: &[usize], without: Option<usize>) -> (u64, Hash
 
 #[test]
 fn random_graphs_retain_what_the_model_says() {
-    for seed in 1..=100u64 {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut random = Rng::new(seed("retained"));
+    for graph in 0..100 {
         let n = 2 + random.below(60);
         let all: Vec<_> = (0..n).map(|_| node(random.below(100))).collect();
         for _ in 0..random.below(3 * n) {
@@ -189,13 +178,13 @@ fn random_graphs_retain_what_the_model_says() {
         let own: Vec<_> = all.into_iter().map(Gc::erase).collect();
         let retained = Retained::compute(Names::Short, &own);
         let (total, live) = reached(&model, &roots, None);
-        assert_eq!(retained.total_bytes(), total, "seed {seed}");
+        assert_eq!(retained.total_bytes(), total, "graph {graph}");
         for object in &own {
             let id = Gc::id(object);
             let wanted = live
                 .contains(&id)
                 .then(|| total - reached(&model, &roots, Some(id)).0);
-            assert_eq!(retained.of(object), wanted, "seed {seed}");
+            assert_eq!(retained.of(object), wanted, "graph {graph}");
         }
     }
 }
