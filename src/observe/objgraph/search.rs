@@ -49,7 +49,7 @@ pub fn neighbours(level: &[Gc<Erased>], direction: Direction) -> Vec<Vec<Gc<Eras
 /// How chains are looked for.
 ///
 /// ```
-/// use pymalloc::{impl_trace, object::Gc, observe::objgraph::{Search, View, describe}};
+/// use pymalloc::{impl_trace, object::{Erased, Gc}, observe::objgraph::Search};
 /// struct Node { name: &'static str, next: Option<Gc<Node>> }
 /// impl_trace!(struct Node { name, next });
 /// let node = |name, next: &Option<Gc<Node>>| Some(Gc::new(Node { name, next: next.clone() }));
@@ -58,7 +58,7 @@ pub fn neighbours(level: &[Gc<Erased>], direction: Direction) -> Vec<Vec<Gc<Eras
 /// let a = node("a", &node("b", &c));
 /// let [first, last] = [a, c].map(|node| Gc::erase(node.unwrap()));
 /// let chain = Search::new().backrefs(&last, |object| Gc::is(object, &first));
-/// let name = |object: &Gc<_>| object.downcast_ref::<Node>().map(|node| node.name);
+/// let name = |object: &Gc<Erased>| object.downcast_ref::<Node>().map(|node| node.name);
 /// assert_eq!(chain.iter().filter_map(name).collect::<String>(), "abc");
 /// ```
 pub struct Search {
