@@ -431,3 +431,33 @@ fn an_unknown_mode_is_named_with_those_accepted() {
         says(&[("PYMALLOC", mode)], &[&line]);
     }
 }
+
+/// However long an option is, its line ends, says what is accepted, and is followed by the next.
+#[test]
+fn a_long_option_is_cut_in_its_line_and_spoils_no_other() {
+    let (long, cut) = ("y".repeat(600), "y".repeat(48));
+    let key = UNKNOWN_KEY.replace("xyz", &format!("{cut}..."));
+    let value = BAD_VALUE.replace("\"x\"", &format!("\"{cut}...\""));
+    let conf = format!("{long}:1,foreign:{long},xyz:1");
+    says(&[("PYMALLOC_CONF", &conf)], &[&key, &value, UNKNOWN_KEY]);
+    let mode = format!(
+        "pymalloc: PYMALLOC: unknown mode \"{cut}...\" (accepted: pymalloc, debug, malloc)"
+    );
+    says(&[("PYMALLOC", &long)], &[&mode]);
+}
+
+/// Numbers are digits: no sign, no blank, no unit.
+#[test]
+fn a_number_is_nothing_but_digits() {
+    for value in ["+250", "-1", " 250", "250ms", "4294967296", ""] {
+        let line = format!(
+            "pymalloc: PYMALLOC_CONF: bad value \"{value}\" for purge_delay \
+             (accepted: milliseconds, 0 to 4294967295)"
+        );
+        let conf = format!("purge_delay:{value}");
+        says(&[("PYMALLOC_CONF", &conf)], &[&line]);
+    }
+    for value in ["0", "250", "4294967295", "00250"] {
+        says(&[("PYMALLOC_CONF", &format!("purge_delay:{value}"))], &[]);
+    }
+}
