@@ -11,7 +11,7 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, regions};
 use crate::obmalloc::extents::HeapBacking;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
@@ -123,9 +123,13 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
     let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    let mut heap = SharedHeap::new(backing, &MAP);
+    if OPTIONS.is_guarded() {
+        heap.hide_links(guard::secret());
+    }
     // SAFETY: mapped just now, large enough, page-aligned; a heap lives for ever.
     unsafe {
-        place.write(SharedHeap::new(backing, &MAP));
+        place.write(heap);
         Some(place.as_ref())
     }
 }
@@ -211,3 +215,7 @@ mod place {
 #[cfg(feature = "preload")]
 #[path = "thread_pointer.rs"]
 mod place;
+
+#[cfg(test)]
+#[path = "hidden_tests.rs"]
+mod hidden_tests;

@@ -17,6 +17,7 @@
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
 use super::block::Block;
 use super::dirty::Dirty;
+use super::free_chain::{Coding, Hidden, Plain};
 use super::geometry::Geometry;
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
@@ -115,7 +116,23 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     pub fn alloc(&mut self, class: SizeClass) -> Option<(Block, bool)> {
         let pool = self.pool_for(class)?;
         // SAFETY: pools in a ring are not full (I1).
-        let taken = unsafe { Pool::take::<G>(pool, class) };
+        let taken = unsafe { Pool::take::<G>(pool, class, Plain) };
+        self.took(pool, class, 1);
+        Some(taken)
+    }
+
+    /// As [`Self::alloc`], from pools that are carved in a random order and whose links are hidden. An engine
+    /// takes and frees all of its blocks this way, or none.
+    pub fn alloc_hidden(&mut self, class: SizeClass, hidden: Hidden) -> Option<(Block, bool)> {
+        let pool = self.pool_for(class)?;
+        let turn = self.counters.block_bytes ^ self.counters.arenas_total.rotate_left(48);
+        // SAFETY: pools in a ring are formatted and not full (I1).
+        let taken = unsafe {
+            if pool.as_ref().carved() == 0 {
+                Pool::carve_shuffled::<G>(pool, class, hidden, turn);
+            }
+            Pool::take::<G>(pool, class, hidden)
+        };
         self.took(pool, class, 1);
         Some(taken)
     }
@@ -129,7 +146,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
                 break;
             };
             // SAFETY: pools in a ring are not full (I1), so at least one block comes.
-            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left]) };
+            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left], Plain) };
             self.took(pool, class, n as u32);
             left -= n;
         }
@@ -142,10 +159,25 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
     pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.free_by(block, class, Plain) }
+    }
+
+    /// As [`Self::free`], for blocks of [`Self::alloc_hidden`].
+    ///
+    /// # Safety
+    /// As [`Self::free`].
+    pub unsafe fn free_hidden(&mut self, block: Block, class: SizeClass, hidden: Hidden) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.free_by(block, class, hidden) }
+    }
+
+    #[inline(always)]
+    unsafe fn free_by(&mut self, block: Block, class: SizeClass, coding: impl Coding) -> bool {
         // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            let was_out = self.put(pool, block, class);
+            let was_out = self.put(pool, block, class, coding);
             self.count_freed(class, u32::from(was_out));
             was_out
         }
@@ -156,12 +188,18 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     /// # Safety
     /// As [`Self::free`].
     #[inline(always)]
-    pub unsafe fn put(&mut self, pool: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
+    pub unsafe fn put(
+        &mut self,
+        pool: NonNull<Pool>,
+        block: Block,
+        class: SizeClass,
+        coding: impl Coding,
+    ) -> bool {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            if !Pool::put::<G>(pool, block, class) {
+            if !Pool::put::<G>(pool, block, class, coding) {
                 return false;
             }
             if was_full || pool.as_ref().live() == 0 {

@@ -15,6 +15,10 @@
 //! * I1 the header holds `f % 4` indices, of the blocks freed last; lanes without one are 0.
 //! * I2 there are `f / 4` nodes, each with the indices of the three blocks freed before it.
 //!
+//! Where blocks are guarded, what a node holds is mixed with a secret and the node's address ([`Hidden`]), and a
+//! pool is carved at once, in an order nobody can guess: all of its blocks are freed in that order. Otherwise a
+//! node holds plain indices ([`Plain`]), and the code for it is the same as if there were no other way.
+//!
 //! In production one bit for every 16 bytes of an arena, in its header slot, says where a block begins that is
 //! out. So a pointer that is none is known when it comes home, whatever is wrong with it, and links that a
 //! program overwrote cannot give one block to two owners: a block that is taken must not be out. Everything
@@ -37,6 +41,57 @@ const LANE_BITS: u32 = u16::BITS;
 /// Blocks a full header and its node hold.
 const PER_NODE: u16 = (u64::BITS / LANE_BITS) as u16;
 
+/// How the indices in a node are written.
+pub trait Coding: Copy {
+    /// What is mixed with a node's word.
+    fn mask(self, node: Block) -> u64;
+}
+
+/// As they are.
+#[derive(Clone, Copy)]
+pub struct Plain;
+
+impl Coding for Plain {
+    #[inline(always)]
+    fn mask(self, _: Block) -> u64 {
+        0
+    }
+}
+
+/// Mixed with a secret, so that who reads a free block learns nothing and who writes one points nowhere.
+#[derive(Clone, Copy)]
+pub struct Hidden(u64);
+
+impl Hidden {
+    /// By a secret of the process.
+    pub const fn new(secret: u64) -> Self {
+        Self(secret)
+    }
+
+    /// A number that depends on the secret, `a` and `b`, and shows none of them.
+    fn mix(self, a: u64, b: u64) -> u64 {
+        // SplitMix64 (public domain, Sebastiano Vigna).
+        let z = self.0 ^ a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.rotate_left(32);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Puts `order` into an order that depends on `a` and `b`.
+    pub(super) fn shuffle(self, order: &mut [u16], a: u64, b: u64) {
+        for n in (1..order.len()).rev() {
+            let other = self.mix(a ^ n as u64, b) % (n as u64 + 1);
+            order.swap(n, other as usize);
+        }
+    }
+}
+
+impl Coding for Hidden {
+    fn mask(self, node: Block) -> u64 {
+        self.mix(node.addr() as u64, 0)
+    }
+}
+
 impl Links {
     /// No free blocks.
     pub const EMPTY: Self = Self(0);
@@ -51,13 +106,13 @@ impl Links {
     /// # Safety
     /// `block` is block `k` of the pool, and free.
     #[inline(always)]
-    pub unsafe fn push(&mut self, free: u16, k: u16, block: Block) {
+    pub unsafe fn push(&mut self, free: u16, k: u16, block: Block, coding: impl Coding) {
         let n = free % PER_NODE + 1;
         if n < PER_NODE {
             self.0 |= u64::from(k) << (u32::from(n) * LANE_BITS);
         } else {
             // SAFETY: free by the caller's word.
-            unsafe { block.set_links(self.0) };
+            unsafe { block.set_links(self.0 ^ coding.mask(block)) };
             self.0 = u64::from(k);
         }
     }
@@ -67,7 +122,13 @@ impl Links {
     /// # Safety
     /// `free` is not 0, and `blocks` are the pool's, of which `carved` were ever out.
     #[inline(always)]
-    pub(super) unsafe fn pop(&mut self, free: u16, blocks: &Blocks, carved: u16) -> u16 {
+    pub(super) unsafe fn pop(
+        &mut self,
+        free: u16,
+        blocks: &Blocks,
+        carved: u16,
+        coding: impl Coding,
+    ) -> u16 {
         let n = free % PER_NODE;
         let k = self.lane(n);
         if n > 0 {
@@ -77,7 +138,7 @@ impl Links {
         // SAFETY: the topmost node (I2), and so below `carved`.
         unsafe {
             let block = blocks.nth(k);
-            self.0 = block.links();
+            self.0 = block.links() ^ coding.mask(block);
             if (0..PER_NODE).any(|n| self.lane(n) >= carved) {
                 overwritten(block);
             }

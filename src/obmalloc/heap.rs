@@ -15,6 +15,7 @@ use super::arena::Arena;
 use super::block::{Block, Chain, Place};
 use super::engine::Engine;
 use super::extents::HeapBacking;
+use super::free_chain::{Hidden, Plain};
 use super::geometry::{Geometry, Production};
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
@@ -56,6 +57,7 @@ impl HeapState {
 }
 
 impl Receive for HeapState {
+    #[inline(always)]
     unsafe fn receive(&mut self, block: Block) {
         let Some(class) = class_of(self.map.label(block.addr())) else {
             not_a_block(block.start())
@@ -79,6 +81,8 @@ impl Receive for HeapState {
 /// A heap that threads share.
 pub struct Heap {
     gate: Gate<HeapState>,
+    /// How its free blocks' links are hidden, if they are; then blocks come and go one by one. Never changes.
+    hidden: Option<Hidden>,
 }
 
 /// Other heaps a flush may meet before it must deliver early.
@@ -102,8 +106,15 @@ impl Heap {
                     engine: Engine::new(backing),
                     map,
                 }),
+                hidden: None,
             }
         }
+    }
+
+    /// The same heap, before anybody uses it: links of its free blocks are mixed with a secret, and its pools
+    /// carved in a random order.
+    pub fn hide_links(&mut self, secret: usize) {
+        self.hidden = Some(Hidden::new(secret as u64));
     }
 
     /// Its lock and what it guards.
@@ -123,6 +134,7 @@ impl Heap {
     /// # Safety
     /// Each entry is a free block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
+        debug_assert!(self.hidden.is_none() || blocks.is_empty());
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
@@ -133,8 +145,11 @@ impl Heap {
             }
         });
         for (home, chain) in pending {
-            // SAFETY: collected from arenas of the heap at `home`.
-            freed.dirty_pools += unsafe { deliver(home, chain) };
+            // Looked at here, so that the usual flush, of its own heap's blocks, pays for no call.
+            if !chain.is_empty() {
+                // SAFETY: collected from arenas of the heap at `home`.
+                freed.dirty_pools += unsafe { deliver(home, chain) };
+            }
         }
         freed
     }
@@ -143,9 +158,38 @@ impl Heap {
     ///
     /// # Safety
     /// As [`Self::free_many`].
-    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
-        // SAFETY: the caller's.
-        unsafe { self.free_many(class, &[Some(block)]) };
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) -> Freed {
+        match self.hidden {
+            // SAFETY: the caller's.
+            None => unsafe { self.free_many(class, &[Some(block)]) },
+            // SAFETY: the caller's.
+            Some(hidden) => unsafe { self.free_hidden(class, block, hidden) },
+        }
+    }
+
+    /// Frees a block into its heap, whose lock it waits for: an inbox would have it lie about with a link.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_hidden(&self, class: SizeClass, block: Block, hidden: Hidden) -> Freed {
+        self.gate
+            .enter(|state| verify_pool(state.map, block, class));
+        // SAFETY: labelled, so in an arena; arenas name heaps, which live for ever.
+        let home = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home_of(block)) };
+        home.gate.enter(|state| {
+            // SAFETY: free by the caller's word, and this heap's.
+            unsafe {
+                if !state.engine.free_hidden(block, class, hidden) {
+                    not_out(Production::pool_of(block.start(), class), block, class);
+                }
+            }
+            Freed {
+                dirty_pools: state.engine.dirty().pools(),
+                live_bytes: state.engine.counters().block_bytes,
+            }
+        })
     }
 
     /// Puts this heap's blocks back, and collects the others by heap.
@@ -177,7 +221,7 @@ impl Heap {
                     pool = Production::pool_of(block.start(), class);
                     slot = block.addr() / POOL_BYTES;
                 }
-                if !state.engine.put(pool, block, class) {
+                if !state.engine.put(pool, block, class, Plain) {
                     not_out(pool, block, class);
                 }
                 n_own += 1;
@@ -204,7 +248,10 @@ impl Heap {
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
     pub fn alloc_one(&self, class: SizeClass) -> Option<(Block, bool)> {
-        self.gate.enter(|state| state.engine.alloc(class))
+        self.gate.enter(|state| match self.hidden {
+            None => state.engine.alloc(class),
+            Some(hidden) => state.engine.alloc_hidden(class, hidden),
+        })
     }
 }
 

@@ -27,9 +27,9 @@
 
 use super::arena::Arena;
 use super::block::Block;
-use super::free_chain::{Links, OutBits, overwritten};
+use super::free_chain::{Coding, Hidden, Links, OutBits, overwritten};
 use super::geometry::Geometry;
-use super::size_class::{ALIGNMENT, SizeClass, block_number};
+use super::size_class::{ALIGNMENT, POOL_BYTES, SizeClass, block_number};
 use crate::sync::prefetch;
 use core::ptr::NonNull;
 
@@ -150,12 +150,16 @@ impl Pool {
     ///
     /// # Safety
     /// The pool is not full and was formatted for `class`.
-    pub unsafe fn take<G: Geometry>(this: NonNull<Pool>, class: SizeClass) -> (Block, bool) {
+    pub unsafe fn take<G: Geometry>(
+        this: NonNull<Pool>,
+        class: SizeClass,
+        coding: impl Coding,
+    ) -> (Block, bool) {
         let mut place = [None];
         // SAFETY: the header is ours under the heap's lock, and what is asked of it the caller's.
         unsafe {
             let zeroed = this.as_ref().zeroed && this.as_ref().live == this.as_ref().carved;
-            Self::take_many::<G>(this, class, &mut place);
+            Self::take_many::<G>(this, class, &mut place, coding);
             (place[0].expect("the pool is not full"), zeroed)
         }
     }
@@ -171,6 +175,7 @@ impl Pool {
         this: NonNull<Pool>,
         class: SizeClass,
         places: &mut [Option<Block>],
+        coding: impl Coding,
     ) -> usize {
         // SAFETY: under the heap's lock the header is ours.
         let (blocks, pool) = unsafe { (Blocks::of::<G>(this, class), &mut *this.as_ptr()) };
@@ -180,7 +185,7 @@ impl Pool {
         while left > 0 && free > 0 {
             // SAFETY: the chain has `free` blocks (I2).
             let block = unsafe {
-                let k = links.pop(free, &blocks, pool.carved);
+                let k = links.pop(free, &blocks, pool.carved, coding);
                 blocks.nth(k)
             };
             // SAFETY: a block of this pool.
@@ -214,7 +219,12 @@ impl Pool {
     /// # Safety
     /// The pool serves `class`, and the block lies in it and is not used any more.
     #[inline(always)]
-    pub unsafe fn put<G: Geometry>(this: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
+    pub unsafe fn put<G: Geometry>(
+        this: NonNull<Pool>,
+        block: Block,
+        class: SizeClass,
+        coding: impl Coding,
+    ) -> bool {
         // SAFETY: under the heap's lock the header is ours.
         let (pool, offset) = unsafe {
             let offset = block.addr() - G::first_block(this, block.addr(), class);
@@ -228,9 +238,37 @@ impl Pool {
         let free = pool.carved - pool.live;
         debug_assert!(k < pool.carved && pool.live > 0);
         // SAFETY: block `k`, and free from here on.
-        unsafe { pool.links.push(free, k, block) };
+        unsafe { pool.links.push(free, k, block, coding) };
         pool.live -= 1;
         true
+    }
+
+    /// Carves all blocks of a pool that was just formatted, and frees them in a random order, which `turn`
+    /// makes another each time.
+    ///
+    /// # Safety
+    /// The pool was formatted for `class`, and no block of it was carved.
+    pub unsafe fn carve_shuffled<G: Geometry>(
+        this: NonNull<Pool>,
+        class: SizeClass,
+        hidden: Hidden,
+        turn: u64,
+    ) {
+        // SAFETY: under the heap's lock the header is ours.
+        let (blocks, pool) = unsafe { (Blocks::of::<G>(this, class), &mut *this.as_ptr()) };
+        debug_assert!(pool.carved == 0 && pool.live == 0);
+        let mut order = [0; POOL_BYTES / ALIGNMENT];
+        let order = &mut order[..usize::from(pool.capacity)];
+        (0..)
+            .zip(order.iter_mut())
+            .for_each(|(k, place)| *place = k);
+        hidden.shuffle(order, this.addr().get() as u64, turn);
+        for (free, &k) in (0..).zip(&*order) {
+            // SAFETY: below the capacity, and nobody's.
+            unsafe { pool.links.push(free, k, blocks.nth(k), hidden) };
+        }
+        pool.carved = pool.capacity;
+        pool.zeroed = false;
     }
 }
 
