@@ -5,6 +5,7 @@ use crate::run::{Held, Shared, Subject, clear_mail, run};
 use pymalloc::{Heap, PyMalloc};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 /// The process's allocator.
 pub struct Global;
@@ -34,7 +35,10 @@ impl Subject for Global {
         let good = PyMalloc.good_size(layout);
         let usable = PyMalloc.usable_size(p).ok_or("not a block of ours")?;
         // A mapping that is reused or rounded may be longer.
-        match usable == good || (usable > good && good >= 4096) {
+        let longer = usable > good && good >= 4096;
+        // A guarded block holds what was asked for, and a pad behind it.
+        let exact = usable == layout.size() && is_guarded();
+        match usable == good || longer || exact {
             true => Ok(usable),
             false => Err(format!("usable size {usable}, good size {good}")),
         }
@@ -70,6 +74,15 @@ impl Subject for Global {
         }
         Ok(())
     }
+}
+
+/// Whether the options of this process have every block guarded.
+fn is_guarded() -> bool {
+    static GUARDED: OnceLock<bool> = OnceLock::new();
+    *GUARDED.get_or_init(|| {
+        let says = |name, what| std::env::var(name).is_ok_and(|value| value.contains(what));
+        says("PYMALLOC_CONF", "checks:on") || says("PYMALLOC", "debug")
+    })
 }
 
 /// A heap of its own.
