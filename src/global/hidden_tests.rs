@@ -9,13 +9,19 @@ const BLOCKS: usize = 3000;
 /// A heap of its own, which lives for ever as all heaps do.
 fn heap(secret: Option<usize>) -> &'static SharedHeap {
     OPTIONS.load();
-    let place: &mut core::mem::MaybeUninit<SharedHeap> = Box::leak(Box::new_uninit());
+    let page = OPTIONS.page();
+    let len = size_of::<SharedHeap>().next_multiple_of(page);
+    let place = os::map(len, page).expect("memory").cast::<SharedHeap>();
     let backing = HeapBacking::new(&EXTENTS, place.as_ptr().expose_provenance(), true);
     let mut heap = SharedHeap::new(backing, &MAP);
     if let Some(secret) = secret {
         heap.hide_links(secret);
     }
-    place.write(heap)
+    // SAFETY: mapped just now, and large enough; it stays.
+    unsafe {
+        place.write(heap);
+        place.as_ref()
+    }
 }
 
 fn take(heap: &SharedHeap, class: SizeClass) -> Vec<Block> {
