@@ -221,12 +221,14 @@ impl Heap {
                     pool = Production::pool_of(block.start(), class);
                     slot = block.addr() / POOL_BYTES;
                 }
+                // Asked before: with its last block the pool goes, its label and perhaps its arena with it, and
+                // that may be somebody else's memory already.
+                let is_last = pool.as_ref().live() == 1;
                 if !state.engine.put(pool, block, class, Plain) {
                     not_out(pool, block, class);
                 }
                 n_own += 1;
-                if pool.as_ref().live() == 0 {
-                    // The pool is gone: its label and perhaps its arena with it.
+                if is_last {
                     slot = usize::MAX;
                 }
             }
