@@ -250,6 +250,33 @@ fn a_free_of_what_was_never_given_out_is_refused() {
     }
 }
 
+/// Production looks when the list goes home. Until then the address may be handed out, and who writes to it spoils
+/// its own block of that size; every other block, and what the heap knows of them, is whole.
+#[test]
+fn a_free_inside_a_block_that_is_reused_harms_no_other_and_is_named_in_the_end() {
+    let mut handed_out = 0;
+    for (size, offset) in [
+        (64, 16),
+        (500, 256),
+        (600, 128),
+        (4096, 16),
+        (4096, 2048),
+        (20_000, 4096),
+        (100_000, 65_536),
+    ] {
+        let struck = strike("interior_then_reuse", size, offset);
+        is_refused(&struck);
+        let went_on = struck.run.stdout.contains("others are whole");
+        handed_out += usize::from(struck.run.stdout.contains("handed out"));
+        assert!(went_on || size < 513, "{}: {:?}", struck.what, struck.run);
+        let checks = [("PYMALLOC_CONF", "checks:on")];
+        let struck = strike_with(Arm::Preload, &checks, "interior_then_reuse", size, offset);
+        is_refused(&struck);
+        assert!(!struck.run.stdout.contains("whole"), "{:?}", struck.run);
+    }
+    println!("{handed_out} of 7 were handed out");
+}
+
 const FOREIGN: [(&str, usize, usize); 6] = [
     ("foreign_static", 0, 0),
     ("foreign_static", 0, 64),

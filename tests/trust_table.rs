@@ -37,9 +37,11 @@ fn one(arm: &Arm, program: &Path, case: &str, settings: &[(&str, &str)]) -> Run 
     }
     if let Some(library) = &arm.library {
         command.arg(format!("LD_PRELOAD={}", library.display()));
-        if *library == harness::library() {
-            command.arg("TEST_ARM=preload");
-        }
+        let is_ours = *library == harness::library();
+        command.arg(format!(
+            "TEST_ARM={}",
+            if is_ours { "preload" } else { "peer" }
+        ));
     }
     for (name, value) in arm.options.iter().chain(settings) {
         command.arg(format!("{name}={value}"));

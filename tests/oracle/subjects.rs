@@ -77,7 +77,7 @@ impl Subject for Global {
 }
 
 /// Whether the options of this process have every block guarded.
-fn is_guarded() -> bool {
+pub fn is_guarded() -> bool {
     static GUARDED: OnceLock<bool> = OnceLock::new();
     *GUARDED.get_or_init(|| {
         let says = |name, what| std::env::var(name).is_ok_and(|value| value.contains(what));

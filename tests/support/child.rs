@@ -8,8 +8,10 @@ use std::process::{Command, Output, Stdio};
 /// Tells the child which part to run.
 const PART: &str = "PYMALLOC_TEST_PART";
 
-/// Options for children, for a run of the suite with `checks:on` or under a sanitizer.
+/// Options and mode for children, for a run of the suite with `checks:on`, with `PYMALLOC=debug` or under a
+/// sanitizer.
 const CONF: &str = "PYMALLOC_TEST_CONF";
+const MODE: &str = "PYMALLOC_TEST_MODE";
 
 /// The part this process was started to run, if it is such a child.
 pub fn part() -> Option<String> {
@@ -17,7 +19,8 @@ pub fn part() -> Option<String> {
 }
 
 /// A command that runs test `test` of this binary, alone, with [`part`] being `part`. (The harness still
-/// gives it a thread, and waits for that.) Options of the allocator are not inherited: [`CONF`] names them.
+/// gives it a thread, and waits for that.) Options of the allocator are not inherited: [`CONF`] and [`MODE`]
+/// name them.
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
@@ -41,6 +44,9 @@ pub fn command(test: &str, part: &str) -> Command {
     }
     if let Some(conf) = std::env::var_os(CONF) {
         command.env("PYMALLOC_CONF", conf);
+    }
+    if let Some(mode) = std::env::var_os(MODE) {
+        command.env("PYMALLOC", mode);
     }
     command
 }
