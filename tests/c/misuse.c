@@ -97,16 +97,16 @@ static void interior_then_reuse(size_t size, size_t offset) {
     announce(p + offset, usable);
     free(hide_pointer(p + offset));
     int met = 0;
+    char *again[AGAIN];
     for (int i = 0; i < AGAIN; i++) {
-        char *again = malloc(size);
-        memset(again, 0xff, usable);
-        met |= again == p + offset;
+        memset(again[i] = malloc(size), 0xff, usable);
+        met |= again[i] == p + offset;
     }
     for (int i = 0; i < OTHERS; i++) verify(others[i], sizes[i], (uint64_t)i, "another block, when one was freed inside");
     workout(9, "a free inside a block");
     for (int i = 0; i < OTHERS; i++) free(others[i]);
     say(1, "others are whole%s\n", met ? ", and it was handed out" : "");
-    for (int i = 0; i < AGAIN; i++) free(company[i]);
+    for (int i = 0; i < AGAIN; i++) free(company[i]), free(again[i]);
 }
 /* An address of the heap's own book-keeping, or of pages nobody was given: the start of the 1 MiB
  * arena around a small block, and a block's place far behind the only one of its class. */
