@@ -81,13 +81,18 @@ pub fn last_words(part: &str, output: &Output) -> String {
 }
 
 /// The debugger's arguments: one process has one watchdog, so they are written by one thread at a time.
-static mut DEBUGGER: [*const libc::c_char; 10] = [std::ptr::null(); 10];
+static mut DEBUGGER: [*const libc::c_char; 14] = [std::ptr::null(); 14];
 static mut PID: [u8; 16] = [0; 16];
 
 /// Ends this process by SIGALRM unless it is done within `seconds`; before that, gdb writes the stacks of all
 /// its threads to standard error.
 pub fn watchdog(seconds: u32) {
+    // The debugger may hang, too.
     let words = [
+        c"timeout",
+        c"-k",
+        c"1",
+        c"20",
         c"gdb",
         c"-nx",
         c"-batch",
@@ -128,7 +133,7 @@ extern "C" fn show_stacks(number: i32) {
         if child == 0 {
             libc::dup2(2, 1);
             let arguments = (&raw const DEBUGGER).cast();
-            libc::execv(c"/usr/bin/gdb".as_ptr(), arguments);
+            libc::execv(c"/usr/bin/timeout".as_ptr(), arguments);
             libc::_exit(127);
         }
         libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0);
