@@ -250,6 +250,33 @@ fn a_free_of_what_was_never_given_out_is_refused() {
     }
 }
 
+/// Production looks when the list goes home. Until then the address may be handed out, and who writes to it spoils
+/// its own block of that size; every other block, and what the heap knows of them, is whole.
+#[test]
+fn a_free_inside_a_block_that_is_reused_harms_no_other_and_is_named_in_the_end() {
+    let mut handed_out = 0;
+    for (size, offset) in [
+        (64, 16),
+        (500, 256),
+        (600, 128),
+        (4096, 16),
+        (4096, 2048),
+        (20_000, 4096),
+        (100_000, 65_536),
+    ] {
+        let struck = strike("interior_then_reuse", size, offset);
+        is_refused(&struck);
+        let went_on = struck.run.stdout.contains("others are whole");
+        handed_out += usize::from(struck.run.stdout.contains("handed out"));
+        assert!(went_on || size < 513, "{}: {:?}", struck.what, struck.run);
+        let checks = [("PYMALLOC_CONF", "checks:on")];
+        let struck = strike_with(Arm::Preload, &checks, "interior_then_reuse", size, offset);
+        is_refused(&struck);
+        assert!(!struck.run.stdout.contains("whole"), "{:?}", struck.run);
+    }
+    println!("{handed_out} of 7 were handed out");
+}
+
 const FOREIGN: [(&str, usize, usize); 6] = [
     ("foreign_static", 0, 0),
     ("foreign_static", 0, 64),
@@ -429,5 +456,35 @@ fn an_unknown_mode_is_named_with_those_accepted() {
             "pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, debug, malloc)"
         );
         says(&[("PYMALLOC", mode)], &[&line]);
+    }
+}
+
+/// However long an option is, its line ends, says what is accepted, and is followed by the next.
+#[test]
+fn a_long_option_is_cut_in_its_line_and_spoils_no_other() {
+    let (long, cut) = ("y".repeat(600), "y".repeat(48));
+    let key = UNKNOWN_KEY.replace("xyz", &format!("{cut}..."));
+    let value = BAD_VALUE.replace("\"x\"", &format!("\"{cut}...\""));
+    let conf = format!("{long}:1,foreign:{long},xyz:1");
+    says(&[("PYMALLOC_CONF", &conf)], &[&key, &value, UNKNOWN_KEY]);
+    let mode = format!(
+        "pymalloc: PYMALLOC: unknown mode \"{cut}...\" (accepted: pymalloc, debug, malloc)"
+    );
+    says(&[("PYMALLOC", &long)], &[&mode]);
+}
+
+/// Numbers are digits: no sign, no blank, no unit.
+#[test]
+fn a_number_is_nothing_but_digits() {
+    for value in ["+250", "-1", " 250", "250ms", "4294967296", ""] {
+        let line = format!(
+            "pymalloc: PYMALLOC_CONF: bad value \"{value}\" for purge_delay \
+             (accepted: milliseconds, 0 to 4294967295)"
+        );
+        let conf = format!("purge_delay:{value}");
+        says(&[("PYMALLOC_CONF", &conf)], &[&line]);
+    }
+    for value in ["0", "250", "4294967295", "00250"] {
+        says(&[("PYMALLOC_CONF", &format!("purge_delay:{value}"))], &[]);
     }
 }

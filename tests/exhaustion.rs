@@ -7,6 +7,8 @@
 mod child;
 #[path = "exhaustion/hooks.rs"]
 mod hooks;
+#[path = "exhaustion/mappings.rs"]
+mod mappings;
 #[path = "support/rng.rs"]
 mod rng;
 #[path = "exhaustion/workload.rs"]
@@ -81,13 +83,14 @@ const ALL: usize = usize::MAX;
 
 /// Runs `f` in a process of its own, where nothing else runs.
 fn alone(test: &str, f: impl FnOnce()) {
-    match child::part() {
-        None => child::succeeds(test, "alone"),
-        Some(_) => {
-            child::no_core();
-            f();
-        }
+    if child::part().is_some() {
+        child::no_core();
+        return f();
     }
+    let mut command = child::command(test, "alone");
+    // One arena of the system's malloc, which the test's own memory is from, and none made when refusals begin.
+    command.env("MALLOC_ARENA_MAX", "1");
+    child::passed(test, &command.output().unwrap());
 }
 
 #[test]
@@ -198,6 +201,77 @@ fn locked_memory_is_zero_when_asked_and_nothing_fails() {
             workload::dirty_then_zeroed();
             0
         });
+    });
+}
+
+/// A machine that promises no more memory than it has, with 64 MiB left.
+#[test]
+fn memory_that_is_not_promised_is_refused_and_the_rest_is_used() {
+    let test = "memory_that_is_not_promised_is_refused_and_the_rest_is_used";
+    alone(test, || {
+        const LEFT: usize = 64 << 20;
+        in_copy("no overcommit", || {
+            hooks::promise_at_most(LEFT);
+            for size in [64, 2000, 100_000, 600_000, 3_000_000] {
+                let had = workload::fill_up(size);
+                println!("{:.1} MiB in blocks of {size}", had as f64 / 1048576.0);
+                assert!(had > LEFT / 4 && had <= LEFT, "{had} bytes of {size}");
+            }
+            hooks::promise_everything();
+            workload::again();
+            0
+        });
+        for left in [0, 1, 2, 4, 8, 16, 32, 48] {
+            in_copy(&format!("{left} MiB left"), || {
+                hooks::promise_at_most(left << 20);
+                workload::run(1);
+                hooks::promise_everything();
+                workload::again();
+                0
+            });
+        }
+    });
+}
+
+/// The kernel's own refusal, `vm.max_map_count`: other mappings of the process have used it up.
+#[test]
+fn the_kernels_number_of_mappings_may_be_used_up() {
+    alone("the_kernels_number_of_mappings_may_be_used_up", || {
+        for left in [0, 1, 2, 5, 10, 30, 100, 1000] {
+            in_copy(&format!("{left} mappings left"), || {
+                let others = mappings::Others::all_but(left);
+                workload::run(1);
+                drop(others);
+                workload::again();
+                0
+            });
+        }
+    });
+}
+
+/// As a map of 60 GB would have it: every second block goes, and as many come again.
+#[test]
+fn two_hundred_thousand_large_blocks_need_few_mappings() {
+    let test = "two_hundred_thousand_large_blocks_need_few_mappings";
+    alone(test, || {
+        in_copy("200,000 blocks", || {
+            let others = mappings::Others::all_but(1500);
+            assert_eq!(workload::every_second(200_000, 300_000), 0);
+            drop(others);
+            workload::again();
+            0
+        });
+        // Where not even those are left, some requests are refused, and nothing that was had is lost.
+        for left in [0, 10, 100] {
+            in_copy(&format!("{left} mappings left"), || {
+                let others = mappings::Others::all_but(left);
+                let nulls = workload::every_second(200_000, 300_000);
+                println!("{left} mappings left: {nulls} refused");
+                drop(others);
+                workload::again();
+                0
+            });
+        }
     });
 }
 

@@ -277,3 +277,29 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
         },
     );
 }
+
+/// What holds all the tests above to an end.
+#[test]
+fn a_hang_ends_with_the_stacks_of_every_thread() {
+    let test = "a_hang_ends_with_the_stacks_of_every_thread";
+    if child::part().is_some() {
+        child::no_core();
+        child::watchdog(1);
+        std::thread::spawn(waits_for_ever).join().unwrap();
+    }
+    let output = child::command(test, "hang").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let signal = std::os::unix::process::ExitStatusExt::signal(&output.status);
+    assert_eq!(signal, Some(libc::SIGALRM), "{said}");
+    assert!(
+        said.contains("waits_for_ever") && said.matches("Thread ").count() >= 2,
+        "{said}"
+    );
+}
+
+#[inline(never)]
+fn waits_for_ever() {
+    loop {
+        std::thread::park();
+    }
+}

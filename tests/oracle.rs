@@ -4,6 +4,8 @@
 //! Each program runs in a process of its own. One that fails is made smaller and printed as a line that
 //! can be pasted into [`REPLAY`]. `PYMALLOC_SEED` repeats a run.
 
+#[path = "oracle/bytes.rs"]
+mod bytes;
 #[path = "support/child.rs"]
 mod child;
 #[path = "oracle/program.rs"]
@@ -12,14 +14,16 @@ mod program;
 mod rng;
 #[path = "oracle/run.rs"]
 mod run;
+#[path = "oracle/subjects.rs"]
+mod subjects;
 
 use program::{Op, THREADS, generate, parse, shrink, text};
-use pymalloc::{Heap, PyMalloc};
-use run::{Held, Shared, Subject, clear_mail, run};
+use pymalloc::PyMalloc;
+use run::{Held, Shared, Subject, run};
 use std::alloc::{GlobalAlloc, Layout};
 use std::io::Write;
 use std::process::{Output, Stdio};
-use std::ptr::NonNull;
+use subjects::{Global, KINDS, execute};
 
 #[global_allocator]
 static GLOBAL: PyMalloc = PyMalloc;
@@ -36,158 +40,6 @@ const REPLAY: &[(&str, &str)] = &[
         "a 3000000 1; p 0 1; 1 r 0 6000000; 1 p 0 2; 2 f 0; 3 z 3000000 1; c",
     ),
 ];
-
-/// The process's allocator.
-struct Global;
-
-impl Subject for Global {
-    fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        // SAFETY: programs ask for at least one byte.
-        unsafe { PyMalloc.alloc(layout) }
-    }
-
-    fn alloc_zeroed(&mut self, layout: Layout) -> Option<*mut u8> {
-        // SAFETY: programs ask for at least one byte.
-        Some(unsafe { PyMalloc.alloc_zeroed(layout) })
-    }
-
-    unsafe fn free(&mut self, p: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { PyMalloc.dealloc(p, layout) }
-    }
-
-    unsafe fn realloc(&mut self, p: *mut u8, layout: Layout, size: usize) -> Option<*mut u8> {
-        // SAFETY: passed on.
-        Some(unsafe { PyMalloc.realloc(p, layout, size) })
-    }
-
-    fn usable(&self, p: *mut u8, layout: Layout) -> Result<usize, String> {
-        let good = PyMalloc.good_size(layout);
-        let usable = PyMalloc.usable_size(p).ok_or("not a block of ours")?;
-        // A mapping that is reused or rounded may be longer.
-        match usable == good || (usable > good && good >= 4096) {
-            true => Ok(usable),
-            false => Err(format!("usable size {usable}, good size {good}")),
-        }
-    }
-
-    const COLLECT_FREES: bool = false;
-
-    fn collect(&mut self) {
-        PyMalloc.collect();
-    }
-
-    fn check(&self, held: &Held) -> Result<(), String> {
-        let stats = PyMalloc.stats();
-        let sums = [
-            ("block bytes", stats.block_bytes as usize, held.bytes),
-            ("mapped bytes", stats.mapped_bytes as usize, held.bytes),
-            (
-                "most block bytes",
-                stats.block_bytes_high as usize,
-                stats.block_bytes as usize,
-            ),
-            (
-                "most mapped bytes",
-                stats.mapped_bytes_high as usize,
-                stats.mapped_bytes as usize,
-            ),
-        ];
-        for (what, found, least) in sums {
-            // Other threads change the figures while they are summed.
-            if found < least && held.alone {
-                return Err(format!("{what}: {found}, at least {least}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A heap of its own.
-struct Own(Heap);
-
-impl Subject for Own {
-    fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        self.0
-            .alloc(layout)
-            .map_or(std::ptr::null_mut(), NonNull::as_ptr)
-    }
-
-    fn alloc_zeroed(&mut self, _: Layout) -> Option<*mut u8> {
-        None
-    }
-
-    unsafe fn free(&mut self, p: *mut u8, layout: Layout) {
-        // SAFETY: passed on; a live block is not null.
-        unsafe { self.0.dealloc(NonNull::new_unchecked(p), layout) }
-    }
-
-    unsafe fn realloc(&mut self, _: *mut u8, _: Layout, _: usize) -> Option<*mut u8> {
-        None
-    }
-
-    fn usable(&self, _: *mut u8, layout: Layout) -> Result<usize, String> {
-        Ok(layout.size())
-    }
-
-    const COLLECT_FREES: bool = true;
-
-    fn collect(&mut self) {
-        self.0 = Heap::new();
-    }
-
-    fn check(&self, held: &Held) -> Result<(), String> {
-        let found = self.0.block_bytes() as usize;
-        match found >= held.pooled_bytes {
-            true => Ok(()),
-            false => Err(format!(
-                "block bytes: {found}, at least {}",
-                held.pooled_bytes
-            )),
-        }
-    }
-}
-
-/// Runs a program on one thread or on all of its threads, and looks whether everything came back.
-fn execute(kind: &str, program: &[Op]) -> Result<(), String> {
-    let shared = Shared::default();
-    PyMalloc.collect();
-    let before = PyMalloc.stats();
-    match kind {
-        "global" => run(Global, &shared, 0, program)?,
-        "heap" => run(Own(Heap::new()), &shared, 0, program)?,
-        _ => {
-            let threads = |thread| {
-                let shared = &shared;
-                move || match kind {
-                    "threads" => run(Global, shared, thread, program),
-                    _ => run(Own(Heap::new()), shared, thread, program),
-                }
-            };
-            std::thread::scope(|scope| {
-                let running: Vec<_> = (0..THREADS)
-                    .map(|thread| scope.spawn(threads(thread)))
-                    .collect();
-                running
-                    .into_iter()
-                    .try_for_each(|thread| thread.join().unwrap())
-            })?;
-            clear_mail(&mut Global, &shared)?;
-        }
-    }
-    drop(shared);
-    PyMalloc.collect();
-    let after = PyMalloc.stats();
-    let grown = after.block_bytes.saturating_sub(before.block_bytes);
-    // What the test's own bookkeeping may have left.
-    if grown > 64 * 1024 || after.huge_blocks > before.huge_blocks {
-        return Err(format!(
-            "everything is freed, and {grown} bytes and {} huge blocks more are out",
-            after.huge_blocks - before.huge_blocks
-        ));
-    }
-    Ok(())
-}
 
 const CHILD: &str = "child_runs_the_program_it_is_given";
 
@@ -282,8 +134,10 @@ fn huge_blocks_that_move_leave_nothing_of_theirs_behind() {
     child::no_core();
     child::watchdog(60);
     let layout = |size| Layout::from_size_align(size, 1).unwrap();
+    // Guarded blocks are copied and cleared, 12 MiB a round.
+    let rounds = if subjects::is_guarded() { 150 } else { 3000 };
     let grow_and_free = || {
-        for round in 0..3000 {
+        for round in 0..rounds {
             // SAFETY: each block is used as it was allocated.
             unsafe {
                 let p = PyMalloc.alloc(layout(1 << 20));
@@ -316,6 +170,15 @@ fn kept_programs_pass() {
 fn a_program_survives_being_written_and_read() {
     let program = generate(1, 2000, THREADS, true);
     assert_eq!(parse(&text(&program)), program);
+    for kind in KINDS {
+        let threads = if kind.contains("threads") { THREADS } else { 1 };
+        let program = generate(2, 2000, threads, kind == "threads");
+        let bytes = bytes::encode(kind, &program);
+        assert_eq!(bytes::decode(&bytes), (kind, program.clone()));
+        // Cut off anywhere, what is left of the bytes is a beginning of the program.
+        let (_, part) = bytes::decode(&bytes[..bytes.len() / 2]);
+        assert_eq!(part, program[..part.len()]);
+    }
 }
 
 /// An allocator with one fault.

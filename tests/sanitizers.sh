@@ -1,30 +1,56 @@
 #!/usr/bin/env bash
-# The tests that judge behaviour, built with sanitizers, and the preload library under valgrind.
+# The test suite built with sanitizers, and the preload library under valgrind.
 #
-#   tests/sanitizers.sh [address] [thread] [valgrind]      default: all three
+#   tests/sanitizers.sh [address] [leak] [thread] [valgrind]      default: all
 #
 # Needs: a nightly toolchain with rust-src (rustup toolchain install nightly --component rust-src), valgrind.
-# What it does not run: tests of resident memory, which sanitizers multiply; the purging thread under the
-# thread sanitizer, which takes its bare clone for a fork and crashes.
+# Every step also looks for undefined arithmetic: debug assertions and overflow checks are on but under `thread`.
+#
+# | test | not run under | because |
+# |---|---|---|
+# | those of C programs and the launcher (`tests/c`) | all but valgrind | a sanitizer brings its own malloc, which a preloaded malloc replaces, or the reverse; valgrind takes the library as it ships |
+# | `memory_returns`, `soak`, `a_live_heap_costs_little` | all | they measure resident memory, which shadow memory multiplies |
+# | `fork` | address, thread | a fork copies the page tables of some gigabytes of shadow, and the runtime promises nothing in the child of a process with threads |
+# | `exhaustion` | address, thread | its own mmap and pthread_create stand where the sanitizer's interceptors do |
+# | `trace_lines` | all | it builds programs of its own, by cargo |
+# | `objects`, `gc_*`, `python_*`, `scheme`, `conformance`: leaks only | leak | what an object owns is named by memory from mmap, where the leak sanitizer looks for no pointers |
+# | objects and collector | thread | a heap of objects is one thread's; nothing is shared |
+# | the purging thread | thread | the sanitizer takes its bare clone for a fork, and crashes |
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=x86_64-unknown-linux-gnu
+export RUST_BACKTRACE=0
+
+# Allocator tests, all of whose pointers the leak sanitizer can see.
+allocator=(--lib --test oracle --test alignment --test misuse --test metrics --test tracemalloc --test tracemalloc_data)
+# Tests of values that live in mapped memory.
+objects=(--test conformance --test rust_heap --test object_memory --test objects --test gc_vectors --test gc_module
+    --test gc_model --test python_kinds --test scheme)
+
+# sanitized SANITIZER CARGO-ARGUMENTS…: runs tests built with it.
+sanitized() {
+    RUSTFLAGS=-Zsanitizer=$1 cargo +nightly test --target $target --target-dir target/sanitize-$1 -p pymalloc \
+        --features objects "${@:2}"
+}
 
 run_address() {
-    # Leaks are looked for, too; debug assertions are on.
-    RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target $target --target-dir target/asan -p pymalloc \
-        --lib --test oracle --test alignment --test misuse
-    RUSTFLAGS=-Zsanitizer=address PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on \
-        cargo +nightly test --target $target --target-dir target/asan -p pymalloc --test oracle --test alignment
+    sanitized address "${allocator[@]}"
+    ASAN_OPTIONS=detect_leaks=0 sanitized address "${objects[@]}" -- --skip costs_little
+    PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on sanitized address --test oracle --test alignment
+}
+
+run_leak() {
+    sanitized leak "${allocator[@]}"
 }
 
 run_thread() {
     # std is built again: its own synchronisation must be seen.
     export PYMALLOC_CONF=purge_thread:off
     for conf in purge_thread:off purge_thread:off,checks:on; do
-        RUSTFLAGS=-Zsanitizer=thread PYMALLOC_TEST_CONF=$conf cargo +nightly test -Zbuild-std --release \
-            --target $target --target-dir target/tsan -p pymalloc --lib --test oracle
+        PYMALLOC_TEST_CONF=$conf sanitized thread -Zbuild-std --release --lib --test oracle --test alignment \
+            --test tracemalloc
     done
+    unset PYMALLOC_CONF
 }
 
 run_valgrind() {
@@ -46,7 +72,7 @@ under_valgrind() {
         --soname-synonyms=somalloc=nouserintercepts "$(command -v "$1")" "${@:2}" >/dev/null
 }
 
-for what in "${@:-address thread valgrind}"; do
+for what in "${@:-address leak thread valgrind}"; do
     for one in $what; do "run_$one"; done
 done
 echo "sanitizers: clean"

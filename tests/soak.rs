@@ -21,34 +21,48 @@ fn duration() -> Duration {
     Duration::from_secs(seconds.map_or(8, |text| text.parse().expect("whole seconds")))
 }
 
-/// Resident memory over time, in bytes.
-#[derive(Default)]
+/// Resident memory over time, in bytes: of what is longer than the test's own books, nothing is kept.
 struct Curve {
-    points: Vec<(Duration, usize)>,
+    start: Instant,
+    rounds: usize,
+    /// The highest point of the second quarter of the time, and of the last.
+    early: usize,
+    late: usize,
 }
 
 impl Curve {
-    /// The highest point of the second quarter, and of the last.
-    fn early_and_late(&self) -> (usize, usize) {
-        let end = self.points.last().expect("a point").0;
-        let most = |from: Duration, to: Duration| {
-            let inside = |(time, _): &&(Duration, usize)| *time >= from && *time <= to;
-            let points = self.points.iter().filter(inside);
-            points.map(|(_, bytes)| *bytes).max().unwrap_or(0)
-        };
-        (most(end / 4, end / 2), most(end * 3 / 4, end))
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            rounds: 0,
+            early: 0,
+            late: 0,
+        }
+    }
+
+    /// Notes a point. False when the time is over.
+    fn goes_on(&mut self, bytes: usize) -> bool {
+        self.rounds += 1;
+        let (now, whole) = (self.start.elapsed(), duration());
+        if (whole / 4..whole / 2).contains(&now) {
+            self.early = self.early.max(bytes);
+        } else if now > whole * 3 / 4 {
+            self.late = self.late.max(bytes);
+        }
+        now < whole
     }
 
     /// Fails if memory grew by more than `slack` bytes from the second quarter of the time to the last.
     fn is_flat(&self, what: &str, slack: usize) {
-        let (early, late) = self.early_and_late();
+        let (early, late) = (self.early, self.late);
         let mib = |bytes: usize| bytes as f64 / 1048576.0;
         println!(
             "{what}: {} rounds, {:.1} MiB early, {:.1} MiB late",
-            self.points.len(),
+            self.rounds,
             mib(early),
             mib(late)
         );
+        assert!(early > 0 && late > 0, "{what}: too few rounds");
         assert!(
             late <= early + slack,
             "{what}: {:.1} MiB, then {:.1} MiB",
@@ -67,10 +81,12 @@ fn soak(test: &str, slack: usize, mut round: impl FnMut(&mut rng::Rng)) {
     }
     child::watchdog(duration().as_secs() as u32 * 2 + 60);
     let mut random = rng::Rng::new(rng::seed(test));
-    let (start, mut curve) = (Instant::now(), Curve::default());
-    while start.elapsed() < duration() || curve.points.len() < 8 {
+    let mut curve = Curve::new();
+    loop {
         round(&mut random);
-        curve.points.push((start.elapsed(), memory::resident()));
+        if !curve.goes_on(memory::resident()) {
+            break;
+        }
     }
     curve.is_flat(test, slack);
 }

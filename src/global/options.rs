@@ -380,22 +380,29 @@ fn choose(place: &AtomicU8, choices: &[(&[u8], u8)], value: &[u8]) -> Option<()>
     Some(())
 }
 
+/// Digits alone: std would take a sign, too.
 fn number(text: &[u8]) -> Option<u32> {
-    core::str::from_utf8(text).ok()?.parse().ok()
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let text = core::str::from_utf8(text).ok().filter(|_| digits)?;
+    text.parse().ok()
 }
 
-/// Bytes as text for a message; what is not printable ASCII becomes `?`.
+/// Bytes as text for a message: the first [`SHOWN`], and of them `?` for what is not printable ASCII.
 struct Shown<'a>(&'a [u8]);
+
+/// Bytes of an option that a message shows: it must keep room for what would be accepted.
+const SHOWN: usize = 48;
 
 impl core::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         use core::fmt::Write;
-        self.0.iter().try_for_each(|&byte| {
-            f.write_char(if (32..127).contains(&byte) {
-                byte as char
-            } else {
-                '?'
-            })
-        })
+        for &byte in self.0.iter().take(SHOWN) {
+            let printable = (32..127).contains(&byte);
+            f.write_char(if printable { byte as char } else { '?' })?;
+        }
+        match self.0.len() > SHOWN {
+            true => f.write_str("..."),
+            false => Ok(()),
+        }
     }
 }

@@ -121,8 +121,10 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
             None => foreign(block.start()),
-            // SAFETY: verified by the heap.
-            Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
+            Some(Caller::Late(heap)) => {
+                // SAFETY: verified by the heap.
+                let _ = unsafe { heap.free_one(class, block) };
+            }
             // The lists of a watched thread stay closed.
             // SAFETY: the caller gives the block up; verified by the heap.
             Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
@@ -321,7 +323,7 @@ pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
         };
         let block = Block::new(p);
         os::keep_errno(|| {
-            let freed = caller.heap().free_many(class, &[Some(block)]);
+            let freed = caller.heap().free_one(class, block);
             purge::poll(freed.dirty_pools);
         });
     }

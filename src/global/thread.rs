@@ -11,7 +11,7 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, regions};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
@@ -121,9 +121,13 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
     let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    let mut heap = SharedHeap::new(backing, &MAP);
+    if OPTIONS.is_guarded() {
+        heap.shuffle(guard::secret());
+    }
     // SAFETY: mapped just now, large enough, page-aligned; a heap lives for ever.
     unsafe {
-        place.write(SharedHeap::new(backing, &MAP));
+        place.write(heap);
         Some(place.as_ref())
     }
 }
@@ -209,3 +213,7 @@ mod place {
 #[cfg(feature = "preload")]
 #[path = "thread_pointer.rs"]
 mod place;
+
+#[cfg(test)]
+#[path = "shuffle_tests.rs"]
+mod shuffle_tests;

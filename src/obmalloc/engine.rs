@@ -17,7 +17,8 @@
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
 use super::block::Block;
 use super::dirty::Dirty;
-use super::geometry::{FreeBlocks, Geometry};
+use super::free_bits::{FreeBits, Shuffle};
+use super::geometry::{FreeBlocks, Geometry, Production};
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
 use super::size_class::SizeClass;
@@ -402,5 +403,17 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
                 self.release(arena);
             }
         }
+    }
+}
+
+impl<B: Backing> Engine<Production, B> {
+    /// As [`Self::alloc`], with any free block of the pool, in an order nobody can guess. It is never known to
+    /// read as zero.
+    pub fn alloc_shuffled(&mut self, class: SizeClass, shuffle: Shuffle) -> Option<(Block, bool)> {
+        let pool = self.pool_for(class)?;
+        // SAFETY: pools in a ring are not full (I1).
+        let block = unsafe { FreeBits::take_any(pool, class, shuffle) };
+        self.took(pool, class, 1);
+        Some((block, false))
     }
 }

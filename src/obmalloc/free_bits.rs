@@ -13,15 +13,17 @@
 //! block after its free harms nobody else. A pointer that names no block that is out is known when it comes
 //! home, whatever is wrong with it.
 //!
+//! Where blocks are guarded, any free block is taken instead, in an order nobody can guess ([`Shuffle`]).
+//!
 //! Invariants:
 //! * I1 a pool's bits are set exactly where a block begins that is out: `live` of them.
 //! * I2 `Pool::free` names exactly the words, or the blocks, with one that is not out.
-//! * I3 blocks from `carved` on were never out.
+//! * I3 blocks from `carved` on were never out since the pool was formatted.
 //!
 //! Everything here runs under the lock of the heap that owns the pool.
 
 use super::block::Block;
-use super::geometry::{BITS, FreeBlocks, Geometry, amplify};
+use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_number};
 use super::thread_lists::Entry;
@@ -129,6 +131,68 @@ impl FreeBlocks for FreeBits {
             } else {
                 put_of_run::<G>(this, class, blocks)
             }
+        }
+    }
+}
+
+/// An order nobody can guess who does not know a secret.
+#[derive(Clone, Copy)]
+pub struct Shuffle(u64);
+
+impl Shuffle {
+    /// By a secret of the process.
+    pub const fn new(secret: u64) -> Self {
+        Self(secret)
+    }
+
+    /// One of the set bits of `bits`, by what depends on the secret and on `turn`.
+    fn choose(self, bits: u64, turn: u64) -> u32 {
+        // SplitMix64 (public domain, Sebastiano Vigna).
+        let z = self.0 ^ turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let mut rest = bits;
+        for _ in 0..(z ^ (z >> 31)) % u64::from(bits.count_ones()) {
+            rest &= rest - 1;
+        }
+        rest.trailing_zeros()
+    }
+}
+
+impl FreeBits {
+    /// Takes any free block.
+    ///
+    /// # Safety
+    /// As [`FreeBlocks::take`].
+    #[cold]
+    pub unsafe fn take_any(this: NonNull<Pool>, class: SizeClass, shuffle: Shuffle) -> Block {
+        // SAFETY: the header is the caller's, and its arena is mapped.
+        let (pool, first) = unsafe { (&mut *this.as_ptr(), Production::memory(this)) };
+        let bits = Bits::of_slot(first.addr().get());
+        let turn = first.addr().get() as u64 ^ u64::from(pool.live) << 48 ^ pool.free;
+        let n = shuffle.choose(pool.free, turn) as usize;
+        // SAFETY: word `n`, or the word of block `n`'s bit; ours under the lock.
+        let (place, is_last) = unsafe {
+            if class.is_small() {
+                let free = BEGINS[class.index()][n % WORDS] & !*bits.at(n * WORD_BITS).0;
+                let bit = shuffle.choose(free, turn ^ free) as usize;
+                (n * WORD_BITS + bit, free.is_power_of_two())
+            } else {
+                (n * class.block_bytes() / ALIGNMENT, true)
+            }
+        };
+        if is_last {
+            pool.free &= !(1 << n);
+        }
+        pool.carved = pool
+            .carved
+            .max(block_number(place * ALIGNMENT, class) as u16 + 1);
+        pool.live += 1;
+        // SAFETY: inside the pool, where a block begins; free (I1, I2).
+        unsafe {
+            let (word, bit) = bits.at(place);
+            *word |= bit;
+            Block::new(first.add(place * ALIGNMENT))
         }
     }
 }

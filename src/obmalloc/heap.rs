@@ -14,6 +14,7 @@ use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
 use super::block::{Block, Chain, Place};
 use super::engine::Engine;
+use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production};
 use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
@@ -79,6 +80,8 @@ impl Receive for HeapState {
 /// A heap that threads share.
 pub struct Heap {
     gate: Gate<HeapState>,
+    /// The order its blocks are taken in, if not by address; then they come and go one by one. Never changes.
+    shuffle: Option<Shuffle>,
 }
 
 /// Other heaps a flush may meet before it must deliver early.
@@ -102,8 +105,14 @@ impl Heap {
                     engine: Engine::new(backing),
                     map,
                 }),
+                shuffle: None,
             }
         }
+    }
+
+    /// The same heap, before anybody uses it: its blocks are taken in an order nobody can guess.
+    pub fn shuffle(&mut self, secret: usize) {
+        self.shuffle = Some(Shuffle::new(secret as u64));
     }
 
     /// Its lock and what it guards.
@@ -133,8 +142,11 @@ impl Heap {
             }
         });
         for (home, chain) in pending {
-            // SAFETY: collected from arenas of the heap at `home`.
-            freed.dirty_pools += unsafe { deliver(home, chain) };
+            // Looked at here, so that the usual flush, of its own heap's blocks, pays for no call.
+            if !chain.is_empty() {
+                // SAFETY: collected from arenas of the heap at `home`.
+                freed.dirty_pools += unsafe { deliver(home, chain) };
+            }
         }
         freed
     }
@@ -143,9 +155,39 @@ impl Heap {
     ///
     /// # Safety
     /// As [`Self::free_many`].
-    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) -> Freed {
         // SAFETY: the caller's.
-        unsafe { self.free_many(class, &[Some(block)]) };
+        unsafe {
+            match self.shuffle {
+                None => self.free_many(class, &[Some(block)]),
+                Some(_) => self.free_at_home(class, block),
+            }
+        }
+    }
+
+    /// Frees a block into its heap, whose lock it waits for: an inbox would have it lie about with a link.
+    ///
+    /// # Safety
+    /// As [`Self::free_many`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_at_home(&self, class: SizeClass, block: Block) -> Freed {
+        self.gate
+            .enter(|state| verify_pool(state.map, block, class));
+        // SAFETY: labelled, so in an arena; arenas name heaps, which live for ever.
+        let home = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home_of(block)) };
+        home.gate.enter(|state| {
+            // SAFETY: free by the caller's word, and this heap's.
+            unsafe {
+                if !state.engine.free(block, class) {
+                    not_out(Production::pool_of(block.start(), class), block, class);
+                }
+            }
+            Freed {
+                dirty_pools: state.engine.dirty().pools(),
+                live_bytes: state.engine.counters().block_bytes,
+            }
+        })
     }
 
     /// Puts this heap's blocks back, and collects the others by heap.
@@ -213,7 +255,10 @@ impl Heap {
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
     pub fn alloc_one(&self, class: SizeClass) -> Option<(Block, bool)> {
-        self.gate.enter(|state| state.engine.alloc(class))
+        self.gate.enter(|state| match self.shuffle {
+            None => state.engine.alloc(class),
+            Some(shuffle) => state.engine.alloc_shuffled(class, shuffle),
+        })
     }
 }
 

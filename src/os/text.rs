@@ -48,12 +48,17 @@ impl<const N: usize> Write for Text<N> {
     }
 }
 
+/// Most bytes of a line that [`say`] writes.
+const LINE_BYTES: usize = 512;
+
 /// Writes one line to standard error: `pymalloc: ` and `message`. Neither allocates nor locks.
 pub fn say(message: fmt::Arguments<'_>) {
-    let mut text = Text::<512>::new();
+    let mut text = Text::<LINE_BYTES>::new();
     let _ = text.write_str("pymalloc: ");
     let _ = text.write_fmt(message);
-    let _ = text.write_str("\n");
+    // A line that is cut ends, too.
+    text.len = text.len.min(LINE_BYTES - 1);
+    text.write_bytes(b"\n");
     let bytes = text.as_bytes();
     // SAFETY: plain write from this stack; a closed descriptor is the user's choice.
     unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };

@@ -2,7 +2,8 @@
  *
  * Nothing in here allocates, so a failure can be reported from any state of the heap.
  * TEST_ARM says what the program runs on: unset or "glibc" is the control arm (a failure there is a
- * bug of the test), "preload" is our library, "pass" our library passing everything through. */
+ * bug of the test), "preload" is our library, "pass" our library passing everything through, "peer"
+ * another allocator. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -141,6 +142,8 @@ static inline void check_zero(const void *block, size_t size, const char *what) 
         CHECK(bytes[at] == 0, "%s: byte %zu of %zu is %#x, not zero", what, at, size, bytes[at]);
 }
 static inline void check_aligned(const void *block, size_t align, size_t size, const char *who) {
+    /* Other allocators align blocks below 16 bytes to 8, which is no question of the table that compares them. */
+    if (arm_is("peer") && size < 16 && align == 16) align = 8;
     CHECK(((uintptr_t)block & (align - 1)) == 0, "%s of %zu bytes: %p is not aligned to %zu", who, size, block,
           align);
 }

@@ -65,6 +65,10 @@ CASE(fork_while_others_trim) {
     start_churn(threads, 4);
     for (int i = 0; i < 2; i++) CHECK(pthread_create(&trimmers[i], NULL, trim_and_report, NULL) == 0, "pthread_create");
     fork_often((void *)how_many("PYMALLOC_FORKS", 100));
+    /* And by a thread, whose child has that thread only. */
+    pthread_t forker;
+    CHECK(pthread_create(&forker, NULL, fork_often, (void *)how_many("PYMALLOC_FORKS", 100)) == 0, "pthread_create");
+    pthread_join(forker, NULL);
     end_churn(threads, 4);
     for (int i = 0; i < 2; i++) pthread_join(trimmers[i], NULL);
 }

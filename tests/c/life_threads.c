@@ -74,7 +74,7 @@ static void *short_life(void *seed) {
 }
 
 CASE(short_threads_leave_nothing_behind) {
-    size_t n = how_many("PYMALLOC_THREADS", 5000), early = 0;
+    size_t n = how_many("PYMALLOC_THREADS", 20000), early = 0;
     for (size_t i = 0; i < n; i += 10) {
         pthread_t threads[10];
         for (size_t t = 0; t < 10; t++) CHECK(pthread_create(&threads[t], NULL, short_life, (void *)(i + t)) == 0, "pthread_create");
@@ -108,7 +108,7 @@ static void *live_beside_others(void *number) {
 
 CASE(many_threads_live_at_once) {
     static pthread_t threads[LIVE_MOST];
-    live_threads = how_many("PYMALLOC_LIVE_THREADS", 500);
+    live_threads = how_many("PYMALLOC_LIVE_THREADS", 2000);
     CHECK(live_threads <= LIVE_MOST, "at most %d", LIVE_MOST);
     pthread_attr_t small;
     pthread_attr_init(&small);

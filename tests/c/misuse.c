@@ -78,6 +78,36 @@ static void interior(size_t size, size_t offset) {
     announce(p + offset, usable);
     free(hide_pointer(p + offset));
 }
+/* The worst that production does with it: what was freed is wanted again before the list goes home, and the
+ * program writes all over it. Its own block of that size is spoilt; nobody else's is, and the heap goes on. */
+static void interior_then_reuse(size_t size, size_t offset) {
+    enum { OTHERS = 4000, AGAIN = 64 };
+    static char *others[OTHERS];
+    static size_t sizes[OTHERS];
+    uint64_t state = size;
+    for (int i = 0; i < OTHERS; i++) {
+        /* Any size, but for the class that is misused. */
+        do sizes[i] = 1 + next_random(&state) % (i % 50 ? 1500 : 60000);
+        while (sizes[i] > size / 4 * 3 && sizes[i] < size / 3 * 4);
+        fill(others[i] = malloc(sizes[i]), sizes[i], (uint64_t)i);
+    }
+    char *company[AGAIN], *p = malloc(size);
+    size_t usable = malloc_usable_size(p);
+    for (int i = 0; i < AGAIN; i++) company[i] = malloc(size);
+    announce(p + offset, usable);
+    free(hide_pointer(p + offset));
+    int met = 0;
+    char *again[AGAIN];
+    for (int i = 0; i < AGAIN; i++) {
+        memset(again[i] = malloc(size), 0xff, usable);
+        met |= again[i] == p + offset;
+    }
+    for (int i = 0; i < OTHERS; i++) verify(others[i], sizes[i], (uint64_t)i, "another block, when one was freed inside");
+    workout(9, "a free inside a block");
+    for (int i = 0; i < OTHERS; i++) free(others[i]);
+    say(1, "others are whole%s\n", met ? ", and it was handed out" : "");
+    for (int i = 0; i < AGAIN; i++) free(company[i]), free(again[i]);
+}
 /* An address of the heap's own book-keeping, or of pages nobody was given: the start of the 1 MiB
  * arena around a small block, and a block's place far behind the only one of its class. */
 static void own_metadata(size_t size, size_t offset) {
@@ -166,6 +196,7 @@ static const struct {
     {"double_in_other_words", double_in_other_words},
     {"double_under_a_crash_reporter", double_under_a_crash_reporter},
     {"interior", interior},
+    {"interior_then_reuse", interior_then_reuse},
     {"own_metadata", own_metadata},
     {"never_given_out", never_given_out},
     {"foreign_static", foreign_static},

@@ -57,6 +57,42 @@ pub fn lie() {
     LIES.store(true, Ordering::SeqCst);
 }
 
+/// Bytes of memory the machine promises at most, as without overcommit; `usize::MAX`: no limit.
+static PROMISED_MOST: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// From now on the system promises `more` bytes beyond those it has promised, and refuses what goes beyond,
+/// as one with `vm.overcommit_memory=2` does.
+pub fn promise_at_most(more: usize) {
+    PROMISED_MOST.store(promised() + more, Ordering::SeqCst);
+}
+
+/// Promises all that is asked for.
+pub fn promise_everything() {
+    PROMISED_MOST.store(usize::MAX, Ordering::SeqCst);
+}
+
+/// Bytes of private memory that may be written: what a system without overcommit accounts for.
+fn promised() -> usize {
+    let mut text = [0u8; 128];
+    // SAFETY: a file of the kernel's, read into an array.
+    let n = unsafe {
+        let file = libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY);
+        let n = libc::read(file, text.as_mut_ptr().cast(), text.len());
+        libc::close(file);
+        n
+    };
+    let text = std::str::from_utf8(&text[..n.max(0).cast_unsigned()]).unwrap_or("");
+    let pages: Option<usize> = text.split(' ').nth(5).and_then(|word| word.parse().ok());
+    pages.expect("proc is mounted") * 4096
+}
+
+/// Whether `len` more bytes that may be written are more than is promised.
+fn is_too_much(len: usize, prot: c_int, flags: c_int) -> bool {
+    let most = PROMISED_MOST.load(Ordering::SeqCst);
+    let counts = prot & libc::PROT_WRITE != 0 && flags & libc::MAP_SHARED == 0;
+    most != usize::MAX && counts && promised() + len > most
+}
+
 fn refuses(family: usize) -> bool {
     BY_FAMILY[family].fetch_add(1, Ordering::SeqCst);
     if !ARMED.load(Ordering::SeqCst) || WHICH.load(Ordering::SeqCst) >> family & 1 == 0 {
@@ -89,7 +125,7 @@ extern "C" fn mmap(
     fd: c_int,
     at: i64,
 ) -> *mut c_void {
-    if refuses(0) {
+    if refuses(0) || is_too_much(len, prot, flags) {
         set_errno(libc::ENOMEM);
         return libc::MAP_FAILED;
     }
@@ -128,7 +164,7 @@ extern "C" fn madvise(p: *mut c_void, len: usize, advice: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 extern "C" fn mprotect(p: *mut c_void, len: usize, prot: c_int) -> c_int {
-    if refuses(3) {
+    if refuses(3) || is_too_much(len, prot, 0) {
         set_errno(libc::ENOMEM);
         return -1;
     }
@@ -144,7 +180,7 @@ extern "C" fn mremap(
     flags: c_int,
     to: *mut c_void,
 ) -> *mut c_void {
-    if refuses(4) {
+    if refuses(4) || is_too_much(new.saturating_sub(old), libc::PROT_WRITE, 0) {
         set_errno(libc::ENOMEM);
         return libc::MAP_FAILED;
     }

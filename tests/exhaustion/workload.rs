@@ -355,3 +355,44 @@ pub fn dirty_then_zeroed() {
         PyMalloc.collect();
     }
 }
+
+/// Makes `n` blocks of `size`, frees every second one, makes as many again, and frees all; each holds what was
+/// written at its ends. How many were refused.
+pub fn every_second(n: usize, size: usize) -> usize {
+    let mut nulls = 0;
+    let layout = layout(size, 16);
+    let mut slots: Vec<Option<NonNull<u8>>> = vec![None; n];
+    let check = |p: NonNull<u8>, index: usize| {
+        // SAFETY: a live block of `size` bytes.
+        unsafe { assert_eq!(p.cast::<usize>().read(), index, "block {index}") };
+    };
+    for round in 0..2 {
+        for (index, slot) in slots
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_none())
+        {
+            // SAFETY: the size is not 0.
+            *slot = NonNull::new(unsafe { PyMalloc.alloc(layout) });
+            match slot {
+                // SAFETY: a live block of `size` bytes.
+                Some(p) => unsafe { p.cast::<usize>().write(index) },
+                None => nulls += 1,
+            }
+        }
+        for (index, slot) in slots
+            .iter_mut()
+            .enumerate()
+            .skip(1 - round)
+            .step_by(2 - round)
+        {
+            if let Some(p) = slot.take() {
+                check(p, index);
+                // SAFETY: live, and taken off the list.
+                unsafe { PyMalloc.dealloc(p.as_ptr(), layout) };
+            }
+        }
+    }
+    PyMalloc.collect();
+    nulls
+}

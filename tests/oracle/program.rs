@@ -43,7 +43,7 @@ pub struct Op {
 /// Threads of a program with several.
 pub const THREADS: usize = 4;
 /// Largest size, in bytes.
-const LARGEST: usize = 8 << 20;
+pub const LARGEST: usize = 8 << 20;
 /// Blocks a thread approaches.
 const LIVE: usize = 400;
 

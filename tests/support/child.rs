@@ -8,8 +8,10 @@ use std::process::{Command, Output, Stdio};
 /// Tells the child which part to run.
 const PART: &str = "PYMALLOC_TEST_PART";
 
-/// Options for children, for a run of the suite with `checks:on` or under a sanitizer.
+/// Options and mode for children, for a run of the suite with `checks:on`, with `PYMALLOC=debug` or under a
+/// sanitizer.
 const CONF: &str = "PYMALLOC_TEST_CONF";
+const MODE: &str = "PYMALLOC_TEST_MODE";
 
 /// The part this process was started to run, if it is such a child.
 pub fn part() -> Option<String> {
@@ -17,7 +19,8 @@ pub fn part() -> Option<String> {
 }
 
 /// A command that runs test `test` of this binary, alone, with [`part`] being `part`. (The harness still
-/// gives it a thread, and waits for that.) Options of the allocator are not inherited: [`CONF`] names them.
+/// gives it a thread, and waits for that.) Options of the allocator are not inherited: [`CONF`] and [`MODE`]
+/// name them.
 pub fn command(test: &str, part: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command
@@ -41,6 +44,9 @@ pub fn command(test: &str, part: &str) -> Command {
     }
     if let Some(conf) = std::env::var_os(CONF) {
         command.env("PYMALLOC_CONF", conf);
+    }
+    if let Some(mode) = std::env::var_os(MODE) {
+        command.env("PYMALLOC", mode);
     }
     command
 }
@@ -74,10 +80,66 @@ pub fn last_words(part: &str, output: &Output) -> String {
     text
 }
 
-/// Ends this process by SIGALRM unless it is done within `seconds`.
+/// The debugger's arguments: one process has one watchdog, so they are written by one thread at a time.
+static mut DEBUGGER: [*const libc::c_char; 14] = [std::ptr::null(); 14];
+static mut PID: [u8; 16] = [0; 16];
+
+/// Ends this process by SIGALRM unless it is done within `seconds`; before that, gdb writes the stacks of all
+/// its threads to standard error.
 pub fn watchdog(seconds: u32) {
-    // SAFETY: no conditions.
-    unsafe { libc::alarm(seconds) };
+    // The debugger may hang, too.
+    let words = [
+        c"timeout",
+        c"-k",
+        c"1",
+        c"20",
+        c"gdb",
+        c"-nx",
+        c"-batch",
+        c"-ex",
+        c"set pagination off",
+        c"-ex",
+        c"thread apply all bt 25",
+        c"-p",
+    ];
+    let handler: extern "C" fn(i32) = show_stacks;
+    // SAFETY: the process is young or has just forked, and only the handler reads what is written, later. The
+    // number is written in place because a child of a fork may want to have made no allocation yet.
+    unsafe {
+        let arguments = &raw mut DEBUGGER;
+        (0..words.len()).for_each(|at| (*arguments)[at] = words[at].as_ptr());
+        let (mut left, mut at) = (libc::getpid(), 15);
+        while left > 0 {
+            at -= 1;
+            (&raw mut PID)
+                .cast::<u8>()
+                .add(at)
+                .write(b'0' + (left % 10) as u8);
+            left /= 10;
+        }
+        (*arguments)[words.len()] = (&raw const PID).cast::<libc::c_char>().add(at);
+        libc::signal(libc::SIGALRM, handler as libc::sighandler_t);
+        libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY);
+        libc::alarm(seconds);
+    }
+}
+
+/// Runs the debugger on this process, then ends it. Nothing here allocates or runs a fork handler: what
+/// hangs may be the allocator.
+extern "C" fn show_stacks(number: i32) {
+    // SAFETY: calls that may be made in a handler; the child makes no call but those that lead to exec.
+    unsafe {
+        let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+        if child == 0 {
+            libc::dup2(2, 1);
+            let arguments = (&raw const DEBUGGER).cast();
+            libc::execv(c"/usr/bin/timeout".as_ptr(), arguments);
+            libc::_exit(127);
+        }
+        libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0);
+        libc::signal(number, libc::SIG_DFL);
+        libc::raise(number);
+    }
 }
 
 /// Makes a panic of any thread the end of the process: others may wait for that thread for ever.

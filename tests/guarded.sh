@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The test suite with every block guarded: by checks:on, and as CPython's debug hooks do.
+#
+#   tests/guarded.sh [checks] [debug]      default: both
+#
+# | not run | because |
+# |---|---|
+# | `memory_returns`, `soak`, `a_live_heap_costs_little` | they bound resident memory, of which guards and the quarantine are no part |
+# | `metrics` | it looks for freed bytes in figures that count what waits in the quarantine |
+# | `misuse`, `bad_input`, `misuse_table`, `debug_mode`, `sampling` | they set these modes themselves, for what is right in each |
+# | `trust_table`, `exports`, `layers`, `launcher`, `profile`, `recording` | what they look at is the same in all modes, or they set the mode |
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tests=(--lib --test conformance --test oracle --test alignment --test exhaustion --test fork --test rust_heap
+    --test object_memory --test objects --test gc_vectors --test gc_module --test gc_model
+    --test python_kinds --test scheme --test tracemalloc --test tracemalloc_data --test preload_contract
+    --test process_life)
+
+run_checks() {
+    PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on suite
+}
+
+run_debug() {
+    PYMALLOC=debug PYMALLOC_TEST_MODE=debug suite
+}
+
+suite() {
+    cargo test --release --features objects -p pymalloc --no-fail-fast "${tests[@]}" -- --skip costs_little
+}
+
+for what in "${@:-checks debug}"; do
+    for one in $what; do "run_$one"; done
+done
+echo "guarded: all pass"
