@@ -13,6 +13,7 @@
 //! | `checks` | `off`, `on` | `off` | guard every block, and say in one line what was misused |
 //! | `frames` | 0 to 32 | 12 | frames kept of where a guarded block was made and freed, with `debug` |
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
+//! | `limit` | bytes, with K, M or G | none | the most memory held; requests beyond it fail |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
@@ -26,11 +27,11 @@
 //! programs ignore all of it.
 
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_unless_loom};
 use core::ffi::CStr;
 
 /// The keys there are.
-const KEYS: &str = "checks, foreign, frames, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
+const KEYS: &str = "checks, foreign, frames, limit, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
 
 /// What to do with a pointer that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +89,7 @@ pub struct Store {
     frames: AtomicU32,
     sample: AtomicU32,
     foreign: AtomicU8,
+    limit: AtomicUsize,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
     thp: AtomicU8,
@@ -117,6 +119,7 @@ impl Store {
                 frames: AtomicU32::new(12),
                 sample: AtomicU32::new(0),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
+                limit: AtomicUsize::new(usize::MAX),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(ThpChoice::Default as u8),
@@ -257,6 +260,9 @@ impl Store {
                 ];
                 choose(&self.thp, &choices, value).ok_or("default, never, always")
             }
+            b"limit" => bytes(value)
+                .map(|bytes| self.limit.store(bytes, Ordering::Relaxed))
+                .ok_or("bytes, such as 1500000, 512M or 2G"),
             b"purge_delay" => number(value)
                 .map(|ms| self.purge_delay.store(ms, Ordering::Relaxed))
                 .ok_or("milliseconds, 0 to 4294967295"),
@@ -326,6 +332,11 @@ impl Store {
         }
     }
 
+    /// The most bytes of memory to hold.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// Milliseconds after which free memory goes back.
     pub fn purge_delay(&self) -> u32 {
         self.purge_delay.load(Ordering::Relaxed)
@@ -393,6 +404,18 @@ fn choose(place: &AtomicU8, choices: &[(&[u8], u8)], value: &[u8]) -> Option<()>
 
 fn number(text: &[u8]) -> Option<u32> {
     core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A number with a unit of 1024's powers, above 0.
+fn bytes(text: &[u8]) -> Option<usize> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K' | b'k', digits) => (digits, 10),
+        (b'M' | b'm', digits) => (digits, 20),
+        (b'G' | b'g', digits) => (digits, 30),
+        _ => (text, 0),
+    };
+    let number: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 /// Bytes as text for a message; what is not printable ASCII becomes `?`.

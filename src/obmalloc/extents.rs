@@ -43,6 +43,8 @@ pub struct Extents {
     /// lock, read for reports and decisions that tolerate any order: Relaxed throughout.
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
+    /// The most that may be.
+    limit: AtomicUsize,
     dirty_pools: AtomicUsize,
     pub(super) kernel: Kernel,
     /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
@@ -95,6 +97,7 @@ impl Extents {
                 state: SharedCell::new(state),
                 mapped: AtomicUsize::new(0),
                 mapped_high: AtomicUsize::new(0),
+                limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 huge_pages: AtomicU8::new(THP_DEFAULT),
@@ -137,6 +140,19 @@ impl Extents {
             mapped_bytes: self.mapped.load(Ordering::Relaxed),
             mapped_bytes_high: self.mapped_high.load(Ordering::Relaxed),
         }
+    }
+
+    /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.
+    pub fn set_limit(&self, bytes: usize) {
+        // Relaxed: a bound that two threads at once may pass by what each of them asks for.
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether `len` bytes more may be mapped.
+    pub fn has_room(&self, len: usize) -> bool {
+        let mapped = self.mapped.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        mapped.checked_add(len).is_some_and(|sum| sum <= limit)
     }
 
     /// Notes that `len` bytes more are mapped.
@@ -186,6 +202,9 @@ impl Extents {
                 zeroed: false,
             });
         }
+        if !self.has_room(ARENA_BYTES) {
+            return None;
+        }
         if state.clean != 0 {
             let addr = state.clean;
             let slot = self.slot(addr);
@@ -210,6 +229,9 @@ impl Extents {
 
     fn carve(&self, state: &mut State, n: usize) -> Option<NonNull<u8>> {
         let len = n.checked_mul(ARENA_BYTES)?;
+        if !self.has_room(len) {
+            return None;
+        }
         if state.end - state.bump < len && !self.extend(state, len) {
             return None;
         }
