@@ -58,7 +58,7 @@ fn place(address: usize) -> (usize, u64) {
 /// The bit of an address's pool in its class's word.
 #[inline(always)]
 pub(super) fn pool_bit(address: usize) -> u64 {
-    1 << (address / POOL_BYTES & 63)
+    1 << ((address / POOL_BYTES) & 63)
 }
 
 impl SampledBlocks {
@@ -241,7 +241,7 @@ impl Table {
         let Some(entries) = os::map(Self::len(room), page) else {
             return false;
         };
-        let old = core::mem::replace(&mut self.entries, Some(entries.cast()));
+        let old = self.entries.replace(entries.cast());
         let old_room = core::mem::replace(&mut self.room, room);
         let Some(old) = old else {
             return true;
