@@ -64,6 +64,9 @@ struct State {
     clean: usize,
 }
 
+#[path = "extents_counts.rs"]
+mod counts;
+
 /// What a slot comes with.
 struct SlotMemory {
     base: NonNull<u8>,
@@ -132,38 +135,6 @@ impl Extents {
     /// Pools with memory in slots that wait for reuse or purge.
     pub fn dirty_pools(&self) -> usize {
         self.dirty_pools.load(Ordering::Relaxed)
-    }
-
-    /// Counts for reports.
-    pub fn counts(&self) -> ExtentCounts {
-        ExtentCounts {
-            mapped_bytes: self.mapped.load(Ordering::Relaxed),
-            mapped_bytes_high: self.mapped_high.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.
-    pub fn set_limit(&self, bytes: usize) {
-        // Relaxed: a bound that two threads at once may pass by what each of them asks for.
-        self.limit.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Whether `len` bytes more may be mapped.
-    pub fn has_room(&self, len: usize) -> bool {
-        let mapped = self.mapped.load(Ordering::Relaxed);
-        let limit = self.limit.load(Ordering::Relaxed);
-        mapped.checked_add(len).is_some_and(|sum| sum <= limit)
-    }
-
-    /// Notes that `len` bytes more are mapped.
-    pub fn note_mapped(&self, len: usize) {
-        let now = self.mapped.fetch_add(len, Ordering::Relaxed) + len;
-        self.mapped_high.fetch_max(now, Ordering::Relaxed);
-    }
-
-    /// Notes that `len` bytes were given back.
-    pub fn note_unmapped(&self, len: usize) {
-        self.mapped.fetch_sub(len, Ordering::Relaxed);
     }
 
     /// Makes the map able to hold `len` bytes from `start` on.
