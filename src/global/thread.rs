@@ -12,7 +12,7 @@
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
-use crate::obmalloc::extents::HeapBacking;
+use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -120,9 +120,7 @@ fn start() -> Option<Caller> {
 }
 
 fn new_heap() -> Option<&'static SharedHeap> {
-    if let Some(wanted) = OPTIONS.huge_pages() {
-        EXTENTS.set_huge_pages(wanted);
-    }
+    EXTENTS.set_huge_pages(OPTIONS.huge_pages());
     if OPTIONS.limit() != usize::MAX {
         EXTENTS.set_limit(OPTIONS.limit());
     }

@@ -1,9 +1,9 @@
 //! The engine: a complete obmalloc as a value, without locks and without threads.
 //!
 //! ```text
-//! alloc:  class -> ring's first pool -> its free chain, else its next never-used block
+//! alloc:  class -> ring's first pool -> its free blocks, else its next never-used one
 //!                  ring empty -> a pool from the fullest arena -> a new arena from the backing
-//! free:   block -> its pool -> free chain; full -> ring's front; empty -> its arena; arena -> backing
+//! free:   block -> its pool; full -> ring's front; empty -> its arena; arena -> backing
 //! ```
 //!
 //! The same code runs under the CPython geometry, where the recordings in `tests/data/` pin every
@@ -17,10 +17,11 @@
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
 use super::block::Block;
 use super::dirty::Dirty;
-use super::geometry::Geometry;
+use super::geometry::{FreeBlocks, Geometry};
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
 use super::size_class::SizeClass;
+use super::thread_lists::Entry;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -52,6 +53,15 @@ pub struct Counters {
     pub block_bytes: u64,
     /// The most `block_bytes` ever was.
     pub block_bytes_high: u64,
+}
+
+/// What came of putting blocks back.
+#[derive(Clone, Copy, Debug)]
+pub struct Put {
+    /// Blocks that were put back.
+    pub n: usize,
+    /// Whether their pool is gone: its label, and perhaps its arena with it.
+    pub emptied: bool,
 }
 
 /// A complete obmalloc.
@@ -122,14 +132,14 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
 
     /// Fills `places` with blocks of `class` from its end to its start, in the order `alloc` would give
     /// them. Returns their number: fewer than there are places when memory is out.
-    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Option<Block>]) -> usize {
+    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Entry]) -> usize {
         let mut left = places.len();
         while left > 0 {
             let Some(pool) = self.pool_for(class) else {
                 break;
             };
             // SAFETY: pools in a ring are not full (I1), so at least one block comes.
-            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left]) };
+            let n = unsafe { G::Free::take::<G>(pool, class, &mut places[..left]) };
             self.took(pool, class, n as u32);
             left -= n;
         }
@@ -145,30 +155,30 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            let was_out = self.put(pool, block, class);
-            self.count_freed(class, u32::from(was_out));
-            was_out
+            let put = self.put(pool, class, &[Some(block)]);
+            self.count_freed(class, put.n as u32);
+            put.n == 1
         }
     }
 
-    /// As [`Self::free`], for a block that lies in `pool`; counting is left to [`Self::count_freed`].
+    /// Puts back `blocks` up to the first that does not lie in `pool` or is known to be none that is out;
+    /// counting is left to [`Self::count_freed`].
     ///
     /// # Safety
-    /// As [`Self::free`].
+    /// `pool` is this engine's and serves `class`, the first block lies in it, and none is used any more.
     #[inline(always)]
-    pub unsafe fn put(&mut self, pool: NonNull<Pool>, block: Block, class: SizeClass) -> bool {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> Put {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            if !Pool::put::<G>(pool, block, class) {
-                return false;
-            }
-            if was_full || pool.as_ref().live() == 0 {
+            let n = G::Free::put::<G>(pool, class, blocks);
+            let emptied = n > 0 && pool.as_ref().live() == 0;
+            if emptied || (n > 0 && was_full) {
                 self.moved(pool, class, was_full);
             }
+            Put { n, emptied }
         }
-        true
     }
 
     /// Counts `n_blocks` of `class` that were put back.

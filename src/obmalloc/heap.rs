@@ -14,8 +14,8 @@ use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
 use super::block::{Block, Chain, Place};
 use super::engine::Engine;
-use super::extents::HeapBacking;
 use super::geometry::{Geometry, Production};
+use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
@@ -159,32 +159,41 @@ impl Heap {
         blocks: &[Entry],
         pending: &mut [(usize, Chain); PENDING],
     ) {
-        let secret = state.map.secret();
-        let mut n_own = 0;
-        // The slot looked at last, if it is ours, and its pool: neighbours often lie in one.
-        let mut slot = usize::MAX;
-        let mut pool = NonNull::<Pool>::dangling();
-        for block in blocks.iter().flatten().copied() {
-            // SAFETY: free by the caller's word; labelled, so in an arena and in a pool of `class`.
+        let (mut rest, mut n_own) = (blocks, 0);
+        // The arena looked at last, if it is ours.
+        let mut arena = None;
+        while let Some((first, others)) = rest.split_first() {
+            let Some(block) = *first else {
+                rest = others;
+                continue;
+            };
+            // SAFETY: free by the caller's word; in an arena, once that is verified.
             unsafe {
-                if block.addr() / POOL_BYTES != slot {
+                if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
                     verify_pool(state.map, block, class);
                     if home_of(block) != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        collect(pending, block, class, secret);
+                        collect(pending, block, class, state.map.secret());
+                        rest = others;
                         continue;
                     }
-                    pool = Production::pool_of(block.start(), class);
-                    slot = block.addr() / POOL_BYTES;
+                    arena = Some(block.addr() / ARENA_BYTES);
+                } else if block.addr() % ARENA_BYTES < POOL_BYTES {
+                    not_a_block(block.start());
                 }
-                if !state.engine.put(pool, block, class) {
+                let pool = Production::pool_of(block.start(), class);
+                if !pool.as_ref().serves(class) {
+                    wrong_pool(state.map, block, class);
+                }
+                let put = state.engine.put(pool, class, rest);
+                if put.n == 0 {
                     not_out(pool, block, class);
                 }
-                n_own += 1;
-                if pool.as_ref().live() == 0 {
-                    // The pool is gone: its label and perhaps its arena with it.
-                    slot = usize::MAX;
+                if put.emptied {
+                    arena = None;
                 }
+                n_own += put.n as u32;
+                rest = &rest[put.n..];
             }
         }
         state.engine.count_freed(class, n_own);
