@@ -34,7 +34,7 @@ impl List {
     }
 
     fn swap_with_bottom(&self, above: usize) -> *mut Entry {
-        let bottom = self.limit.get();
+        let bottom = self.bottom();
         // SAFETY: an entry of the stack, which has as many above its bottom.
         unsafe {
             let place = bottom.add(above);
