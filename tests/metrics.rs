@@ -66,6 +66,15 @@ fn the_figures_follow_the_program() {
             .max()
             .is_some_and(|most| *most >= 5000)
     );
+    assert!(with["pymalloc_active_bytes"] >= with["pymalloc_block_bytes"]);
+    let known = with["pymalloc_active_bytes"] + with["pymalloc_retained_bytes"];
+    assert!(known <= with["pymalloc_mapped_bytes"]);
+    assert!(with["pymalloc_metadata_bytes"] > 100_000);
+    let heaps = with
+        .iter()
+        .filter(|(name, _)| name.starts_with("pymalloc_heap_block_bytes{"));
+    let in_heaps: u64 = heaps.map(|(_, value)| value).sum();
+    assert!(in_heaps + with["pymalloc_huge_bytes"] >= with["pymalloc_block_bytes"] - 100_000);
     drop((blocks, large));
     let after = scraped();
     assert!(after["pymalloc_huge_bytes"] + (8 << 20) <= with["pymalloc_huge_bytes"]);

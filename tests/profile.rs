@@ -14,6 +14,8 @@ mod following;
 #[path = "profile/formats.rs"]
 mod formats;
 
+#[path = "profile/sampled.rs"]
+mod sampled;
 #[path = "profile/storms.rs"]
 mod storms;
 

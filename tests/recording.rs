@@ -20,6 +20,7 @@ const HEADER: Header = Header {
     start_unix_ms: 1_700_000_000_000,
     max_frames: 32,
     page_bytes: 4096,
+    sample_bytes: 0,
 };
 
 /// A writer as the recorder is one, into memory.

@@ -18,6 +18,7 @@ fn trace(domain: u32, size: u64, frames: &[(&str, u32)]) -> Trace {
     Trace {
         domain,
         size,
+        count: 1,
         traceback,
     }
 }
@@ -454,6 +455,7 @@ fn a_snapshot_comes_back_from_its_file() {
     first.traces.push(Trace {
         domain: 0,
         size: 3,
+        count: 7,
         traceback: Arc::new(traceback(&[("x y.rs", 1)], None)),
     });
     let path = file("snapshot");

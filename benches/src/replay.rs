@@ -213,6 +213,7 @@ mod tests {
             start_unix_ms: 0,
             max_frames: 0,
             page_bytes: 4096,
+            sample_bytes: 0,
         };
         let mut memory = Box::new([0; CHUNK_BYTES]);
         let mut chunk = Chunk::new(&mut memory, false);

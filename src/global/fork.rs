@@ -2,7 +2,7 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | before | quarantine, roster, regions, heaps by number, huge, extents: taken in this order |
+//! | before | sampled blocks, quarantine, roster, regions, heaps by number, huge, extents: taken in this order |
 //! | parent | freed in the reverse order |
 //! | child | reset: the threads that waited for them do not exist there |
 //!
@@ -10,7 +10,7 @@
 //! could deadlock with a second such fork, so none is taken: the child of such a fork may use what no
 //! other thread was changing.
 
-use super::{EXTENTS, HUGE, ROSTER, guard, purge, regions, thread};
+use super::{EXTENTS, HUGE, ROSTER, guard, poisson, purge, regions, thread};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, Ordering};
 
@@ -21,6 +21,7 @@ pub(super) fn register() {
 
 /// Calls `f` on every lock, in the order they are taken.
 fn each_lock(mut f: impl FnMut(&'static Lock)) {
+    f(poisson::lock());
     f(guard::lock());
     f(ROSTER.lock());
     f(regions::lock());

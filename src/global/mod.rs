@@ -7,11 +7,13 @@
 //!                               slow.rs ──► heap (by roster) ──► extents     512 B and below, medium
 //!                                   ├─────► huge                             above 256 KiB
 //!                                   └─────► watch ──► guard, observers       when somebody watches
+//!                                                └──► poisson                  … or samples
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
-//! them in it: quarantine, roster, regions, heaps by number, huge, extents.
+//! them in it: sampled blocks, quarantine, roster, regions, heaps by number, huge, extents.
 
+mod event;
 mod exit;
 mod fork;
 mod guard;
@@ -21,12 +23,14 @@ mod nothing;
 #[cfg(feature = "objects")]
 pub(crate) mod object_memory;
 mod options;
+mod poisson;
 mod private_heap;
 mod purge;
 mod regions;
 mod registration;
 mod rust;
 mod sample;
+mod sampled_blocks;
 pub(crate) mod slot;
 pub(crate) mod slow;
 mod stats;
@@ -37,7 +41,8 @@ pub(crate) mod watch;
 
 pub use private_heap::Heap;
 pub use rust::PyMalloc;
-pub use stats::{ClassStats, Stats};
+pub use stats::{ArenaStats, ClassStats, HeapStats, Stats, ThreadStats};
+pub(crate) use stats::{arenas, heaps, own_thread};
 
 use crate::obmalloc::address_map::AddressMap;
 use crate::obmalloc::extents::Extents;
@@ -50,6 +55,11 @@ pub(crate) static EXTENTS: Extents = Extents::new(&MAP);
 pub(crate) static HUGE: Huge = Huge::new(&EXTENTS);
 pub(crate) static ROSTER: Roster<SharedHeap> = Roster::new();
 pub(crate) static OPTIONS: options::Store = options::Store::new();
+
+/// Refuses memory beyond `bytes` of it.
+pub(crate) fn set_memory_limit(bytes: usize) {
+    EXTENTS.set_limit(bytes);
+}
 
 #[cfg(feature = "preload")]
 pub(crate) use preload::*;

@@ -13,6 +13,7 @@
 //! | `checks` | `off`, `on` | `off` | guard every block, and say in one line what was misused |
 //! | `frames` | 0 to 32 | 12 | frames kept of where a guarded block was made and freed, with `debug` |
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
+//! | `limit` | bytes, with K, M or G | none | the most memory held; requests beyond it fail |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
@@ -27,11 +28,11 @@
 
 use crate::obmalloc::extents::HugePages;
 use crate::os::{self, Lock};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_unless_loom};
 use core::ffi::CStr;
 
 /// The keys there are.
-const KEYS: &str = "checks, foreign, frames, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
+const KEYS: &str = "checks, foreign, frames, limit, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
 
 /// What to do with a pointer that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +78,7 @@ pub struct Store {
     frames: AtomicU32,
     sample: AtomicU32,
     foreign: AtomicU8,
+    limit: AtomicUsize,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
     thp: AtomicU8,
@@ -106,6 +108,7 @@ impl Store {
                 frames: AtomicU32::new(12),
                 sample: AtomicU32::new(0),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
+                limit: AtomicUsize::new(usize::MAX),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(HugePages::WhenLarge as u8),
@@ -246,6 +249,9 @@ impl Store {
                 ];
                 choose(&self.thp, &choices, value).ok_or("default, never, always")
             }
+            b"limit" => bytes(value)
+                .map(|bytes| self.limit.store(bytes, Ordering::Relaxed))
+                .ok_or("bytes, such as 1500000, 512M or 2G"),
             b"purge_delay" => number(value)
                 .map(|ms| self.purge_delay.store(ms, Ordering::Relaxed))
                 .ok_or("milliseconds, 0 to 4294967295"),
@@ -313,6 +319,11 @@ impl Store {
             .into_iter()
             .find(|choice| *choice as u8 == self.thp.load(Ordering::Relaxed))
             .unwrap_or(HugePages::WhenLarge)
+    }
+
+    /// The most bytes of memory to hold.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Milliseconds after which free memory goes back.
@@ -385,6 +396,18 @@ fn number(text: &[u8]) -> Option<u32> {
     let digits = text.iter().all(u8::is_ascii_digit);
     let text = core::str::from_utf8(text).ok().filter(|_| digits)?;
     text.parse().ok()
+}
+
+/// A number with a unit of 1024's powers, above 0.
+fn bytes(text: &[u8]) -> Option<usize> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K' | b'k', digits) => (digits, 10),
+        (b'M' | b'm', digits) => (digits, 20),
+        (b'G' | b'g', digits) => (digits, 30),
+        _ => (text, 0),
+    };
+    let number = number(digits)? as usize;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 /// Bytes as text for a message: the first [`SHOWN`], and of them `?` for what is not printable ASCII.

@@ -24,6 +24,11 @@ unsafe impl Send for Free {}
 static LOCK: Lock = Lock::new();
 static FREE: SharedCell<Free> = SharedCell::new(Free(None));
 
+/// Bytes of the regions of so many threads.
+pub(super) fn bytes(n_threads: u64) -> usize {
+    n_threads as usize * REGION_BYTES.next_multiple_of(OPTIONS.page())
+}
+
 /// The lock: for fork.
 pub(super) fn lock() -> &'static Lock {
     &LOCK

@@ -20,7 +20,7 @@ use core::ptr::{NonNull, null_mut};
 /// Slow calls between two looks at the lists that lie idle.
 const SWEEP_TICKS: u32 = 64;
 /// Blocks below this size are cleared rather than asked for zeroed: clearing costs less than the lock.
-const ZERO_FROM_HEAP: usize = 4096;
+pub(super) const ZERO_FROM_HEAP: usize = 4096;
 /// Size from which a refused request is not tried again, in bytes: what 47 bits of addresses hold
 /// makes room for one such block at most.
 const MOST_RETRIED: usize = 1 << 44;
@@ -38,7 +38,7 @@ pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
 /// A block of `class` when there is none to take. Null when memory is out.
 #[cold]
 #[inline(never)]
-extern "C" fn alloc_listed(class: SizeClass) -> *mut u8 {
+pub(super) extern "C" fn alloc_listed(class: SizeClass) -> *mut u8 {
     let list = thread::lists().of(class);
     if list.nothing_to_take() && list.settle(list.half_buffer()) {
         return start_of(list.pop());
@@ -127,7 +127,7 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
             }
             // The lists of a watched thread stay closed.
             // SAFETY: the caller gives the block up; verified by the heap.
-            Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
+            Some(_) if watch::is_exact() => unsafe { give(block.start(), Some(class)) },
             Some(Caller::Live(thread, heap)) => {
                 let list = thread.lists.of(class);
                 if list.bound() == 0 || !thread.ebbs.get() {
@@ -171,6 +171,7 @@ fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usiz
 /// Sends home all blocks of a class.
 fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     let list = lists.of(class);
+    watch::before_flush(list, class);
     while !list.nothing_to_take() || list.settle(1) {
         flush_older(lists, heap, class, usize::MAX);
     }
@@ -485,12 +486,12 @@ pub(crate) unsafe extern "C" fn resize(
 
 /// # Safety
 /// As [`resize`].
-unsafe fn move_block(p: NonNull<u8>, size: usize, new_size: usize, align: usize) -> *mut u8 {
-    let new = alloc_general(new_size, align);
+pub(super) unsafe fn move_block(p: NonNull<u8>, size: usize, to: usize, align: usize) -> *mut u8 {
+    let new = alloc_general(to, align);
     if !new.is_null() {
         // SAFETY: both blocks hold the copied bytes and are disjoint; the old one is given up.
         unsafe {
-            new.copy_from_nonoverlapping(p.as_ptr(), size.min(new_size));
+            new.copy_from_nonoverlapping(p.as_ptr(), size.min(to));
             free_general(p, size, align);
         }
     }

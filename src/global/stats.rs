@@ -1,15 +1,19 @@
 //! Figures of this process's allocator, and what is reported at exit.
 
 use super::summary::{CLASSES, ClassLine, Summary};
-use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, purge};
+use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, purge, regions, thread};
 use crate::obmalloc::address_map::AddressMap;
 use crate::obmalloc::engine::Counters;
-use crate::obmalloc::geometry::{Geometry, Production};
+use crate::obmalloc::geometry::{Geometry, HEADER_SLOT_BYTES, Production};
+use crate::obmalloc::heap::HeapState;
 use crate::obmalloc::report::{ClassUse, MapNodes, Statistics};
-use crate::obmalloc::size_class::SizeClass;
+use crate::obmalloc::size_class::{ARENA_POOLS as ARENA_SLOTS, POOL_BYTES, SizeClass};
 use crate::os;
 use crate::sync::{AtomicU64, Ordering};
 use core::ptr::NonNull;
+
+/// Pools of an arena: all its slots but the one with the books.
+const ARENA_POOLS: u32 = ARENA_SLOTS as u32 - 1;
 
 /// Frees of pointers that are not ours.
 static FOREIGN: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +42,7 @@ pub struct ClassStats {
     pub available: u64,
 }
 
-/// Figures of the whole process, taken heap by heap: each heap's are consistent in themselves.
+/// Figures of the whole process at one moment: no heap changes while they are gathered.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
@@ -46,6 +50,12 @@ pub struct Stats {
     pub mapped_bytes: u64,
     /// The most that ever was.
     pub mapped_bytes_high: u64,
+    /// Bytes of pools, runs and huge blocks that have a block out.
+    pub active_bytes: u64,
+    /// Bytes of the allocator's own books: headers, maps, heaps.
+    pub metadata_bytes: u64,
+    /// Mapped bytes that are neither active nor metadata: free, and kept for reuse or until their purge.
+    pub retained_bytes: u64,
     /// Bytes of blocks that are out, whole blocks, those in threads' lists included.
     pub block_bytes: u64,
     /// Sum over the heaps of the most each ever had out, and of huge blocks likewise: an upper bound.
@@ -87,7 +97,7 @@ pub(super) fn statistics() -> Statistics {
         classes: [ClassUse::default(); SizeClass::COUNT],
         unused_pools: 0,
         misaligned_arenas: 0,
-        raw_blocks: HUGE.counts().blocks as u64,
+        raw_blocks: 0,
         header_bytes: Production::HEADER_BYTES as u64,
         map: MapNodes {
             root_bytes: AddressMap::ROOT_BYTES as u64,
@@ -97,11 +107,154 @@ pub(super) fn statistics() -> Statistics {
             bot_bytes: AddressMap::LEAF_BYTES as u64,
         },
     };
-    for heap in ROSTER.heaps() {
-        heap.gate()
-            .enter(|state| sum.add(&Statistics::gather(&state.engine, 0)));
+    let mut raw_blocks = 0;
+    at_once(
+        0,
+        &mut |_, state| sum.add(&Statistics::gather(&state.engine, 0)),
+        &mut || raw_blocks = HUGE.counts().blocks as u64,
+    );
+    Statistics { raw_blocks, ..sum }
+}
+
+/// Calls `f` on the number and the state of every heap from `index` on, and then `last`, while all of them are
+/// locked: what they say is of one moment. Nothing may be allocated meanwhile.
+fn at_once(index: usize, f: &mut dyn FnMut(usize, &mut HeapState), last: &mut dyn FnMut()) {
+    match ROSTER.get(index) {
+        Some(heap) => heap.gate().enter(|state| {
+            f(index, state);
+            at_once(index + 1, f, last);
+        }),
+        None => last(),
     }
-    sum
+}
+
+/// One arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArenaStats {
+    /// Its first byte's address.
+    pub address: usize,
+    /// Number of its heap.
+    pub heap: usize,
+    /// Pools of 16 KiB that have a block out.
+    pub pools_in_use: u32,
+    /// Pools that have none.
+    pub pools_free: u32,
+    /// Those of them that hold memory all the same, until they are used again or purged.
+    pub pools_dirty: u32,
+}
+
+/// One heap: of a thread, or of several where there are more threads than heaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeapStats {
+    /// Its number.
+    pub heap: usize,
+    /// Threads that allocate from it.
+    pub threads: u32,
+    /// Arenas now, and the most there were.
+    pub arenas: u64,
+    /// The most arenas that there were.
+    pub arenas_high: u64,
+    /// Bytes of its blocks that are out, whoever has them; those in threads' lists included.
+    pub block_bytes: u64,
+    /// The most that ever were.
+    pub block_bytes_high: u64,
+}
+
+/// What the calling thread holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ThreadStats {
+    /// Number of the heap it allocates from.
+    pub heap: usize,
+    /// Free blocks in its lists.
+    pub listed_blocks: u64,
+    /// Their bytes.
+    pub listed_bytes: u64,
+}
+
+/// Gathers into `rows`, as far as it has room, and says how many rows there are.
+fn gather<T>(rows: &mut Vec<T>, mut from: impl FnMut(&mut dyn FnMut(T))) -> usize {
+    let mut n = 0;
+    from(&mut |row| {
+        n += 1;
+        if rows.len() < rows.capacity() {
+            rows.push(row);
+        }
+    });
+    n
+}
+
+/// Rows of one moment; the room for them is made before.
+fn rows<T>(mut from: impl FnMut(&mut dyn FnMut(T))) -> Vec<T> {
+    let mut room = 64;
+    loop {
+        let mut rows = Vec::with_capacity(room);
+        let n = gather(&mut rows, &mut from);
+        if n <= rows.capacity() {
+            return rows;
+        }
+        room = n + n / 8 + 8;
+    }
+}
+
+/// Every arena.
+pub(crate) fn arenas() -> Vec<ArenaStats> {
+    rows(|row| {
+        let each = &mut |heap, state: &mut HeapState| {
+            state.engine.for_each_arena(|arena| {
+                row(ArenaStats {
+                    address: arena.base().addr().get(),
+                    heap,
+                    pools_in_use: ARENA_POOLS - arena.available(),
+                    pools_free: arena.available(),
+                    pools_dirty: arena.dirty().count_ones(),
+                });
+            });
+        };
+        at_once(0, each, &mut || {});
+    })
+}
+
+/// Every heap.
+pub(crate) fn heaps() -> Vec<HeapStats> {
+    let mut heaps = rows(|row| {
+        let each = &mut |heap, state: &mut HeapState| {
+            let counters = state.engine.counters();
+            row(HeapStats {
+                heap,
+                threads: 0,
+                arenas: counters.arenas_now,
+                arenas_high: counters.arenas_high,
+                block_bytes: counters.block_bytes,
+                block_bytes_high: counters.block_bytes_high,
+            });
+        };
+        at_once(0, each, &mut || {});
+    });
+    for heap in &mut heaps {
+        heap.threads = ROSTER.users(heap.heap);
+    }
+    heaps
+}
+
+/// The calling thread, if it has lists.
+pub(crate) fn own_thread() -> Option<ThreadStats> {
+    let mut found = None;
+    thread::if_live(|thread, heap| {
+        let mut stats = ThreadStats {
+            heap: ROSTER.number_of(heap).unwrap_or(0),
+            ..ThreadStats::default()
+        };
+        for class in SizeClass::all() {
+            let n = thread.lists.len(class) as u64;
+            stats.listed_blocks += n;
+            stats.listed_bytes += n * class.block_bytes() as u64;
+        }
+        found = Some(stats);
+    });
+    found
 }
 
 impl Stats {
@@ -118,8 +271,17 @@ impl Stats {
                 available: from.available,
             };
         }
+        let heaps = ROSTER.heaps().count();
+        let pools = sum.counters.arenas_now * u64::from(ARENA_POOLS) - sum.unused_pools;
+        let active = pools * POOL_BYTES as u64 + huge.bytes as u64;
+        let books = (heaps * size_of::<SharedHeap>() + regions::bytes(threads.high)) as u64
+            + sum.counters.arenas_now * HEADER_SLOT_BYTES as u64;
+        let mapped = extents.mapped_bytes as u64;
         Self {
-            mapped_bytes: extents.mapped_bytes as u64,
+            mapped_bytes: mapped,
+            active_bytes: active,
+            metadata_bytes: books + (MAP.n_leaves() * AddressMap::LEAF_BYTES) as u64,
+            retained_bytes: mapped.saturating_sub(active + books),
             mapped_bytes_high: extents.mapped_bytes_high as u64,
             block_bytes: sum.counters.block_bytes + huge.bytes as u64,
             block_bytes_high: sum.counters.block_bytes_high + huge.bytes_high as u64,
@@ -133,7 +295,7 @@ impl Stats {
             threads: threads.now,
             threads_high: threads.high,
             threads_total: threads.total,
-            heaps: ROSTER.heaps().count() as u64,
+            heaps: heaps as u64,
             purged_bytes: purge::purged_bytes(),
             foreign_frees: FOREIGN.load(Ordering::Relaxed),
             classes,

@@ -32,6 +32,9 @@ pub struct Thread {
     pub(super) walking: Cell<bool>,
     /// Whether it runs an observer: what that allocates is not observed.
     pub(super) observing: Cell<bool>,
+    /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
+    pub(super) drawing: Cell<bool>,
+    pub(super) draws: Cell<u64>,
     /// The most bytes of blocks its heap had out since the lists were last emptied for there being few.
     pub(super) most_live: Cell<u64>,
     /// Whether they were, and were not refilled since.
@@ -52,6 +55,8 @@ impl Thread {
         watch: Cell::new(0),
         walking: Cell::new(false),
         observing: Cell::new(false),
+        drawing: Cell::new(false),
+        draws: Cell::new(0),
         most_live: Cell::new(0),
         ebbs: Cell::new(false),
     };
@@ -116,6 +121,9 @@ fn start() -> Option<Caller> {
 
 fn new_heap() -> Option<&'static SharedHeap> {
     EXTENTS.set_huge_pages(OPTIONS.huge_pages());
+    if OPTIONS.limit() != usize::MAX {
+        EXTENTS.set_limit(OPTIONS.limit());
+    }
     let page = OPTIONS.page();
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();

@@ -23,74 +23,17 @@
 //! What begins while the process runs is exact at once for the calling thread and for new threads, and for
 //! the others once their present lists are used up.
 
+pub(crate) use super::event::*;
 use super::guard::{self, Claim};
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, nothing, sample, slow};
+use super::{MAP, OPTIONS, nothing, poisson, sample, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
+use crate::obmalloc::thread_lists::List;
 use crate::os;
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, Ordering};
 use core::ptr::{NonNull, null_mut};
-
-/// Rust's `GlobalAlloc`, alone in its process: an API is named by the letter that CPython's debug hooks give
-/// a domain (raw, mem, object).
-pub(crate) const RUST: u8 = b'r';
-#[cfg(feature = "preload")]
-pub(crate) use families::*;
-/// The three families of C and C++, which must not be mixed, just as CPython's three domains.
-#[cfg(feature = "preload")]
-mod families {
-    /// C's `malloc`, `free` and their kin.
-    pub(crate) const MALLOC: u8 = b'r';
-    /// C++ `new` and `delete`.
-    pub(crate) const NEW: u8 = b'm';
-    /// C++ `new[]` and `delete[]`.
-    pub(crate) const NEW_ARRAY: u8 = b'o';
-}
-
-/// What an observer is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A block was made; its user does not have it yet.
-    Allocated {
-        /// Its address.
-        address: usize,
-        /// Bytes asked for.
-        size: usize,
-        /// Alignment asked for; 16, which every block has, for any up to 16.
-        align: usize,
-        /// Whether zeroed memory was asked for.
-        zeroed: bool,
-        /// By which API.
-        api: u8,
-    },
-    /// A block's user gave it up; the memory is not free yet.
-    Freeing {
-        /// Its address.
-        address: usize,
-        /// Bytes, if the caller said so.
-        size: Option<usize>,
-        /// By which API.
-        api: u8,
-    },
-    /// A block became another of `size` bytes, at the same address or a new one. The memory at the old one
-    /// is not free yet, unless the system moved the pages of a huge block.
-    Resized {
-        /// Its old address.
-        old: usize,
-        /// Its new address.
-        new: usize,
-        /// Bytes asked for.
-        size: usize,
-        /// By which API.
-        api: u8,
-    },
-}
-
-/// Called for every event, by the thread that caused it, with no lock held. In the preload library it must
-/// not allocate.
-pub type Observer = fn(&Event);
 
 /// The options were not read yet.
 const UNREAD: u8 = 1;
@@ -98,16 +41,24 @@ const UNREAD: u8 = 1;
 const GUARDED: u8 = 4;
 /// Some blocks of C and C++ are guarded.
 const SAMPLED: u8 = 8;
-/// There are observers.
+/// There are observers of every call.
 const OBSERVED: u8 = 2;
+/// There are or were observers of samples.
+const DRAWN: u8 = 16;
 
 static MODES: AtomicU8 = AtomicU8::new(UNREAD);
 /// Counts watches, so that a thread knows whether its lists were closed for this one.
 static WATCH: AtomicU32 = AtomicU32::new(1);
 
-/// Most observers at a time.
-const OBSERVERS: usize = 4;
-static TABLE: [AtomicPtr<()>; OBSERVERS] = [const { AtomicPtr::new(null_mut()) }; OBSERVERS];
+/// Those of every call.
+static EXACT: Observers = Observers::new();
+/// Who may refuse a request.
+static JUDGE: JudgeSlot = JudgeSlot::new();
+
+/// Asks `judge` before every request from now on. It does so only while somebody observes every call.
+pub(crate) fn set_judge(judge: Judge) {
+    JUDGE.set(judge);
+}
 
 /// Whether calls are to come here.
 #[inline(always)]
@@ -132,7 +83,7 @@ pub(crate) fn is_on_or_samples() -> bool {
     allow(dead_code, reason = "a question of the C front")
 )]
 pub(crate) fn sampled(size: usize, align: usize) -> Option<NonNull<u8>> {
-    let samples = !is_on() && MODES.load(Ordering::Relaxed) & SAMPLED != 0;
+    let samples = !is_exact() && MODES.load(Ordering::Relaxed) & SAMPLED != 0;
     samples.then(|| sample::alloc(size, align)).flatten()
 }
 
@@ -157,15 +108,14 @@ pub(crate) fn is_guarded() -> bool {
     MODES.load(Ordering::Relaxed) & GUARDED != 0
 }
 
+/// Whether every call is watched, and not only some.
+pub(crate) fn is_exact() -> bool {
+    MODES.load(Ordering::Relaxed) & (OBSERVED | GUARDED) != 0
+}
+
 /// Begins to tell `observer` of every call. False when there are too many observers.
 pub(crate) fn observe(observer: Observer) -> bool {
-    let place = observer as *mut ();
-    let found = TABLE.iter().any(|entry| {
-        // Release: publishes what the observer was prepared with.
-        entry
-            .compare_exchange(null_mut(), place, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-    });
+    let found = EXACT.add(observer);
     if found {
         // Threads whose lists have lengthened since an earlier watch close them again.
         WATCH.fetch_add(1, Ordering::Relaxed);
@@ -175,37 +125,43 @@ pub(crate) fn observe(observer: Observer) -> bool {
     found
 }
 
+/// Begins to tell `observer` of samples, one for every `interval` bytes on average: see `poisson.rs`. False when
+/// others sample at another interval, and where every block is guarded.
+pub(crate) fn observe_samples(observer: Observer, interval: usize) -> bool {
+    // Reads the options, if nobody did.
+    let _ = is_on();
+    let begins = !is_guarded() && poisson::start(observer, interval);
+    if begins {
+        MODES.fetch_or(DRAWN, Ordering::Relaxed);
+    }
+    begins
+}
+
 /// Tells `observer` no more. Other threads may be about to call it: what it needs must stay.
 pub(crate) fn forget(observer: Observer) {
-    let place = observer as *mut ();
-    for entry in &TABLE {
-        let _ = entry.compare_exchange(place, null_mut(), Ordering::Relaxed, Ordering::Relaxed);
-    }
-    let left = |entry: &AtomicPtr<()>| !entry.load(Ordering::Relaxed).is_null();
-    if !TABLE.iter().any(left) {
+    if EXACT.remove(observer) {
         MODES.fetch_and(!OBSERVED, Ordering::Relaxed);
+    }
+    // The mode stays: lists may be parked.
+    poisson::stop(observer);
+}
+
+/// Before a list goes home: it may be parked.
+#[inline]
+pub(super) fn before_flush(list: &List, class: SizeClass) {
+    if MODES.load(Ordering::Relaxed) & DRAWN != 0 {
+        poisson::before_flush(list, class);
     }
 }
 
-fn tell(event: &Event) {
-    let own = thread::own();
-    if own.is_some_and(|thread| thread.observing.replace(true)) {
-        return;
-    }
-    os::keep_errno(|| {
-        for entry in &TABLE {
-            // Acquire: pairs with `observe`.
-            let observer = entry.load(Ordering::Acquire);
-            // SAFETY: only `observe` fills the table, with functions of this type; null is `None`.
-            let observer = unsafe { core::mem::transmute::<*mut (), Option<Observer>>(observer) };
-            if let Some(observer) = observer {
-                observer(event);
-            }
-        }
-    });
-    if let Some(thread) = own {
-        thread.observing.set(false);
-    }
+/// Bytes that a sample of such a block stands for, at most: its class's.
+pub(crate) fn charged(size: usize, align: usize) -> usize {
+    poisson::charged(size, align)
+}
+
+/// Whether some blocks are sampled, beside whatever else.
+fn is_drawn() -> bool {
+    MODES.load(Ordering::Relaxed) & DRAWN != 0
 }
 
 /// Makes this thread a watched one.
@@ -220,17 +176,30 @@ fn enter() {
 
 /// A block, for an API. Null when memory is out.
 pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8 {
+    if !is_exact() {
+        return poisson::alloc(size, align, zeroed, api);
+    }
     enter();
+    if !JUDGE.permits(&Request::New { size }) {
+        return null_mut();
+    }
     let Some(p) = made(size, align, zeroed, api) else {
+        JUDGE.withdraw(&Request::New { size });
         return null_mut();
     };
-    tell(&Event::Allocated {
-        address: p.addr().get(),
-        size,
-        align: align.max(ALIGNMENT),
-        zeroed,
-        api,
-    });
+    if is_drawn() {
+        poisson::consider(p, size, align, zeroed, api);
+    }
+    tell(
+        &EXACT,
+        &Event::Allocated {
+            address: p.addr().get(),
+            size,
+            align: align.max(ALIGNMENT),
+            zeroed,
+            api,
+        },
+    );
     p.as_ptr()
 }
 
@@ -275,12 +244,18 @@ pub(crate) unsafe fn adopt(p: *mut u8, api: u8) {
 /// # Safety
 /// `p` is a live block that was allocated for `size` bytes at a multiple of `align`, or corruption to be reported.
 pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
+    let class = SizeClass::aligned(size, align);
+    if !is_exact() {
+        // SAFETY: passed on.
+        return poisson::free(p, class, || unsafe {
+            match class {
+                Some(class) => slow::free_listed(p, class),
+                None => slow::free_unknown(p),
+            }
+        });
+    }
     enter();
-    tell(&Event::Freeing {
-        address: p.addr().get(),
-        size: Some(size),
-        api: RUST,
-    });
+    tell_of_free(p, Some(size), RUST);
     let claim = Claim {
         size: Some(size),
         align: Some(align),
@@ -290,8 +265,31 @@ pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
     // SAFETY: passed on.
     unsafe {
         if !(is_guarded() && guard::free(p, &claim)) {
-            slow::give(p, SizeClass::aligned(size, align));
+            slow::give(p, class);
         }
+    }
+}
+
+/// Tells of a free, to whoever knows of the block.
+fn tell_of_free(p: NonNull<u8>, size: Option<usize>, api: u8) {
+    let address = p.addr().get();
+    if is_drawn() {
+        poisson::forget(p);
+    }
+    tell(&EXACT, &Event::Freeing { address, size, api });
+}
+
+/// Frees a block of the C front by `give`, when not every call is watched.
+#[cfg(feature = "preload")]
+pub(crate) fn free_drawn(p: NonNull<u8>, give: impl FnOnce()) {
+    poisson::free(p, class_of(MAP.label(p.addr().get())), give);
+}
+
+/// Notes that a block was resized without a list, when not every call is watched.
+#[cfg(feature = "preload")]
+pub(crate) fn resized_drawn(old: NonNull<u8>, new: NonNull<u8>, size: usize) {
+    if is_drawn() && !is_exact() {
+        poisson::resized(old, new, size, ALIGNMENT);
     }
 }
 
@@ -309,11 +307,7 @@ pub(crate) unsafe fn freeing(
 ) -> bool {
     enter();
     if slow::usable_unknown(p).is_some() {
-        tell(&Event::Freeing {
-            address: p.addr().get(),
-            size,
-            api,
-        });
+        tell_of_free(p, size, api);
     }
     let claim = Claim {
         size,
@@ -336,6 +330,10 @@ pub(crate) unsafe fn resize_rust(
     new_size: usize,
     stays: bool,
 ) -> *mut u8 {
+    if !is_exact() {
+        // SAFETY: passed on.
+        return unsafe { poisson::resize(p, size, align, new_size, stays) };
+    }
     let class = SizeClass::aligned(size, align);
     let resize = Resize {
         held: size,
@@ -375,13 +373,35 @@ pub(crate) unsafe fn resize_by(
     give: impl FnOnce(NonNull<u8>),
 ) -> *mut u8 {
     enter();
+    let request = Request::Resized {
+        old: p.addr().get(),
+        size: to.size,
+    };
+    if !JUDGE.permits(&request) {
+        return null_mut();
+    }
+    // SAFETY: passed on.
+    let new = unsafe { resize_permitted(p, to, give) };
+    if new.is_null() {
+        JUDGE.withdraw(&request);
+    }
+    new
+}
+
+/// # Safety
+/// As [`resize_by`].
+unsafe fn resize_permitted(p: NonNull<u8>, to: &Resize, give: impl FnOnce(NonNull<u8>)) -> *mut u8 {
     let tell_of = |new: NonNull<u8>| {
-        tell(&Event::Resized {
+        if is_drawn() {
+            poisson::resized(p, new, to.size, to.align);
+        }
+        let event = Event::Resized {
             old: p.addr().get(),
             new: new.addr().get(),
             size: to.size,
             api: to.api,
-        });
+        };
+        tell(&EXACT, &event);
         new.as_ptr()
     };
     let claim = Claim {

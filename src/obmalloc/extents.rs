@@ -47,6 +47,8 @@ pub struct Extents {
     /// lock, read for reports and decisions that tolerate any order: Relaxed throughout.
     mapped: AtomicUsize,
     mapped_high: AtomicUsize,
+    /// The most that may be.
+    limit: AtomicUsize,
     dirty_pools: AtomicUsize,
     pub(super) kernel: Kernel,
     /// A [`HugePages`].
@@ -76,6 +78,9 @@ struct State {
     next_extent: usize,
     free: FreeSlots,
 }
+
+#[path = "extents_counts.rs"]
+mod counts;
 
 /// What a slot comes with.
 pub(super) struct SlotMemory {
@@ -112,6 +117,7 @@ impl Extents {
                 state: SharedCell::new(state),
                 mapped: AtomicUsize::new(0),
                 mapped_high: AtomicUsize::new(0),
+                limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
@@ -148,25 +154,6 @@ impl Extents {
     /// Pools with memory in slots that wait for reuse or purge.
     pub fn dirty_pools(&self) -> usize {
         self.dirty_pools.load(Ordering::Relaxed)
-    }
-
-    /// Counts for reports.
-    pub fn counts(&self) -> ExtentCounts {
-        ExtentCounts {
-            mapped_bytes: self.mapped.load(Ordering::Relaxed),
-            mapped_bytes_high: self.mapped_high.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Notes that `len` bytes more are mapped.
-    pub fn note_mapped(&self, len: usize) {
-        let now = self.mapped.fetch_add(len, Ordering::Relaxed) + len;
-        self.mapped_high.fetch_max(now, Ordering::Relaxed);
-    }
-
-    /// Notes that `len` bytes were given back.
-    pub fn note_unmapped(&self, len: usize) {
-        self.mapped.fetch_sub(len, Ordering::Relaxed);
     }
 
     /// Makes the map able to hold `len` bytes from `start` on.
@@ -208,7 +195,11 @@ impl Extents {
                 huge: false,
             });
         }
-        let huge = arena_epoch.filter(|_| self.wants_huge_pages());
+        if !self.has_room(ARENA_BYTES) {
+            return None;
+        }
+        let huge =
+            arena_epoch.filter(|_| self.wants_huge_pages() && self.has_room(2 * ARENA_BYTES));
         if let Some((addr, zeroed)) = state.free.newest_clean() {
             self.note_mapped(ARENA_BYTES);
             if let Some(epoch) = huge
@@ -260,6 +251,9 @@ impl Extents {
 
     fn carve(&self, state: &mut State, n: usize) -> Option<NonNull<u8>> {
         let len = n.checked_mul(ARENA_BYTES)?;
+        if !self.has_room(len) {
+            return None;
+        }
         if state.end - state.bump < len && !self.extend(state, len) {
             return None;
         }

@@ -157,7 +157,10 @@ impl Huge {
             });
         }
         let few = self.with(|state| state.counts.blocks) < MANY_MAPPINGS;
-        if few && let Some(base) = os::map(len, align.max(ARENA_BYTES)) {
+        if few
+            && self.extents.has_room(len)
+            && let Some(base) = os::map(len, align.max(ARENA_BYTES))
+        {
             if self.extents.cover(base, 1) {
                 self.extents.note_mapped(len);
                 return Some(Memory {
@@ -323,6 +326,9 @@ impl Huge {
         // reason to give pages back that it may want again.
         if carved || (fits && new_len >= old_len / 2) {
             return fits.then_some((p, old_len));
+        }
+        if !fits && !self.extents.has_room(new_len - old_len) {
+            return None;
         }
         // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
         if unsafe { os::grow(p, old_len, new_len) } {

@@ -129,6 +129,19 @@ impl<H> Roster<H> {
         unsafe { heap.as_ref() }
     }
 
+    /// Threads that use heap number `index`.
+    pub fn users(&self, index: usize) -> u32 {
+        self.with(|state| state.users.get(index).copied().unwrap_or(0))
+    }
+
+    /// The number of a heap.
+    pub fn number_of(&self, heap: &H) -> Option<usize>
+    where
+        H: 'static,
+    {
+        self.heaps().position(|other| core::ptr::eq(other, heap))
+    }
+
     /// All heaps.
     pub fn heaps(&self) -> impl Iterator<Item = &'static H> + '_
     where

@@ -84,6 +84,8 @@ pub struct List {
     bound: Cell<u8>,
     /// Whether it was refilled or flushed lately.
     worked: Cell<bool>,
+    /// See `parking.rs`.
+    parked: Cell<u8>,
 }
 
 const_assert!(MAX_BLOCKS <= u8::MAX as usize);
@@ -131,6 +133,7 @@ impl List {
         capacity: Cell::new(0),
         bound: Cell::new(0),
         worked: Cell::new(false),
+        parked: Cell::new(0),
     };
 
     /// Takes the block on top of the stack.
@@ -469,6 +472,9 @@ impl ThreadLists {
         }
     }
 }
+
+#[path = "parking.rs"]
+mod parking;
 
 #[cfg(test)]
 #[path = "thread_lists_tests.rs"]

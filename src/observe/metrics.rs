@@ -1,12 +1,37 @@
 //! The allocator's figures for programs and for Prometheus.
 
-use crate::global::{PyMalloc, Stats};
+use crate::global::{self, ArenaStats, HeapStats, PyMalloc, Stats, ThreadStats};
 use crate::os;
 use core::fmt::{self, Write};
 
 /// The figures of the whole process, now.
 pub fn stats() -> Stats {
     PyMalloc.stats()
+}
+
+/// Every arena, of one moment.
+pub fn arenas() -> Vec<ArenaStats> {
+    global::arenas()
+}
+
+/// Every heap, of one moment. While there are at most four threads for each processor, a heap is one thread's, or
+/// waits for the next one.
+pub fn heaps() -> Vec<HeapStats> {
+    global::heaps()
+}
+
+/// What the calling thread holds; `None` before its first allocation and near its end. For what threads allocate, see
+/// [`Region::threads`](super::Region::threads).
+pub fn thread() -> Option<ThreadStats> {
+    global::own_thread()
+}
+
+/// Refuses memory for blocks once `bytes` are held (`mapped_bytes` of [`stats`]), at no cost to other calls: Rust's
+/// allocation fails, C's `malloc` returns null with `ENOMEM`, nothing is lost. Arenas are taken whole, 1 MiB each; what is
+/// held already stays. `usize::MAX` refuses nothing. For the bytes that were asked for, see
+/// [`Region::set_limit`](super::Region::set_limit).
+pub fn set_memory_limit(bytes: usize) {
+    global::set_memory_limit(bytes);
 }
 
 /// Bytes of this process that are resident, by `/proc`; `None` where that cannot be read.
@@ -31,10 +56,13 @@ fn counter(name: &'static str, help: &'static str, value: u64) -> Row {
 }
 
 /// The figures that are one number each.
-fn rows(of: &Stats) -> [Row; 16] {
+fn rows(of: &Stats) -> [Row; 19] {
     [
         gauge("mapped_bytes", "Memory held.", of.mapped_bytes),
         gauge("mapped_peak_bytes", "The most held.", of.mapped_bytes_high),
+        gauge("active_bytes", "With a block out.", of.active_bytes),
+        gauge("metadata_bytes", "Own books.", of.metadata_bytes),
+        gauge("retained_bytes", "Free, kept.", of.retained_bytes),
         gauge("block_bytes", "In blocks that are out.", of.block_bytes),
         gauge("block_peak_bytes", "At most.", of.block_bytes_high),
         gauge("arenas", "Arenas of 1 MiB.", of.arenas),
@@ -92,7 +120,37 @@ pub fn write_open_metrics(stats: &Stats, out: &mut impl Write) -> fmt::Result {
             class.in_use
         )?;
     }
+    heap_rows(out)?;
     out.write_str("# EOF\n")
+}
+
+/// A figure of a heap: its name, meaning, and where it stands.
+type HeapRow = (&'static str, &'static str, fn(&HeapStats) -> u64);
+
+/// The figures that each heap has.
+fn heap_rows(out: &mut impl Write) -> fmt::Result {
+    let rows: [HeapRow; 5] = [
+        ("heap_block_bytes", "In blocks that are out.", |of| {
+            of.block_bytes
+        }),
+        ("heap_block_peak_bytes", "At most.", |of| {
+            of.block_bytes_high
+        }),
+        ("heap_arenas", "Arenas of 1 MiB.", |of| of.arenas),
+        ("heap_arenas_peak", "At most.", |of| of.arenas_high),
+        ("heap_threads", "Threads that use it.", |of| {
+            of.threads.into()
+        }),
+    ];
+    let heaps = heaps();
+    for (name, help, value) in rows {
+        head(out, name, "gauge", help)?;
+        for heap in &heaps {
+            let number = heap.heap;
+            writeln!(out, "pymalloc_{name}{{heap=\"{number}\"}} {}", value(heap))?;
+        }
+    }
+    Ok(())
 }
 
 fn head(out: &mut impl Write, name: &str, kind: &str, help: &str) -> fmt::Result {

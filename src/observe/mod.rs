@@ -6,7 +6,7 @@
 //! | `recorder` | the observer that writes one |
 //! | [`tracemalloc`] | Python's module of that name: which lines made what lives |
 //! | [`stats`] | the allocator's figures; as OpenMetrics text; with feature `serde`, as JSON |
-//! | [`Region`] | exact counts of what a piece of code allocates |
+//! | [`Region`], [`Tag`] | exact counts of what a piece of code or a part of a program allocates; budgets and limits |
 //! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
@@ -47,13 +47,18 @@ mod recorder;
 )]
 mod recording;
 mod region;
+mod tag;
 pub mod tracemalloc;
 mod unwind;
 
-pub use metrics::{resident_bytes, stats, write_open_metrics};
+pub use crate::global::{ArenaStats, ClassStats, HeapStats, Stats, ThreadStats};
+pub use metrics::{
+    arenas, heaps, resident_bytes, set_memory_limit, stats, thread, write_open_metrics,
+};
 pub use recorder::StartError as RecordError;
 pub use recording::format::MarkKind;
 pub use region::{Counts, Region, Sum};
+pub use tag::{Entered, Tag};
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -69,9 +74,19 @@ use std::path::Path;
 /// # Errors
 /// When nothing is recorded: see [`RecordError`].
 pub fn record(path: &Path, frames: usize) -> Result<(), RecordError> {
+    record_sampled(path, frames, 0)
+}
+
+/// As [`record`], of one block for every `bytes` that are allocated, on average: cheap enough for production, where
+/// 512 KiB is usual. Reports show what the sample stands for. 0 records every call.
+///
+/// # Errors
+/// As [`record`].
+pub fn record_sampled(path: &Path, frames: usize, bytes: u64) -> Result<(), RecordError> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| RecordError::Refused)?;
     let mut config = recorder::Config::new(&path).ok_or(RecordError::Refused)?;
     config.frames = frames.min(recording::format::MOST_FRAMES);
+    config.sample_bytes = bytes.min(recorder::MOST_SAMPLE_BYTES);
     recorder::start(config)
 }
 

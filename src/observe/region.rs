@@ -2,7 +2,7 @@
 
 use super::kept::Kept;
 use crate::global::slot::Keeper;
-use crate::global::watch::{self, Event};
+use crate::global::watch::{self, Event, Request};
 use crate::{global::slow, os};
 use std::collections::HashMap;
 use std::ptr::NonNull;
@@ -62,15 +62,37 @@ pub struct Region {
     number: u64,
 }
 
+/// Whose allocations a region counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Thread(usize),
+    Process,
+    /// Of threads that entered it last.
+    Tag,
+}
+
 /// A region that exists.
 struct Open {
     number: u64,
-    /// The thread it counts; `None` for all.
-    thread: Option<usize>,
+    scope: Scope,
     counts: Counts,
-    /// Sizes of the blocks made in it that live.
-    blocks: HashMap<usize, u64>,
+    /// What each thread did in it; only of a region of the whole process or a tag.
+    by_thread: HashMap<usize, Counts>,
+    /// The most bytes that may live.
+    limit: Option<u64>,
+    /// Bytes that were permitted and are not counted yet.
+    promised: u64,
+    /// The blocks made in it that live.
+    blocks: HashMap<usize, Block>,
     budget: Option<Budget>,
+}
+
+/// A block that lives.
+#[derive(Clone, Copy)]
+struct Block {
+    size: u64,
+    /// Who made it.
+    thread: usize,
 }
 
 /// What is called when the live bytes of a region come to exceed a number.
@@ -86,8 +108,23 @@ struct Budget {
 #[derive(Default)]
 struct Regions {
     open: Vec<Open>,
+    /// Tags that threads are in, by thread and the tag's number, in the order they were entered.
+    entered: Vec<(usize, u64)>,
     /// Regions ever made.
     made: u64,
+}
+
+impl Regions {
+    /// The tag that a thread entered last.
+    fn tag_of(&self, thread: usize) -> Option<u64> {
+        let mut entered = self.entered.iter().rev();
+        let own = entered.find(|(own, _)| *own == thread);
+        own.map(|(_, tag)| *tag)
+    }
+
+    fn of_number(&mut self, number: u64) -> Option<&mut Open> {
+        self.open.iter_mut().find(|open| open.number == number)
+    }
 }
 
 fn regions() -> &'static Kept<Regions> {
@@ -103,22 +140,25 @@ impl Default for Region {
 impl Region {
     /// Counts the calling thread.
     pub fn new() -> Self {
-        Self::of(Some(os::thread_id()))
+        Self::of(Scope::Thread(os::thread_id()))
     }
 
     /// Counts the whole process. Threads that run already are seen once the blocks in their lists are used up.
     pub fn of_process() -> Self {
-        Self::of(None)
+        Self::of(Scope::Process)
     }
 
-    fn of(thread: Option<usize>) -> Self {
+    pub(super) fn of(scope: Scope) -> Self {
         let number = regions().with(|regions| {
             regions.made += 1;
             let number = regions.made;
             regions.open.push(Open {
                 number,
-                thread,
+                scope,
                 counts: Counts::default(),
+                by_thread: HashMap::new(),
+                limit: None,
+                promised: 0,
                 blocks: HashMap::new(),
                 budget: None,
             });
@@ -130,12 +170,40 @@ impl Region {
         Self { number }
     }
 
+    /// The calling thread enters it, as a tag.
+    pub(super) fn enter(&self) {
+        let entry = (os::thread_id(), self.number);
+        regions().with(|regions| regions.entered.push(entry));
+    }
+
+    /// The calling thread leaves it, as often as it entered.
+    pub(super) fn leave(&self) {
+        let entry = (os::thread_id(), self.number);
+        regions().with(|regions| {
+            let entered = &mut regions.entered;
+            if let Some(place) = entered.iter().rposition(|own| *own == entry) {
+                entered.remove(place);
+            }
+        });
+    }
+
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         regions().with(|regions| {
-            let mut open = regions.open.iter();
-            let own = open.find(|open| open.number == self.number);
+            let own = regions.of_number(self.number);
             own.map_or(Counts::default(), |open| open.counts)
+        })
+    }
+
+    /// What each thread did, of a region of the whole process or a [`Tag`], in no order. The live bytes are those of
+    /// blocks that the thread made and that it or another has not freed.
+    pub fn threads(&self) -> Vec<Counts> {
+        // Cloned under the lock, where nothing is observed.
+        regions().with(|regions| {
+            let own = regions.of_number(self.number);
+            own.map_or(Vec::new(), |open| {
+                open.by_thread.values().copied().collect()
+            })
         })
     }
 
@@ -157,8 +225,7 @@ impl Region {
     /// ```
     pub fn set_budget(&self, bytes: u64, call: fn(&Counts)) {
         regions().with(|regions| {
-            let mut open = regions.open.iter_mut();
-            if let Some(own) = open.find(|open| open.number == self.number) {
+            if let Some(own) = regions.of_number(self.number) {
                 own.budget = Some(Budget {
                     bytes,
                     call,
@@ -168,12 +235,36 @@ impl Region {
         });
     }
 
+    /// Refuses what would make the live bytes exceed `bytes`: such a request finds no memory, which is null with
+    /// `ENOMEM` for C and an allocation failure for Rust, and leaves every block as it was. `None` refuses nothing.
+    ///
+    /// ```
+    /// # #[global_allocator]
+    /// # static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+    /// use pymalloc::observe::Region;
+    ///
+    /// let region = Region::new();
+    /// region.set_limit(Some(1 << 20));
+    /// let mut data: Vec<u8> = Vec::new();
+    /// assert!(data.try_reserve_exact(1 << 19).is_ok());
+    /// assert!(data.try_reserve_exact(2 << 20).is_err());
+    /// assert_eq!(region.counts().live.bytes, 1 << 19);
+    /// ```
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        regions().with(|regions| {
+            if let Some(own) = regions.of_number(self.number) {
+                own.limit = bytes;
+            }
+        });
+        watch::set_judge(judge);
+    }
+
     /// Begins anew: nothing happened so far.
     pub fn reset(&self) {
         regions().with(|regions| {
-            let mut open = regions.open.iter_mut();
-            if let Some(own) = open.find(|open| open.number == self.number) {
+            if let Some(own) = regions.of_number(self.number) {
                 own.counts = Counts::default();
+                own.by_thread.clear();
                 own.blocks.clear();
             }
         });
@@ -208,9 +299,10 @@ fn observe(event: &Event) {
     let mut due: [Option<Due>; MOST_DUE] = [None; MOST_DUE];
     kept.with(|regions| {
         let mut places = due.iter_mut();
+        let tag = regions.tag_of(thread);
         for open in &mut regions.open {
-            let counts_it = open.thread.is_none_or(|own| own == thread);
-            open.note(event, counts_it);
+            let counts_it = open.covers(thread, tag);
+            open.note(event, counts_it, thread);
             if let Some(call) = open.newly_exceeded()
                 && let Some(place) = places.next()
             {
@@ -221,6 +313,36 @@ fn observe(event: &Event) {
     for (call, counts) in due.iter().flatten() {
         call(counts);
     }
+}
+
+/// Says whether all regions that would count a request have room for it, and promises it to them; or takes the
+/// promise back.
+fn judge(request: &Request, asks: bool) -> bool {
+    let kept = regions();
+    if kept.is_mine() {
+        return true;
+    }
+    let thread = os::thread_id();
+    kept.with(|regions| {
+        let tag = regions.tag_of(thread);
+        let more = |open: &Open| open.more(request, open.covers(thread, tag));
+        let has_room = |open: &Open| {
+            let limit = open.limit.unwrap_or(u64::MAX);
+            let more = more(open);
+            more == 0 || open.counts.live.bytes + open.promised + more <= limit
+        };
+        if asks && !regions.open.iter().all(has_room) {
+            return false;
+        }
+        for open in &mut regions.open {
+            let more = more(open);
+            match asks {
+                true => open.promised += more,
+                false => open.promised = open.promised.saturating_sub(more),
+            }
+        }
+        true
+    })
 }
 
 /// What to call, and with what.
@@ -236,31 +358,71 @@ fn held(address: usize) -> u64 {
 }
 
 impl Open {
+    /// Whether it counts what a thread does that entered `tag` last.
+    fn covers(&self, thread: usize, tag: Option<u64>) -> bool {
+        match self.scope {
+            Scope::Thread(own) => own == thread,
+            Scope::Process => true,
+            Scope::Tag => tag == Some(self.number),
+        }
+    }
+
+    /// Live bytes that a request would add.
+    fn more(&self, request: &Request, counts_it: bool) -> u64 {
+        match *request {
+            _ if self.limit.is_none() => 0,
+            Request::New { size } if counts_it => size as u64,
+            Request::New { .. } => 0,
+            Request::Resized { old, size } => {
+                let block = self.blocks.get(&old);
+                block.map_or(0, |block| (size as u64).saturating_sub(block.size))
+            }
+        }
+    }
+
+    /// What was promised for an event is counted by it now.
+    fn keep_promise(&mut self, event: &Event, counts_it: bool) {
+        let request = match *event {
+            Event::Allocated { size, .. } => Request::New { size },
+            Event::Resized { old, size, .. } => Request::Resized { old, size },
+            Event::Freeing { .. } => return,
+        };
+        let more = self.more(&request, counts_it);
+        self.promised = self.promised.saturating_sub(more);
+    }
+
     /// Notes an event; one of another thread only as far as it ends a block of this region.
-    fn note(&mut self, event: &Event, counts_it: bool) {
+    fn note(&mut self, event: &Event, counts_it: bool, thread: usize) {
+        self.keep_promise(event, counts_it);
         match *event {
             Event::Allocated { address, size, .. } if counts_it => {
                 self.counts.allocated.add(size as u64);
-                self.begin(address, size as u64);
+                self.of_thread(thread, |counts| counts.allocated.add(size as u64));
+                self.begin(address, size as u64, thread);
             }
             Event::Freeing { address, size, .. } => {
-                let own = self.end(address);
+                let own = self.end(address).map(|block| block.size);
                 if counts_it {
                     let said = size.map(|size| size as u64);
                     let bytes = own.or(said).unwrap_or_else(|| held(address));
                     self.counts.freed.add(bytes);
+                    self.of_thread(thread, |counts| counts.freed.add(bytes));
                 }
             }
             Event::Resized { old, new, size, .. } => {
                 let (own, size) = (self.end(old), size as u64);
                 if counts_it {
-                    self.counts.resizes += 1;
-                    let before = own.unwrap_or_else(|| held(old));
-                    self.counts.allocated.bytes += size.saturating_sub(before);
-                    self.counts.freed.bytes += before.saturating_sub(size);
+                    let before = own.map_or_else(|| held(old), |block| block.size);
+                    let add = |counts: &mut Counts| {
+                        counts.resizes += 1;
+                        counts.allocated.bytes += size.saturating_sub(before);
+                        counts.freed.bytes += before.saturating_sub(size);
+                    };
+                    add(&mut self.counts);
+                    self.of_thread(thread, add);
                 }
-                if own.is_some() {
-                    self.begin(new, size);
+                if let Some(block) = own {
+                    self.begin(new, size, block.thread);
                 }
             }
             Event::Allocated { .. } => {}
@@ -275,18 +437,32 @@ impl Open {
         (exceeds && !before).then_some(budget.call)
     }
 
-    fn begin(&mut self, address: usize, size: u64) {
-        self.blocks.insert(address, size);
-        self.counts.live.add(size);
-        let most = self.counts.peak_bytes.max(self.counts.live.bytes);
-        self.counts.peak_bytes = most;
+    /// Changes a thread's counts, where they are kept.
+    fn of_thread(&mut self, thread: usize, change: impl FnOnce(&mut Counts)) {
+        if !matches!(self.scope, Scope::Thread(_)) {
+            change(self.by_thread.entry(thread).or_default());
+        }
     }
 
-    /// The size of a block of this region, which lives no more.
-    fn end(&mut self, address: usize) -> Option<u64> {
-        let size = self.blocks.remove(&address)?;
-        self.counts.live.blocks -= 1;
-        self.counts.live.bytes -= size;
-        Some(size)
+    fn begin(&mut self, address: usize, size: u64, thread: usize) {
+        self.blocks.insert(address, Block { size, thread });
+        let add = |counts: &mut Counts| {
+            counts.live.add(size);
+            counts.peak_bytes = counts.peak_bytes.max(counts.live.bytes);
+        };
+        add(&mut self.counts);
+        self.of_thread(thread, add);
+    }
+
+    /// The block of this region, which lives no more.
+    fn end(&mut self, address: usize) -> Option<Block> {
+        let block = self.blocks.remove(&address)?;
+        let take = |counts: &mut Counts| {
+            counts.live.blocks -= 1;
+            counts.live.bytes -= block.size;
+        };
+        take(&mut self.counts);
+        self.of_thread(block.thread, take);
+        Some(block)
     }
 }

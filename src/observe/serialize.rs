@@ -1,24 +1,38 @@
 //! The figures for serde's formats, field by field under their own names.
 
-use crate::global::{ClassStats, Stats};
+use super::region::{Counts, Sum};
+use crate::global::{ArenaStats, ClassStats, HeapStats, Stats, ThreadStats};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-impl Serialize for ClassStats {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("ClassStats", 4)?;
-        fields.serialize_field("block_bytes", &self.block_bytes)?;
-        fields.serialize_field("pools", &self.pools)?;
-        fields.serialize_field("in_use", &self.in_use)?;
-        fields.serialize_field("available", &self.available)?;
-        fields.end()
-    }
+/// A structure of numbers.
+macro_rules! numbers {
+    ($type:ident: $($field:ident),+) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let n = [$(stringify!($field)),+].len();
+                let mut fields = serializer.serialize_struct(stringify!($type), n)?;
+                $(fields.serialize_field(stringify!($field), &self.$field)?;)+
+                fields.end()
+            }
+        }
+    };
 }
+
+numbers!(ClassStats: block_bytes, pools, in_use, available);
+numbers!(ArenaStats: address, heap, pools_in_use, pools_free, pools_dirty);
+numbers!(HeapStats: heap, threads, arenas, arenas_high, block_bytes, block_bytes_high);
+numbers!(ThreadStats: heap, listed_blocks, listed_bytes);
+numbers!(Sum: blocks, bytes);
+numbers!(Counts: allocated, freed, resizes, live, peak_bytes);
 
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let numbers = [
             ("mapped_bytes", self.mapped_bytes),
             ("mapped_bytes_high", self.mapped_bytes_high),
+            ("active_bytes", self.active_bytes),
+            ("metadata_bytes", self.metadata_bytes),
+            ("retained_bytes", self.retained_bytes),
             ("block_bytes", self.block_bytes),
             ("block_bytes_high", self.block_bytes_high),
             ("arenas", self.arenas),

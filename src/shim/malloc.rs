@@ -73,13 +73,13 @@ extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn alloc_watched(size: usize, align: usize, api: u8) -> *mut c_void {
+    if let Some(p) = watch::sampled(size, align) {
+        return p.as_ptr().cast();
+    }
     if watch::is_on() {
         return or_enomem(watch::alloc(size, align, false, api));
     }
-    match watch::sampled(size, align) {
-        Some(p) => p.as_ptr().cast(),
-        None => alloc_unwatched(size, align),
-    }
+    alloc_unwatched(size, align)
 }
 
 /// `size` bytes at a multiple of `align`, by whoever serves this process. Null with ENOMEM.
@@ -168,7 +168,23 @@ extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize
     let align = said(align).or((API != MALLOC).then_some(ALIGNMENT));
     // SAFETY: the caller gives the block up.
     unsafe {
-        if !(watch::is_on() && watch::freeing(start, said(size), align, API)) {
+        if watch::is_on() {
+            return free_watched(start, said(size), align, API);
+        }
+        free_unwatched(start);
+    }
+}
+
+/// # Safety
+/// As `free`.
+#[cold]
+#[inline(never)]
+unsafe fn free_watched(start: NonNull<u8>, size: Option<usize>, align: Option<usize>, api: u8) {
+    // SAFETY: passed on.
+    unsafe {
+        if !watch::is_exact() {
+            watch::free_drawn(start, || free_unwatched(start));
+        } else if !watch::freeing(start, size, align, api) {
             free_unwatched(start);
         }
     }
@@ -217,14 +233,16 @@ extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
     if global::passes_through() {
         return next_malloc::alloc_zeroed(bytes).cast();
     }
+    if watch::is_on_or_samples()
+        && let Some(p) = watch::sampled(bytes, ALIGNMENT)
+    {
+        return p.as_ptr().cast();
+    }
     if watch::is_on() {
         return or_enomem(watch::alloc(bytes, ALIGNMENT, true, MALLOC));
     }
     if bytes == 0 {
         return alloc(0, ALIGNMENT, MALLOC);
-    }
-    if let Some(p) = watch::sampled(bytes, ALIGNMENT) {
-        return p.as_ptr().cast();
     }
     // At least one word is cleared of a block with a mark.
     or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))
@@ -243,6 +261,17 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
         if watch::is_on() {
             return realloc_watched(old, size);
         }
+        realloc_unwatched(old, size)
+    }
+}
+
+/// # Safety
+/// As `realloc`, of a live block.
+#[inline(always)]
+unsafe fn realloc_unwatched(old: NonNull<u8>, size: usize) -> *mut c_void {
+    let p = old.as_ptr().cast();
+    // SAFETY: a live block by the caller's word.
+    unsafe {
         let Some(class) = class_of(MAP.label(old.addr().get())) else {
             return realloc_unlisted(old, size);
         };
@@ -261,6 +290,14 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
 unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
+        if !watch::is_exact() {
+            let new = realloc_unwatched(old, size);
+            // Elsewhere it passed `malloc` and `free`, or `resize_huge`.
+            if new.addr() == old.addr().get() && MAP.label(new.addr()) != 0 {
+                watch::resized_drawn(old, old, size);
+            }
+            return new;
+        }
         let held = slow::usable_unknown(old);
         if held.is_none() && (slow::is_foreign(old) || !watch::is_guarded()) {
             return realloc_unlisted(old, size);
@@ -336,6 +373,7 @@ unsafe extern "C" fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_v
         }
         let stays = size > MEDIUM_MAX || (size >= ROOMY && size >= bytes / 2);
         if stays && let Some(p) = slow::resize_huge(old, size, ALIGNMENT) {
+            watch::resized_drawn(old, p, size);
             return p.as_ptr().cast();
         }
         if size > isize::MAX as usize {

@@ -36,6 +36,7 @@ fn libraries_that_come_and_go_forks_and_threads_are_recorded_without_a_hang() {
         ("storm_profile", &["profile"][..]),
         ("storm_follow", &["profile", "--follow", "--frames", "128"]),
         ("storm_record", &["record"]),
+        ("storm_sample", &["profile", "--sample", "4K", "--follow"]),
     ] {
         let path = file(&format!("{name}.pmrec"));
         let mut command = pymalloc(words);

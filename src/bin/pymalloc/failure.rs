@@ -34,6 +34,8 @@ pub enum Failure {
     NotReplaced(PathBuf),
     /// A file for a report cannot be written.
     Write(PathBuf, io::Error),
+    /// A recording holds only a sample of the blocks.
+    Sampled(PathBuf, &'static str),
     /// Nothing can be served there.
     Listen(io::Error),
     /// The recording has nothing of what the picture shows.
@@ -79,6 +81,11 @@ impl fmt::Display for Failure {
                 path.display()
             ),
             Failure::Write(path, error) => write!(out, "{}: cannot write: {error}", path.display()),
+            Failure::Sampled(path, what) => write!(
+                out,
+                "{}: holds a sample only; '{what}' needs a recording of every block, made without --sample",
+                path.display()
+            ),
             Failure::Listen(error) => write!(out, "cannot listen: {error}"),
             Failure::NothingToDraw(error) => write!(out, "nothing to draw: {error}"),
         }

@@ -25,10 +25,11 @@ impl Watched {
     /// When that is no recording.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::Recording(path.to_owned(), error);
+        let follower = Follower::open(path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
-            follower: Follower::open(path).map_err(failed)?,
-            usage: Usage::new(1),
+            usage: Usage::new(1, follower.header().sample_bytes),
+            follower,
             symbols: Symbols::default(),
         })
     }

@@ -39,6 +39,12 @@ mod recording;
 mod report;
 mod run;
 mod serve;
+#[allow(
+    dead_code,
+    reason = "the allocator's own arithmetic, of which the launcher asks little"
+)]
+#[path = "../../obmalloc/size_class.rs"]
+mod size_class;
 mod stats_file;
 #[allow(
     dead_code,

@@ -29,6 +29,9 @@ pub fn record(options: &Record) -> Result<i32, Failure> {
     if let Some(limit) = options.limit {
         command.env("PYMALLOC_RECORD_LIMIT", limit.to_string());
     }
+    if let Some(bytes) = options.sample {
+        command.env("PYMALLOC_RECORD_SAMPLE", bytes.to_string());
+    }
     if options.follow {
         command.env("PYMALLOC_RECORD_FOLLOW", "1");
     }

@@ -14,6 +14,9 @@ use std::path::Path;
 /// Shows what was asked for.
 pub fn report(options: &Report) -> Result<i32, Failure> {
     let profile = read(&options.file, options.within)?;
+    if options.view == View::Temporary && profile.contents.header.sample_bytes > 0 {
+        return Err(Failure::Sampled(options.file.clone(), "temporary"));
+    }
     let bytes = shown(options, &profile)?;
     write(options.output.as_deref(), &bytes)
 }
@@ -22,6 +25,9 @@ pub fn report(options: &Report) -> Result<i32, Failure> {
 pub fn why(options: &Why) -> Result<i32, Failure> {
     let path = &options.file;
     let profile = read(path, 1)?;
+    if profile.contents.header.sample_bytes > 0 {
+        return Err(Failure::Sampled(path.to_owned(), "why"));
+    }
     let named = Named::new(&profile);
     let peak = profile.usage.peak_event;
     let failed = |error| Failure::Recording(path.to_owned(), error);
@@ -75,7 +81,13 @@ fn shown(options: &Report, profile: &Profile) -> Result<Vec<u8>, Failure> {
                 profile.contents.header.start_unix_ms,
                 profile.contents.duration_ms,
             );
-            pprof::pprof(&named, start, duration).map_err(Failure::Output)?
+            pprof::pprof(
+                &named,
+                start,
+                duration,
+                profile.contents.header.sample_bytes,
+            )
+            .map_err(Failure::Output)?
         }
         View::Speedscope => json(&speedscope::speedscope(&named, &name)),
         View::Dhat => json(&dhat::dhat(profile, &named)),

@@ -6,6 +6,9 @@ use crate::os;
 use core::ffi::CStr;
 use core::fmt::Write;
 
+/// Most bytes between two samples.
+pub const MOST_SAMPLE_BYTES: u64 = 1 << 40;
+
 /// A path, ended by a nul; what is too long is refused.
 pub type PathText = os::Text<{ TEXT_BYTES + 32 }>;
 
@@ -17,6 +20,8 @@ pub struct Config {
     pub frames: usize,
     /// Bytes after which the recording ends.
     pub limit: u64,
+    /// Bytes between two sampled blocks on average; 0 to record every call.
+    pub sample_bytes: u64,
     /// Whether other processes that find the file taken write one of their own beside it.
     pub follow: bool,
 }
@@ -34,12 +39,13 @@ impl Config {
             path: text,
             frames: 0,
             limit: u64::MAX,
+            sample_bytes: 0,
             follow: false,
         })
     }
 
     /// What the environment asks for: `PYMALLOC_RECORD`, `PYMALLOC_TRACE`, `PYMALLOC_RECORD_LIMIT`,
-    /// `PYMALLOC_RECORD_FOLLOW`.
+    /// `PYMALLOC_RECORD_SAMPLE`, `PYMALLOC_RECORD_FOLLOW`.
     #[cfg_attr(
         not(feature = "preload"),
         allow(dead_code, reason = "programs of their own ask by `observe::record`")
@@ -54,6 +60,9 @@ impl Config {
         }
         if let Some(limit) = number(c"PYMALLOC_RECORD_LIMIT", u64::MAX) {
             config.limit = limit;
+        }
+        if let Some(bytes) = number(c"PYMALLOC_RECORD_SAMPLE", MOST_SAMPLE_BYTES) {
+            config.sample_bytes = bytes;
         }
         let follow = os::environment(c"PYMALLOC_RECORD_FOLLOW");
         config.follow = follow.is_some_and(|value| !matches!(value.to_bytes(), b"" | b"0"));

@@ -25,7 +25,7 @@ mod output;
 mod session;
 pub(super) mod stacks;
 
-pub use config::Config;
+pub use config::{Config, MOST_SAMPLE_BYTES};
 use session::Session;
 
 use super::recording::format::{Ending, MarkKind};
@@ -87,6 +87,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
     if place().is_some() {
         return Err(StartError::Twice);
     }
+    let sample_bytes = config.sample_bytes;
     let place = make_place(config).ok_or(StartError::Refused)?;
     let begun = {
         let _locked = place.recorder.lock.lock();
@@ -97,11 +98,11 @@ pub fn start(config: Config) -> Result<(), StartError> {
         return Err(StartError::Twice);
     }
     os::at_exit(process_ends);
-    if watch::observe(observe) {
-        Ok(())
-    } else {
-        Err(StartError::Refused)
-    }
+    let is_observed = match sample_bytes {
+        0 => watch::observe(observe),
+        bytes => watch::observe_samples(observe, bytes as usize),
+    };
+    is_observed.then_some(()).ok_or(StartError::Refused)
 }
 
 /// Ends the recording; what follows is not seen.

@@ -37,6 +37,8 @@ pub struct Session {
     /// Time written last.
     time_ms: u64,
     limit: u64,
+    /// Events are few.
+    is_sampled: bool,
     /// Nothing more is written.
     over: bool,
 }
@@ -51,6 +53,7 @@ impl Session {
             start_unix_ms: os::unix_ms(),
             max_frames: config.frames as u32,
             page_bytes: os::page_size() as u32,
+            sample_bytes: config.sample_bytes,
         };
         let threads = Threads::new().ok_or(StartError::Refused)?;
         let tracer = match config.frames {
@@ -70,6 +73,7 @@ impl Session {
             start_ms: os::now_ms(),
             time_ms: 0,
             limit: config.limit,
+            is_sampled: config.sample_bytes > 0,
             over: false,
         };
         session.introduce();
@@ -96,7 +100,7 @@ impl Session {
 
     /// Writes one event. False when the recording is over.
     pub fn event(&mut self, event: &Event) -> bool {
-        if self.events.is_multiple_of(CLOCK_EVERY) {
+        if self.is_sampled || self.events.is_multiple_of(CLOCK_EVERY) {
             self.tell_time();
         }
         let is_free = matches!(event, Event::Freeing { .. });

@@ -114,6 +114,8 @@ pub struct Header {
     pub max_frames: u32,
     /// Bytes of a page of the machine.
     pub page_bytes: u32,
+    /// Bytes between two sampled blocks on average; 0 if every call was recorded.
+    pub sample_bytes: u64,
 }
 
 /// Why bytes are no header of ours.
@@ -132,7 +134,7 @@ impl Header {
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let mut at = 0;
-        let fields: [&[u8]; 8] = [
+        let fields: [&[u8]; 9] = [
             &MAGIC,
             &VERSION.to_le_bytes(),
             &u32::from(self.has_stacks).to_le_bytes(),
@@ -141,6 +143,7 @@ impl Header {
             &self.start_unix_ms.to_le_bytes(),
             &self.max_frames.to_le_bytes(),
             &self.page_bytes.to_le_bytes(),
+            &self.sample_bytes.to_le_bytes(),
         ];
         for field in fields {
             bytes[at..at + field.len()].copy_from_slice(field);
@@ -172,6 +175,7 @@ impl Header {
             start_unix_ms: u64_at(bytes, 24),
             max_frames: u32_at(bytes, 32),
             page_bytes: u32_at(bytes, 36),
+            sample_bytes: u64_at(bytes, 40),
         })
     }
 }
@@ -284,6 +288,7 @@ mod tests {
             start_unix_ms: 1 << 40,
             max_frames: 32,
             page_bytes: 16384,
+            sample_bytes: 512 << 10,
         };
         let bytes = header.to_bytes();
         assert_eq!(Header::parse(&bytes), Ok(header));

@@ -50,6 +50,10 @@
 //!
 //! A reader skips sub-kinds that it does not know.
 //!
+//! A recording may hold a sample of the blocks (`sample_bytes` of its header): then each stands for
+//! 1 / (1 - e^(-n / sample_bytes)) blocks of its kind, `n` being the bytes of its size class, or of the block above
+//! the largest class.
+//!
 //! * **I1** Chunks are numbered from 0 without a gap, and each whole one has its checksum; a recording is
 //!   readable up to its last whole chunk.
 //! * **I2** `NAME.tail` belongs to the recording if its number is the number of whole chunks. Its events up
@@ -64,3 +68,4 @@ pub mod decode;
 pub mod encode;
 pub mod format;
 pub mod read;
+pub mod weight;

@@ -5,7 +5,8 @@
 //! t 3 2                         a traceback: total frames (or -), stored frames, most recent first
 //! f 2 a.py                      … each a line number and a file name
 //! f 4 b.py
-//! b 0 10 0                      a block: domain, size, number of its traceback
+//! b 0 10 0                      a block: domain, size, number of its traceback; of a sample also how many
+//!                               blocks it stands for
 //! end 1                         the number of blocks
 //! ```
 //!
@@ -62,7 +63,11 @@ impl Snapshot {
                 write_traceback(&mut text, &trace.traceback);
                 n
             });
-            let _ = writeln!(text, "b {} {} {number}", trace.domain, trace.size);
+            let _ = write!(text, "b {} {} {number}", trace.domain, trace.size);
+            let _ = match trace.count {
+                1 => writeln!(text),
+                count => writeln!(text, " {count}"),
+            };
         }
         let _ = writeln!(text, "end {}", self.traces.len());
         std::fs::write(path, text)
@@ -149,9 +154,12 @@ fn read_block(rest: &str, tracebacks: &[Arc<Traceback>]) -> Option<Trace> {
     let mut number = || words.next()?.parse::<u64>().ok();
     let (domain, size) = (u32::try_from(number()?).ok()?, number()?);
     let place = usize::try_from(number()?).ok()?;
+    let count = words.next().map_or(Some(1), |word| word.parse().ok())?;
+    words.next().is_none().then_some(())?;
     Some(Trace {
         domain,
         size,
+        count,
         traceback: Arc::clone(tracebacks.get(place)?),
     })
 }

@@ -84,10 +84,19 @@ impl std::error::Error for TraceError {}
 /// # Errors
 /// Nothing was begun.
 pub fn start(nframe: usize) -> Result<(), TraceError> {
+    start_sampled(nframe, 0)
+}
+
+/// As [`start`], but sees only one block for every `bytes` that are allocated, on average: cheap enough for production.
+/// Sizes and counts are what the seen blocks stand for, right on average. 0 sees every block.
+///
+/// # Errors
+/// As [`start`]; also where another sampler of the process has another `bytes`.
+pub fn start_sampled(nframe: usize, bytes: u64) -> Result<(), TraceError> {
     if !(1..=MAX_NFRAME).contains(&nframe) {
         return Err(TraceError::Frames);
     }
-    tracer::start(nframe)
+    tracer::start(nframe, bytes)
         .then_some(())
         .ok_or(TraceError::Observers)
 }
@@ -144,7 +153,7 @@ pub fn get_block_traceback<T: ?Sized>(p: *const T) -> Option<Traceback> {
 /// # Errors
 /// [`TraceError::NotTracing`].
 pub fn track(domain: u32, address: usize, size: usize) -> Result<(), TraceError> {
-    while_tracing(|state| state.add(domain, address, size))
+    while_tracing(|state| state.add(domain, address, size as u64, 1))
 }
 
 /// Forgets a block of another allocator; one that is not traced is nothing.
@@ -177,7 +186,8 @@ pub fn take_snapshot() -> Result<Snapshot, TraceError> {
         .collect();
     let trace = |(domain, record): (u32, Record)| Trace {
         domain,
-        size: record.size as u64,
+        size: record.size,
+        count: record.count,
         traceback: Arc::clone(&tracebacks[record.stack]),
     };
     let traces = records.into_iter().map(trace).collect();

@@ -16,6 +16,8 @@ pub struct Trace {
     pub domain: u32,
     /// Bytes asked for.
     pub size: u64,
+    /// Blocks it stands for: 1, unless only some were seen ([`start_sampled`](super::start_sampled)).
+    pub count: u64,
     /// Where.
     pub traceback: Arc<Traceback>,
 }
@@ -134,22 +136,22 @@ impl Snapshot {
             let made = |frame: &Frame| Arc::new(Traceback::new(vec![frame.clone()], None));
             Arc::clone(keys.entry(frame).or_insert_with_key(made))
         };
-        let mut add = |traceback: Arc<Traceback>, size: u64| {
+        let mut add = |traceback: Arc<Traceback>, trace: &Trace| {
             let (sum, count) = groups.entry(traceback).or_default();
-            *sum += size;
-            *count += 1;
+            *sum += trace.size;
+            *count += trace.count;
         };
         for trace in &self.traces {
             match key_type {
-                KeyType::Traceback => add(Arc::clone(&trace.traceback), trace.size),
+                KeyType::Traceback => add(Arc::clone(&trace.traceback), trace),
                 _ if cumulative => {
                     for frame in trace.traceback.frames() {
-                        add(key(frame), trace.size);
+                        add(key(frame), trace);
                     }
                 }
                 _ => {
                     if let Some(frame) = trace.traceback.most_recent() {
-                        add(key(frame), trace.size);
+                        add(key(frame), trace);
                     }
                 }
             }

@@ -11,6 +11,7 @@
 
 use super::super::kept::Kept;
 use super::super::recorder::stacks::Threads;
+use super::super::recording::weight;
 use super::super::unwind::Unwinder;
 use crate::global::slot::Keeper;
 use crate::global::watch::{self, Event};
@@ -27,7 +28,9 @@ pub(super) const SPARE: usize = 24;
 /// A block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
-    pub size: usize,
+    pub size: u64,
+    /// Blocks it stands for: 1, unless only some are seen.
+    pub count: u64,
     /// Index into [`State::stacks`].
     pub stack: usize,
 }
@@ -46,6 +49,8 @@ pub(super) type InFile = (Vec<u8>, u64);
 /// All that is known.
 pub(super) struct State {
     pub is_tracing: bool,
+    /// Bytes between two blocks that are seen, on average; 0 if all are.
+    pub sample_bytes: u64,
     pub limit: usize,
     pub current: u64,
     pub peak: u64,
@@ -78,27 +83,37 @@ pub(super) fn observe(event: &Event) {
             return;
         }
         match *event {
-            Event::Allocated { address, size, .. } => state.add(0, address, size),
+            Event::Allocated {
+                address,
+                size,
+                align,
+                ..
+            } => state.see(address, size, align),
             Event::Freeing { address, .. } => state.remove(0, address),
             Event::Resized { old, new, size, .. } => {
                 state.remove(0, old);
-                state.add(0, new, size);
+                state.see(new, size, 1);
             }
         }
     });
 }
 
 /// Begins to trace, unless it goes on already.
-pub(super) fn start(limit: usize) -> bool {
+pub(super) fn start(limit: usize, sample_bytes: u64) -> bool {
     let begins = with_state(|state| {
         if state.is_tracing {
             return false;
         }
         state.is_tracing = true;
         state.limit = limit;
+        state.sample_bytes = sample_bytes;
         true
     });
-    if begins && !watch::observe(observe) {
+    let observes = || match sample_bytes {
+        0 => watch::observe(observe),
+        bytes => watch::observe_samples(observe, bytes as usize),
+    };
+    if begins && !observes() {
         with_state(State::forget_all);
         return false;
     }
@@ -115,6 +130,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             is_tracing: false,
+            sample_bytes: 0,
             limit: 1,
             current: 0,
             peak: 0,
@@ -146,15 +162,23 @@ impl State {
         (self.current, self.peak) = (0, 0);
     }
 
+    /// Notes a block of this allocator, with what it stands for.
+    fn see(&mut self, address: usize, size: usize, align: usize) {
+        let charged = watch::charged(size, align) as u64;
+        let weight = weight::weight(charged, self.sample_bytes);
+        let (count, size) = weight::stands_for(weight, size as u64, address as u64);
+        self.add(0, address, size, count);
+    }
+
     /// Notes a block, in the place of one that was at its address. The stack is the caller's.
-    pub fn add(&mut self, domain: u32, address: usize, size: usize) {
+    pub fn add(&mut self, domain: u32, address: usize, size: u64, count: u64) {
         let stack = self.stack();
-        let record = Record { size, stack };
+        let record = Record { size, count, stack };
         let blocks = self.traces.entry(domain).or_default();
         if let Some(old) = blocks.insert(address, record) {
-            self.current -= old.size as u64;
+            self.current -= old.size;
         }
-        self.current += size as u64;
+        self.current += size;
         self.peak = self.peak.max(self.current);
     }
 
@@ -162,7 +186,7 @@ impl State {
     pub fn remove(&mut self, domain: u32, address: usize) {
         let blocks = self.traces.get_mut(&domain);
         if let Some(old) = blocks.and_then(|blocks| blocks.remove(&address)) {
-            self.current -= old.size as u64;
+            self.current -= old.size;
         }
     }
 

@@ -21,6 +21,9 @@ each call. Input, output, exit status and signals are the program's own.
   --follow           also record the processes it starts: FILE.PID each
   --limit BYTES      end the recording when it is so long; K, M, G at the end
                      of the number are powers of 1024
+  --sample BYTES     record one block for every so many bytes that are
+                     allocated, on average, and what it stands for: cheap
+                     enough for production with 512K. 'why' needs all blocks
   --lib PATH         the library, as for 'run'
   --help             this text
 
@@ -44,6 +47,8 @@ pub struct Record {
     pub follow: bool,
     /// `--limit`.
     pub limit: Option<u64>,
+    /// `--sample`.
+    pub sample: Option<u64>,
     /// What to run.
     pub program: Option<Program>,
 }
@@ -76,15 +81,8 @@ pub fn parse(parser: &mut lexopt::Parser, stacks: bool) -> Result<Command, Usage
                     accepted,
                 })?;
             }
-            Arg::Long("limit") => {
-                let accepted = "a number of bytes, such as 64M";
-                let text = value(parser, "--limit", accepted)?;
-                let limit = text.to_str().and_then(size);
-                record.limit = Some(limit.ok_or(UsageError::BadValue {
-                    option: "--limit",
-                    accepted,
-                })?);
-            }
+            Arg::Long("limit") => record.limit = Some(bytes(parser, "--limit")?),
+            Arg::Long("sample") => record.sample = Some(bytes(parser, "--sample")?),
             Arg::Value(name) => {
                 // Fails only in the middle of an option's letters, which a value ends.
                 let args = parser.raw_args().map(Iterator::collect).unwrap_or_default();
@@ -111,6 +109,14 @@ pub(super) fn value(
     parser.value().map_err(|_| bad)
 }
 
+/// The number of bytes behind the option that was just read.
+fn bytes(parser: &mut lexopt::Parser, option: &'static str) -> Result<u64, UsageError> {
+    let accepted = "a number of bytes, such as 64M";
+    let text = value(parser, option, accepted)?;
+    let bytes = text.to_str().and_then(size);
+    bytes.ok_or(UsageError::BadValue { option, accepted })
+}
+
 /// A number of bytes with a unit of 1024's powers.
 fn size(text: &str) -> Option<u64> {
     let (number, shift) = match text.char_indices().last()? {
@@ -134,13 +140,14 @@ mod tests {
 
     #[test]
     fn options_come_before_the_program() {
-        let line = "profile -o x --frames 7 --follow --limit 3M ls -o y";
+        let line = "profile -o x --frames 7 --follow --limit 3M --sample 512K ls -o y";
         let words: Vec<_> = line.split(' ').collect();
         let expected = Record {
             output: Some("x".into()),
             frames: 7,
             follow: true,
             limit: Some(3 << 20),
+            sample: Some(512 << 10),
             program: Some(Program {
                 name: "ls".into(),
                 args: vec!["-o".into(), "y".into()],

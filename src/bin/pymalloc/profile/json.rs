@@ -44,6 +44,7 @@ pub fn json(profile: &Profile, named: &Named) -> Value {
         "format": "pymalloc-profile 1",
         "command": words.map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>(),
         "program": String::from_utf8_lossy(&contents.tables.program),
+        "sample_bytes": contents.header.sample_bytes,
         "pid": contents.header.pid,
         "start_unix_ms": contents.header.start_unix_ms,
         "duration_ms": contents.duration_ms,

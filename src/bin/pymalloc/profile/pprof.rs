@@ -18,6 +18,8 @@ mod field {
     pub const STRING: u64 = 6;
     pub const TIME_NANOS: u64 = 9;
     pub const DURATION_NANOS: u64 = 10;
+    pub const PERIOD_TYPE: u64 = 11;
+    pub const PERIOD: u64 = 12;
     pub const DEFAULT_SAMPLE_TYPE: u64 = 14;
 }
 
@@ -53,11 +55,16 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The profile, compressed.
+/// The profile, compressed. `period` is the bytes between two samples, 0 where all blocks were recorded.
 ///
 /// # Errors
 /// Never, in memory.
-pub fn pprof(named: &Named, start_unix_ms: u64, duration_ms: u64) -> io::Result<Vec<u8>> {
+pub fn pprof(
+    named: &Named,
+    start_unix_ms: u64,
+    duration_ms: u64,
+    period: u64,
+) -> io::Result<Vec<u8>> {
     let mut texts = Texts::new();
     let mut message = Message::default();
     for (name, unit, _) in TYPES {
@@ -88,6 +95,12 @@ pub fn pprof(named: &Named, start_unix_ms: u64, duration_ms: u64) -> io::Result<
     const NANOS: u64 = 1_000_000;
     message.number(field::TIME_NANOS, start_unix_ms * NANOS);
     message.number(field::DURATION_NANOS, duration_ms * NANOS);
+    let mut period_type = Message::default();
+    period_type.number(1, texts.number("space"));
+    period_type.number(2, texts.number("bytes"));
+    message.message(field::PERIOD_TYPE, &period_type);
+    // Go's profiles of every block say 1.
+    message.number(field::PERIOD, period.max(1));
     message.number(field::DEFAULT_SAMPLE_TYPE, texts.number("inuse_space"));
     for text in &texts.all {
         message.text(field::STRING, text);

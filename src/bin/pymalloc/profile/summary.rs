@@ -27,6 +27,13 @@ pub fn summary(profile: &Profile, named: Option<&Named>) -> String {
         contents.bytes as f64 / usage.events.max(1) as f64,
         ended(contents.end)
     );
+    if contents.header.sample_bytes > 0 {
+        let _ = writeln!(
+            text,
+            "a sample of one block in {}; the sums are what it stands for",
+            bytes(contents.header.sample_bytes)
+        );
+    }
     let total = total(profile);
     let temporary = profile_sum(profile, Measure::Temporary);
     let _ = writeln!(text);
@@ -43,12 +50,14 @@ pub fn summary(profile: &Profile, named: Option<&Named>) -> String {
         bytes(total.bytes),
         blocks(total)
     );
-    let _ = writeln!(
-        text,
-        "  temporary          {} ({:.1} % of all blocks)",
-        blocks(temporary),
-        percent(temporary.blocks, total.blocks)
-    );
+    if contents.header.sample_bytes == 0 {
+        let _ = writeln!(
+            text,
+            "  temporary          {} ({:.1} % of all blocks)",
+            blocks(temporary),
+            percent(temporary.blocks, total.blocks)
+        );
+    }
     let _ = writeln!(text, "  resized            {} times", count(usage.resizes));
     let _ = writeln!(
         text,

@@ -6,6 +6,8 @@
 use crate::recording::decode::{Event, Step};
 use crate::recording::format::MarkKind;
 use crate::recording::read::{Contents, Follower, ReadError, read};
+use crate::recording::weight;
+use crate::size_class::SizeClass;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
@@ -20,21 +22,15 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Another block.
-    pub fn add(&mut self, bytes: u64) {
-        self.blocks += 1;
-        self.bytes += bytes;
-    }
-
     /// All of another sum.
     pub fn add_all(&mut self, other: Sum) {
         self.blocks += other.blocks;
         self.bytes += other.bytes;
     }
 
-    fn remove(&mut self, bytes: u64) {
-        self.blocks -= 1;
-        self.bytes -= bytes;
+    fn remove_all(&mut self, other: Sum) {
+        self.blocks -= other.blocks;
+        self.bytes -= other.bytes;
     }
 }
 
@@ -107,9 +103,9 @@ impl StackUse {
         &mut self.sums[measure as usize]
     }
 
-    fn made(&mut self, bytes: u64) {
-        self.at(Measure::Total).add(bytes);
-        self.live.add(bytes);
+    fn made(&mut self, sum: Sum) {
+        self.at(Measure::Total).add_all(sum);
+        self.live.add_all(sum);
         if self.live.bytes > self.most.bytes {
             self.most = self.live;
         }
@@ -119,8 +115,10 @@ impl StackUse {
 /// A block that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Bytes asked for.
+    /// Bytes asked for; of a sampled block, what it stands for.
     pub size: u64,
+    /// Blocks it stands for: 1, unless it was sampled.
+    pub count: u64,
     /// Number of the stack that made it.
     pub stack: u32,
     /// The thread that made it.
@@ -129,6 +127,16 @@ pub struct Block {
     nth: u64,
     /// When it was made, in milliseconds since the start.
     pub born_ms: u64,
+}
+
+impl Block {
+    /// What it adds to sums.
+    pub fn sum(&self) -> Sum {
+        Sum {
+            blocks: self.count,
+            bytes: self.size,
+        }
+    }
 }
 
 /// Hashes addresses: one multiplication, as the map's users are many and known.
@@ -219,11 +227,14 @@ pub struct Usage {
     pub resizes: u64,
     /// A block freed before so many others of its thread were made is temporary.
     within: u64,
+    /// Bytes between two recorded blocks on average; 0 if all were recorded.
+    sample_bytes: u64,
 }
 
 impl Usage {
-    /// At the start. A block is temporary if its thread makes fewer than `within` others while it lives.
-    pub fn new(within: u64) -> Self {
+    /// At the start of a recording of a block in so many bytes (0: of all). A block is temporary if its thread makes
+    /// fewer than `within` others while it lives.
+    pub fn new(within: u64, sample_bytes: u64) -> Self {
         Self {
             blocks: Blocks::default(),
             live: Sum::default(),
@@ -238,6 +249,7 @@ impl Usage {
             unknown_frees: 0,
             resizes: 0,
             within,
+            sample_bytes,
         }
     }
 
@@ -252,9 +264,10 @@ impl Usage {
             Event::Alloc {
                 address,
                 size,
+                align,
                 stack,
                 ..
-            } => self.alloc(step, address, size, stack),
+            } => self.alloc(step, address, (size, align), stack),
             Event::Free { address } => {
                 self.free(step, address);
             }
@@ -266,7 +279,7 @@ impl Usage {
             } => {
                 self.resizes += 1;
                 self.free(step, old);
-                self.alloc(step, new, size, stack);
+                self.alloc(step, new, (size, 1), stack);
             }
             Event::Mark { kind, name } => {
                 let moment = self.moment(step);
@@ -288,19 +301,36 @@ impl Usage {
         }
     }
 
-    fn alloc(&mut self, step: &Step, address: u64, size: u64, stack: u32) {
+    /// What a recorded block stands for.
+    fn stands_for(&self, address: u64, size: u64, align: u64) -> Sum {
+        if self.sample_bytes == 0 {
+            return Sum {
+                blocks: 1,
+                bytes: size,
+            };
+        }
+        let class = SizeClass::aligned(size as usize, align as usize);
+        let charged = class.map_or(size, |class| class.block_bytes() as u64);
+        let weight = weight::weight(charged, self.sample_bytes);
+        let (blocks, bytes) = weight::stands_for(weight, size, address);
+        Sum { blocks, bytes }
+    }
+
+    fn alloc(&mut self, step: &Step, address: u64, (size, align): (u64, u64), stack: u32) {
+        let sum = self.stands_for(address, size, align);
         let thread = &mut self.threads[step.thread as usize];
         let block = Block {
-            size,
+            size: sum.bytes,
+            count: sum.blocks,
             stack,
             thread: step.thread,
             nth: thread.made.blocks,
             born_ms: step.time_ms,
         };
-        thread.made.add(size);
-        self.stack(stack).made(size);
-        self.sizes[64 - size.leading_zeros() as usize].add(size);
-        self.live.add(size);
+        thread.made.add_all(sum);
+        self.stack(stack).made(sum);
+        self.sizes[64 - size.leading_zeros() as usize].add_all(sum);
+        self.live.add_all(sum);
         if let Some(lost) = self.blocks.insert(address, block) {
             // Its free was not seen: the recorder does not see everything.
             self.died(&lost, step);
@@ -318,21 +348,24 @@ impl Usage {
         };
         self.died(&block, step);
         let made = self.threads[block.thread as usize].made.blocks;
-        if made - block.nth <= self.within {
+        // Of a sample, the others that were made meanwhile are not known.
+        if self.sample_bytes == 0 && made - block.nth <= self.within {
             self.stack(block.stack)
                 .at(Measure::Temporary)
-                .add(block.size);
+                .add_all(block.sum());
         }
         let freer = &mut self.threads[step.thread as usize];
-        freer.freed += 1;
-        freer.freed_of_others += u64::from(block.thread != step.thread);
+        freer.freed += block.count;
+        if block.thread != step.thread {
+            freer.freed_of_others += block.count;
+        }
     }
 
     fn died(&mut self, block: &Block, step: &Step) {
-        self.live.remove(block.size);
+        self.live.remove_all(block.sum());
         let stack = self.stack(block.stack);
-        stack.live.remove(block.size);
-        stack.lifetimes_ms += step.time_ms.saturating_sub(block.born_ms);
+        stack.live.remove_all(block.sum());
+        stack.lifetimes_ms += block.count * step.time_ms.saturating_sub(block.born_ms);
     }
 
     fn stack(&mut self, number: u32) -> &mut StackUse {
@@ -362,7 +395,7 @@ impl Usage {
             *stack.at(measure) = Sum::default();
         }
         for block in blocks.values() {
-            self.stack(block.stack).at(measure).add(block.size);
+            self.stack(block.stack).at(measure).add_all(block.sum());
         }
         self.blocks = blocks;
     }
@@ -381,7 +414,8 @@ pub struct Profile {
 /// # Errors
 /// When it is none or the system refuses.
 pub fn profile(path: &Path, within: u64) -> Result<Profile, ReadError> {
-    let mut usage = Usage::new(within);
+    let sample_bytes = Follower::open(path)?.header().sample_bytes;
+    let mut usage = Usage::new(within, sample_bytes);
     let contents = read(path, |step| usage.step(step))?;
     usage.add_live(Measure::Leaks);
     let until = usage.peak_event;
@@ -403,10 +437,11 @@ pub fn usage_until(
     within: u64,
     stop: impl Fn(&Step, u64) -> bool,
 ) -> Result<Usage, ReadError> {
-    let mut usage = Usage::new(within);
+    let mut follower = Follower::open(path)?;
+    let mut usage = Usage::new(within, follower.header().sample_bytes);
     let mut stopped = false;
     // A recording that still grows has events behind those that were counted.
-    Follower::open(path)?.poll(&mut |step: &Step| {
+    follower.poll(&mut |step: &Step| {
         stopped = stopped || stop(step, usage.events);
         if !stopped {
             usage.step(step);
@@ -416,81 +451,5 @@ pub fn usage_until(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn alloc(address: u64, size: u64, stack: u32) -> Event {
-        Event::Alloc {
-            address,
-            size,
-            align: 16,
-            zeroed: false,
-            stack,
-        }
-    }
-
-    fn after(events: &[Event]) -> Usage {
-        let mut usage = Usage::new(1);
-        for (time_ms, event) in events.iter().enumerate() {
-            usage.step(&Step {
-                thread: 0,
-                time_ms: time_ms as u64,
-                event: *event,
-            });
-        }
-        usage.add_live(Measure::Leaks);
-        usage
-    }
-
-    #[test]
-    fn the_peak_is_the_most_that_lived_at_once() {
-        let usage = after(&[
-            alloc(16, 100, 1),
-            alloc(32, 50, 2),
-            Event::Free { address: 16 },
-            alloc(16, 20, 1),
-        ]);
-        assert_eq!((usage.peak.live.bytes, usage.peak.time_ms), (150, 1));
-        assert_eq!(
-            usage.live,
-            Sum {
-                blocks: 2,
-                bytes: 70
-            }
-        );
-        assert_eq!(usage.stacks[1].of(Measure::Total).bytes, 120);
-        assert_eq!(usage.stacks[1].of(Measure::Leaks).bytes, 20);
-        assert_eq!(usage.timeline.len(), 4);
-    }
-
-    #[test]
-    fn temporary_is_what_dies_before_the_next_is_made() {
-        let usage = after(&[
-            alloc(16, 7, 1),
-            Event::Free { address: 16 },
-            alloc(16, 8, 2),
-            alloc(32, 9, 3),
-            Event::Free { address: 16 },
-            Event::Free { address: 64 },
-        ]);
-        assert_eq!(usage.stacks[1].of(Measure::Temporary).blocks, 1);
-        assert_eq!(usage.stacks[2].of(Measure::Temporary).blocks, 0);
-        assert_eq!(usage.unknown_frees, 1);
-    }
-
-    #[test]
-    fn a_resize_moves_the_block_to_its_new_stack() {
-        let usage = after(&[
-            alloc(16, 7, 1),
-            Event::Resize {
-                old: 16,
-                new: 48,
-                size: 70,
-                stack: 2,
-            },
-        ]);
-        assert_eq!(usage.stacks[1].of(Measure::Leaks).blocks, 0);
-        assert_eq!(usage.stacks[2].of(Measure::Leaks).bytes, 70);
-        assert_eq!(usage.peak.live.bytes, 70);
-    }
-}
+#[path = "usage_tests.rs"]
+mod tests;

@@ -102,19 +102,24 @@ impl Pinned {
         let mut pages = std::collections::HashSet::new();
         for (address, block) in blocks {
             if block.size > MEDIUM_MAX {
-                pinned.huge.add(block.size);
+                pinned.huge.add_all(block.sum());
                 continue;
             }
             let site = sites.get(&block.stack).copied().unwrap_or(0);
             let class = class_of(block.size);
-            pinned.live.add(block.size);
+            pinned.live.add_all(block.sum());
             pinned
                 .classes
                 .entry(class)
                 .or_default()
                 .live
-                .add(block.size);
-            pinned.sites.entry(site).or_default().live.add(block.size);
+                .add_all(block.sum());
+            pinned
+                .sites
+                .entry(site)
+                .or_default()
+                .live
+                .add_all(block.sum());
             let end = address + block.size.max(1);
             for slot in address / SLOT_BYTES..=(end - 1) / SLOT_BYTES {
                 let inside = end.min((slot + 1) * SLOT_BYTES) - (*address).max(slot * SLOT_BYTES);
@@ -123,7 +128,10 @@ impl Pinned {
                     .or_default()
                     .entry(site)
                     .or_default()
-                    .add(inside);
+                    .add_all(Sum {
+                        blocks: 1,
+                        bytes: inside,
+                    });
                 if class_slots.insert((class, slot), ()).is_none() {
                     pinned.classes.entry(class).or_default().slots += 1;
                 }

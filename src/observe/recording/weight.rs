@@ -1,0 +1,40 @@
+//! What a sampled block stands for.
+
+/// How many blocks of its kind a sampled block stands for: 1 over the probability that it was sampled. `charged`
+/// is its size class's bytes, or its own above the largest; `interval` the bytes between two samples, 0 if
+/// every block was recorded.
+pub fn weight(charged: u64, interval: u64) -> f64 {
+    if interval == 0 || charged == 0 {
+        return 1.0;
+    }
+    -1.0 / (-(charged as f64) / interval as f64).exp_m1()
+}
+
+/// The blocks, and their bytes, that a block of `size` bytes at `address` stands for. The number is rounded up or
+/// down so that it is right on average; which way hangs from the address, so the same each time.
+pub fn stands_for(weight: f64, size: u64, address: u64) -> (u64, u64) {
+    let mixed = (address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let part = mixed as f64 / (1u64 << 32) as f64;
+    let bytes = (size as f64 * weight).round();
+    ((weight + part) as u64, bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_stands_for_the_ones_that_were_not_sampled() {
+        let about = |charged, interval, expected: f64| {
+            let found = weight(charged, interval);
+            assert!((found / expected - 1.0).abs() < 1e-3, "{charged}: {found}");
+        };
+        about(64, 0, 1.0);
+        about(512, 524_288, 1024.5);
+        about(524_288, 524_288, 1.582);
+        about(1 << 30, 524_288, 1.0);
+        assert_eq!(stands_for(1.0, 100, 0x7f00_1230), (1, 100));
+        let sum: u64 = (0..10_000).map(|n| stands_for(1.582, 8, n << 4).0).sum();
+        assert!((15_700..15_940).contains(&sum), "{sum}");
+    }
+}

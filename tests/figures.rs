@@ -1,0 +1,76 @@
+//! The allocator's figures are of one moment, whatever other threads do.
+
+use pymalloc::observe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+#[global_allocator]
+static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+
+fn check() {
+    let stats = observe::stats();
+    let in_classes: u64 = stats
+        .classes
+        .iter()
+        .map(|class| class.in_use * class.block_bytes as u64)
+        .sum();
+    assert_eq!(in_classes + stats.huge_bytes, stats.block_bytes);
+    assert!(stats.block_bytes <= stats.active_bytes, "{stats:?}");
+    assert!(stats.block_bytes <= stats.block_bytes_high, "{stats:?}");
+    let arenas = observe::arenas();
+    let heaps = observe::heaps();
+    assert!(
+        heaps
+            .iter()
+            .all(|heap| heap.block_bytes <= heap.block_bytes_high)
+    );
+    assert!(
+        arenas
+            .iter()
+            .all(|arena| arena.pools_in_use + arena.pools_free == 63)
+    );
+    assert!(
+        arenas
+            .iter()
+            .all(|arena| arena.pools_dirty <= arena.pools_free)
+    );
+    assert!(arenas.iter().all(|arena| arena.heap < heaps.len()));
+    let distinct: std::collections::HashSet<_> = arenas.iter().map(|arena| arena.address).collect();
+    assert_eq!(distinct.len(), arenas.len());
+}
+
+#[test]
+fn figures_agree_while_threads_allocate_and_free_each_others_blocks() {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<Vec<Vec<u8>>>(4);
+        let over = &over;
+        for seed in 1..3usize {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let mut size = seed;
+                while !over.load(Ordering::Relaxed) {
+                    let blocks = (0..200).map(|_| {
+                        size = (size * 1_103_515_245 + 12_345) & 0xffff;
+                        vec![0u8; size % 3000 + 1]
+                    });
+                    if sender.send(blocks.collect()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        scope.spawn(move || receiver.into_iter().for_each(drop));
+        for _ in 0..200 {
+            check();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    check();
+    let heaps = observe::heaps();
+    let threads: u32 = heaps.iter().map(|heap| heap.threads).sum();
+    assert!(threads >= 1, "{heaps:?}");
+    let own = observe::thread().expect("this thread has lists");
+    assert!(own.heap < heaps.len() && own.listed_bytes >= 16 * own.listed_blocks);
+}
