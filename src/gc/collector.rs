@@ -71,6 +71,8 @@ pub struct Collector {
     pub long_lived_pending: Cell<usize>,
     /// Whether generation 2 must be looked at even if no card is set.
     pub must_look: Cell<bool>,
+    /// Whether full collections count downwards; see [`Collector::find`].
+    pub downwards: Cell<bool>,
     /// Debug flags.
     pub debug: Cell<u32>,
     /// By generation.
@@ -95,6 +97,7 @@ impl Collector {
             long_lived_total: Cell::new(0),
             long_lived_pending: Cell::new(0),
             must_look: Cell::new(false),
+            downwards: Cell::new(false),
             debug: Cell::new(0),
             stats: [const {
                 Cell::new(GenerationStats {
