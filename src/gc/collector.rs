@@ -6,6 +6,7 @@ use crate::object::heap::{Heap, Phase};
 use crate::object::passes::Marker;
 use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Generations.
@@ -81,6 +82,8 @@ pub struct Collector {
     pub callbacks: RefCell<Vec<Callback>>,
     /// What could not be freed.
     pub garbage: RefCell<Vec<Gc<Erased>>>,
+    /// Ids of objects that serde is writing.
+    pub written: RefCell<BTreeSet<usize>>,
     stack: Cell<Option<Box<[core::mem::MaybeUninit<Raw>]>>>,
 }
 
@@ -108,6 +111,7 @@ impl Collector {
             }; GENERATIONS],
             callbacks: RefCell::default(),
             garbage: RefCell::default(),
+            written: RefCell::default(),
             stack: Cell::new(Some(Box::new_uninit_slice(STACK))),
         });
         collector.update_limit();

@@ -37,11 +37,15 @@ mod find;
 mod heap;
 mod inspect;
 mod new;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod trigger;
 
 pub use collector::{Callback, GenerationStats, Info, When};
 pub use debug::{COLLECTABLE, LEAK, SAVEALL, STATS, UNCOLLECTABLE};
 pub use heap::GcHeap;
+#[cfg(feature = "serde")]
+pub(crate) use serde_impls::write_once;
 
 use crate::object::{Erased, Gc, UnraisableHook};
 use core::fmt;
