@@ -55,8 +55,8 @@ impl Collector {
     /// Ends the phase, and gives back what became empty in it.
     pub fn finish(&self, candidates: Candidates) {
         self.heap.phase.set(Phase::Idle);
-        candidates.dissolve(|pool| self.heap.give_back(pool));
-        self.heap.tidy();
+        self.heap
+            .give_back_many(|heap| candidates.dissolve(|pool| heap.give_back(pool)));
     }
 
     fn call_back(&self, when: When, generation: usize, found: Found) {

@@ -6,7 +6,6 @@ use crate::object::heap::{Heap, Phase};
 use crate::object::passes::Marker;
 use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Generations.
@@ -83,7 +82,8 @@ pub struct Collector {
     /// What could not be freed.
     pub garbage: RefCell<Vec<Gc<Erased>>>,
     /// Ids of objects that serde is writing.
-    pub written: RefCell<BTreeSet<usize>>,
+    #[cfg(feature = "serde")]
+    pub written: RefCell<std::collections::BTreeSet<usize>>,
     stack: Cell<Option<Box<[core::mem::MaybeUninit<Raw>]>>>,
 }
 
@@ -111,6 +111,7 @@ impl Collector {
             }; GENERATIONS],
             callbacks: RefCell::default(),
             garbage: RefCell::default(),
+            #[cfg(feature = "serde")]
             written: RefCell::default(),
             stack: Cell::new(Some(Box::new_uninit_slice(STACK))),
         });

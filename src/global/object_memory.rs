@@ -20,7 +20,8 @@ pub(crate) fn obtain_huge(len: usize) -> Option<NonNull<u8>> {
     NonNull::new(slow::alloc_huge_block(len, ARENA_BYTES))
 }
 
-/// Takes back what [`obtain`], or for `huge` [`obtain_huge`], gave.
+/// Takes back what [`obtain`], or for `huge` [`obtain_huge`], gave. The caller says afterwards that it is done,
+/// by [`settle`].
 ///
 /// # Safety
 /// 1. Nothing in it is used any more.
@@ -29,9 +30,18 @@ pub(crate) unsafe fn release(base: NonNull<u8>, huge: bool) {
         // SAFETY: a huge block by duty 1.
         return unsafe { slow::free_unknown(base) };
     }
+    os::keep_errno(|| EXTENTS.release(base.addr().get(), purge::epoch(), ARENA_POOLS));
+}
+
+/// Looks whether too much lies free. After a collection, which frees much at once, half of that is kept until
+/// the next one, or any other look.
+pub(crate) fn settle(after_collection: bool) {
     os::keep_errno(|| {
-        EXTENTS.release(base.addr().get(), purge::epoch(), ARENA_POOLS);
-        purge::poll(0);
+        if after_collection {
+            purge::poll_for_half();
+        } else {
+            purge::poll(0);
+        }
     });
 }
 

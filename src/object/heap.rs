@@ -76,6 +76,8 @@ pub struct Heap {
     /// Whether some empty pool could not be given back when it became empty.
     pub left_behind: Cell<bool>,
     pub(super) listed: [Cell<Option<PoolRef>>; 2],
+    /// Whether more arenas may go back than one, and whoever gives them looks after the memory then.
+    pub(super) frees_many: Cell<bool>,
     /// Whether its thread let go of it.
     pub orphan: Cell<bool>,
     /// Whether it is an orphan without arenas.
@@ -115,6 +117,7 @@ impl Heap {
             usable: [const { Cell::new(None) }; 2],
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
+            frees_many: Cell::new(false),
             orphan: Cell::new(false),
             vacant: Cell::new(false),
             on_limit: Cell::new(on_limit),

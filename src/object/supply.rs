@@ -160,7 +160,19 @@ impl Heap {
         self.arenas.borrow_mut().retain(|known| *known != arena);
         // SAFETY: no pool of it is used, and no list has it.
         unsafe { object_memory::release(arena.base(), arena.header().huge.get()) };
+        if !self.frees_many.get() {
+            object_memory::settle(false);
+        }
         self.note_vacant();
+    }
+
+    /// Gives back the pools that a collection left empty, as `each` names them.
+    pub fn give_back_many(&self, each: impl FnOnce(&Self)) {
+        self.frees_many.set(true);
+        each(self);
+        self.tidy();
+        self.frees_many.set(false);
+        object_memory::settle(!self.orphan.get());
     }
 
     /// Gives back every empty pool, also those that bins keep.
@@ -170,6 +182,7 @@ impl Heap {
         }
         self.left_behind.set(true);
         self.tidy();
+        object_memory::settle(false);
         self.note_vacant();
     }
 
