@@ -25,7 +25,7 @@ use super::type_info::TypeInfo;
 use super::unraisable::UnraisableHook;
 use super::weak::WeakMap;
 use crate::obmalloc::size_class::SizeClass;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ptr::NonNull;
 
 /// Entries of the cache of bins.
@@ -50,7 +50,23 @@ pub struct CacheEntry {
 }
 
 /// A heap; see the module.
-pub struct Heap {
+///
+/// All of it is in a cell: references to it are on the stack when the last object ends it, and a reference to
+/// anything else would promise that its memory stays.
+pub struct Heap(UnsafeCell<Parts>);
+
+impl core::ops::Deref for Heap {
+    type Target = Parts;
+
+    #[inline(always)]
+    fn deref(&self) -> &Parts {
+        // SAFETY: nobody borrows it mutably but `drop`; the parts are cells.
+        unsafe { &*self.0.get() }
+    }
+}
+
+/// What a heap has.
+pub struct Parts {
     cache: [CacheEntry; CACHE],
     /// Allocations less deallocations of tracked types since the last collection: `gc.get_count()[0]`.
     pub count: Cell<u32>,
@@ -101,7 +117,7 @@ impl Heap {
             pool: Cell::new(None),
             bin: Cell::new(None),
         };
-        Self {
+        Self(UnsafeCell::new(Parts {
             cache: core::array::from_fn(|_| no_entry()),
             count: Cell::new(0),
             limit: Cell::new(u32::MAX),
@@ -125,7 +141,7 @@ impl Heap {
             hook: Cell::new(None),
             upper: Cell::new(None),
             empty: Box::new(Pool::empty()),
-        }
+        }))
     }
 
     fn empty_pool(&self) -> PoolRef {
@@ -331,7 +347,7 @@ impl Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        for bin in self.bins.get_mut().drain(..) {
+        for bin in self.0.get_mut().bins.get_mut().drain(..) {
             // SAFETY: a vector of one that `add_bin` leaked; no object is left to look at it.
             drop(unsafe { Box::from_raw(bin.as_ptr()) });
         }
