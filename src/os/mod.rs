@@ -44,6 +44,7 @@ pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn, thread_id};
 
 /// Whether an interpreter without these calls runs the program (Miri): the layers above the allocator then take
 /// their memory from std.
+#[cfg(feature = "objects")]
 pub const IS_INTERPRETED: bool = cfg!(miri);
 
 /// The lock everything above uses.
