@@ -55,8 +55,8 @@ impl Collector {
     /// Ends the phase, and gives back what became empty in it.
     pub fn finish(&self, candidates: Candidates) {
         self.heap.phase.set(Phase::Idle);
-        candidates.dissolve(|pool| self.heap.give_back(pool));
-        self.heap.tidy();
+        self.heap
+            .give_back_many(|heap| candidates.dissolve(|pool| heap.give_back(pool)));
     }
 
     fn call_back(&self, when: When, generation: usize, found: Found) {
@@ -89,7 +89,7 @@ impl Collector {
             .iter()
             .for_each(|count| count.set(0));
         let (candidates, selection) = self.candidates(generation);
-        self.find(&candidates, selection);
+        let verdict = self.find(&candidates, selection);
         let target = if generation == 0 {
             Generation::Middle
         } else {
@@ -98,7 +98,9 @@ impl Collector {
         let n_dead = self.age(&candidates, selection, generation, target);
         let mut found = Found::default();
         if n_dead > 0 {
-            found = self.dispose(&candidates, target);
+            found = self.dispose(&candidates, target, verdict.closed);
+        } else if selection == Selection::Old && !verdict.all_held {
+            self.downwards.set(!self.downwards.get());
         }
         if generation == 2 {
             self.heap.for_each_bin(|bin| bin.kept.set(0));
@@ -109,7 +111,7 @@ impl Collector {
 
     /// The pools to look at, and which of their objects.
     fn candidates(&self, generation: usize) -> (Candidates, Selection) {
-        let mut candidates = Candidates::default();
+        let candidates = Candidates::default();
         self.heap.take_listed(0, |pool| candidates.add(pool));
         // What callbacks and finalizers make is young, and comes from these.
         self.heap.for_each_bin(|bin| {
@@ -178,19 +180,22 @@ impl Collector {
         n_dead
     }
 
-    /// What is done with the dead set.
-    fn dispose(&self, candidates: &Candidates, target: Generation) -> Found {
+    /// What is done with the dead set. `closed` when its members have handles to each other only.
+    fn dispose(&self, candidates: &Candidates, target: Generation, mut closed: bool) -> Found {
+        // Callbacks may change what the members own, and they are not counted again for it.
+        closed &= self.heap.weak.borrow().is_empty();
         let uncollectable = self.spare_uncollectable(candidates, target);
         self.say_collectable(candidates);
         let n_weak = self.clear_weak(candidates, target);
+        closed &= uncollectable == 0;
         if self.finalize(candidates) {
-            self.find(candidates, Selection::Dead);
+            closed = self.find(candidates, Selection::Dead).closed;
             self.resurrect(candidates, target);
         }
         let n_dead = if self.saves_all() {
             self.save_all(candidates, target)
         } else {
-            self.tear_down(candidates)
+            self.tear_down(candidates, closed)
         };
         Found {
             collected: n_dead + n_weak,
@@ -279,38 +284,43 @@ impl Collector {
 
     /// Keeps what the collector must not tear down, and what that reaches; returns how many those are.
     fn spare_uncollectable(&self, candidates: &Candidates, target: Generation) -> usize {
-        let mut kept: Vec<Raw> = Vec::new();
-        candidates.for_each(|pool| {
-            if type_of(pool).uncollectable {
-                for_each_in(pool, Selection::Dead, |object| kept.push(object));
-            }
-        });
-        if kept.is_empty() {
-            return 0;
-        }
+        let mut any = false;
         self.with_marker(|marker: &mut Marker| {
             use crate::object::Visitor;
-            kept.iter().for_each(|object| marker.edge(*object));
-            // The stack is emptied by the pass over pending objects.
-            while let Some(object) = marker.pop() {
-                crate::object::passes::make_pending(object);
-            }
+            candidates.for_each(|pool| {
+                if type_of(pool).uncollectable {
+                    for_each_in(pool, Selection::Dead, |object| {
+                        any = true;
+                        marker.edge(object);
+                        self.keep(object);
+                    });
+                }
+                // The stack is emptied by the pass over pending objects.
+                while let Some(object) = marker.pop() {
+                    crate::object::passes::make_pending(object);
+                }
+            });
         });
+        if !any {
+            return 0;
+        }
+        let before = n_dead(candidates);
         self.mark_pending(candidates);
-        let count = |n: &mut usize| {
-            candidates.for_each(|pool| for_each_in(pool, Selection::Dead, |_| *n += 1));
-        };
-        let (mut before, mut after) = (0, 0);
-        count(&mut before);
         self.resurrect(candidates, target);
-        count(&mut after);
-        kept.iter().for_each(|object| self.keep(*object));
-        before - after
+        before - n_dead(candidates)
     }
 
-    /// Puts an object into the garbage list.
+    /// Puts an object that is not torn down into the garbage list. Without memory for that it is alive all the
+    /// same, and the next full collection finds it again.
     fn keep(&self, object: Raw) {
         self.say_object("uncollectable", super::debug::UNCOLLECTABLE, object);
+        self.list_garbage(object);
+    }
+
+    fn list_garbage(&self, object: Raw) {
+        if self.garbage.borrow_mut().try_reserve(1).is_err() {
+            return self.must_look.set(true);
+        }
         object.increment();
         // SAFETY: counted just now.
         let handle = unsafe { Gc::from_value(object.value().cast()) };
@@ -323,10 +333,7 @@ impl Collector {
         candidates.for_each(|pool| {
             for_each_in(pool, Selection::Dead, |object| {
                 n += 1;
-                object.increment();
-                // SAFETY: counted just now.
-                let handle = unsafe { Gc::from_value(object.value().cast()) };
-                self.garbage.borrow_mut().push(handle);
+                self.list_garbage(object);
             });
             let (first, words) = words_of(pool);
             for word in first..first + words {
@@ -339,23 +346,29 @@ impl Collector {
     }
 
     /// Drops the values of the dead set and frees its slots; returns how many there were.
-    fn tear_down(&self, candidates: &Candidates) -> usize {
-        if !self.heap.weak.borrow().is_empty() {
+    fn tear_down(&self, candidates: &Candidates, closed: bool) -> usize {
+        let has_weak = !self.heap.weak.borrow().is_empty();
+        if has_weak {
             candidates.for_each(|pool| {
                 for_each_in(pool, Selection::Dead, weak::clear_silently);
             });
         }
         let depth = &self.heap.depth;
         depth.set(depth.get() + TEARING);
-        candidates.for_each(|pool| self.drop_values(pool));
+        candidates.for_each(|pool| self.drop_values(pool, closed && !has_weak));
         let mut n_dead = 0;
         candidates.for_each(|pool| n_dead += self.free_dead(pool));
         depth.set(depth.get() - TEARING);
         n_dead
     }
 
-    fn drop_values(&self, pool: PoolRef) {
+    /// Drops the values of a pool's dead objects. Those of a closed set that only own handles need not be
+    /// touched.
+    fn drop_values(&self, pool: PoolRef, closed: bool) {
         let info = type_of(pool);
+        if info.drops_handles_only && closed {
+            return;
+        }
         if info.drops_handles_only {
             for_each_in(pool, Selection::Dead, |object| {
                 // SAFETY: a whole object of this type; its handles are released once, here.
@@ -393,6 +406,13 @@ impl Collector {
         }
         n as usize
     }
+}
+
+/// Members of the dead set.
+fn n_dead(candidates: &Candidates) -> usize {
+    let mut n = 0;
+    candidates.for_each(|pool| for_each_in(pool, Selection::Dead, |_| n += 1));
+    n
 }
 
 /// Calls `f` on each member of the dead set that still is one when its turn comes.

@@ -74,6 +74,8 @@ pub struct Collector {
     pub long_lived_pending: Cell<usize>,
     /// Whether generation 2 must be looked at even if no card is set.
     pub must_look: Cell<bool>,
+    /// Whether full collections count downwards; see [`Collector::find`].
+    pub downwards: Cell<bool>,
     /// Debug flags.
     pub debug: Cell<u32>,
     /// By generation.
@@ -82,6 +84,9 @@ pub struct Collector {
     pub callbacks: RefCell<Vec<Callback>>,
     /// What could not be freed.
     pub garbage: RefCell<Vec<Gc<Erased>>>,
+    /// Ids of objects that serde is writing.
+    #[cfg(feature = "serde")]
+    pub written: RefCell<std::collections::BTreeSet<usize>>,
     stack: Cell<Option<Box<[core::mem::MaybeUninit<Raw>]>>>,
 }
 
@@ -99,6 +104,7 @@ impl Collector {
             long_lived_total: Cell::new(0),
             long_lived_pending: Cell::new(0),
             must_look: Cell::new(false),
+            downwards: Cell::new(false),
             debug: Cell::new(0),
             stats: [const {
                 Cell::new(GenerationStats {
@@ -109,6 +115,8 @@ impl Collector {
             }; GENERATIONS],
             callbacks: RefCell::default(),
             garbage: RefCell::default(),
+            #[cfg(feature = "serde")]
+            written: RefCell::default(),
             stack: Cell::new(Some(Box::new_uninit_slice(STACK))),
         });
         collector.update_limit();

@@ -52,7 +52,10 @@ pub fn end(collector: NonNull<Collector>) {
 
 /// An orphan's last object is gone.
 pub fn end_orphan(heap: &Heap) {
-    let collector = NonNull::from(Collector::of(heap));
+    let upper = heap.upper.get();
+    // Not by way of a reference, which has no right to the whole of it.
+    let collector = upper.expect("heaps are made with their collector");
+    let collector = collector.cast::<Collector>();
     if object_memory::current() == collector.as_ptr().cast() {
         object_memory::set_current(core::ptr::null_mut());
     }

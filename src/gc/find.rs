@@ -2,8 +2,16 @@
 //!
 //! ```text
 //! candidates' pools -> work bytes zeroed -> count (work = handles from outside, modulo 256)
+//!    -> each has work > 0, or was seen by the pass before its turn? then all are reachable, and that is all
 //!    -> roots: work > 0 -> mark from them -> candidates that are white still are unreachable
 //! ```
+//!
+//! The short way is the usual one for what was built from the top, or from the bottom: of unreachable
+//! candidates the one counted first has no handle from one counted before it, since only unreachable ones
+//! have handles to it. It reads each object once, and its memory comes in order.
+//!
+//! The number of handles to the candidates less the number they own tells, once the marked ones' is taken
+//! away, whether unreachable ones have handles to each other only. Such a set dies without being read again.
 //!
 //! Marking keeps sixteen objects on their way from memory: an object leaves the stack, is prefetched, and is
 //! traversed sixteen objects later. A full stack leaves objects pending, which the sweep over the pools finds
@@ -17,36 +25,67 @@ use crate::object::passes::{
 use crate::object::pool::PoolRef;
 use crate::object::type_info::TypeInfo;
 use crate::object::{Arena, WORD};
+use core::cell::Cell;
 
 /// Objects on their way from memory.
 const AHEAD: usize = 16;
 
 /// The pools a collection looks at, linked through their descriptors.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Candidates {
-    first: Option<PoolRef>,
+    first: Cell<Option<PoolRef>>,
+}
+
+/// What counting and marking tell of the candidates, beside who is white.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict {
+    /// Whether all are reachable, and that was seen by counting alone.
+    pub all_held: bool,
+    /// Whether the white ones have handles to each other only.
+    pub closed: bool,
 }
 
 impl Candidates {
     /// Adds a pool, once.
-    pub fn add(&mut self, pool: PoolRef) {
+    pub fn add(&self, pool: PoolRef) {
         if !pool.is_candidate.replace(true) {
-            pool.next_candidate.set(self.first.replace(pool));
+            pool.next_candidate.set(self.first.replace(Some(pool)));
+        }
+    }
+
+    /// Turns the order round.
+    fn reverse(&self) {
+        let mut next = self.first.take();
+        while let Some(pool) = next {
+            next = pool.next_candidate.replace(self.first.get());
+            self.first.set(Some(pool));
         }
     }
 
     /// Calls `f` on each pool.
     pub fn for_each(&self, mut f: impl FnMut(PoolRef)) {
-        let mut next = self.first;
+        let mut next = self.first.get();
         while let Some(pool) = next {
             next = pool.next_candidate.get();
             f(pool);
         }
     }
 
+    /// Whether `f` is true of each pool.
+    pub fn all(&self, mut f: impl FnMut(PoolRef) -> bool) -> bool {
+        let mut next = self.first.get();
+        while let Some(pool) = next {
+            if !f(pool) {
+                return false;
+            }
+            next = pool.next_candidate.get();
+        }
+        true
+    }
+
     /// Lets the pools go, and calls `f` on each.
     pub fn dissolve(self, mut f: impl FnMut(PoolRef)) {
-        let mut next = self.first;
+        let mut next = self.first.take();
         while let Some(pool) = next {
             next = pool.next_candidate.take();
             pool.is_candidate.set(false);
@@ -71,9 +110,18 @@ pub fn type_of(pool: PoolRef) -> &'static TypeInfo {
 
 impl Collector {
     /// Makes the candidates white that are not reachable from outside.
-    pub fn find(&self, candidates: &Candidates, selection: Selection) {
+    ///
+    /// A full collection counts in the direction that showed more last time: upwards where containers are
+    /// made before what they hold, downwards where they are made after it.
+    pub fn find(&self, candidates: &Candidates, selection: Selection) -> Verdict {
         let no_panic = NoPanic;
-        let mut counter = Counter::default();
+        let mut counter = Counter {
+            downwards: selection == Selection::Old && self.downwards.get(),
+            ..Counter::default()
+        };
+        if counter.downwards {
+            candidates.reverse();
+        }
         candidates.for_each(|pool| {
             let (first, words) = words_of(pool);
             pool.arena().zero_work(first, words);
@@ -82,17 +130,31 @@ impl Collector {
             // SAFETY: the pool's objects are of its type, and candidates are whole.
             unsafe { (type_of(pool).count)(pool, selection, &mut counter) };
         });
+        if counter.downwards {
+            candidates.reverse();
+        }
         settle_big(candidates, selection, &mut counter);
         if counter.gave_up {
             self.must_look.set(true);
         }
-        candidates.for_each(|pool| find_roots(pool, selection));
-        self.mark_pending(candidates);
+        let all_held = all_are_held(candidates, selection);
+        if all_held {
+            candidates.for_each(forget_pass);
+        } else {
+            candidates.for_each(|pool| find_roots(pool, selection));
+            counter.balance -= self.mark_pending(candidates);
+        }
         core::mem::forget(no_panic);
+        // What is left of it is that of the white ones. No handle from outside leads to these, so it is the
+        // number of handles they own to others, negative.
+        Verdict {
+            all_held,
+            closed: counter.balance == 0,
+        }
     }
 
-    /// Marks what pending objects reach.
-    pub fn mark_pending(&self, candidates: &Candidates) {
+    /// Marks what pending objects reach. Returns the marker's balance.
+    pub fn mark_pending(&self, candidates: &Candidates) -> i64 {
         let types = self.heap.types();
         let mut ahead = Ahead {
             ring: [None; AHEAD],
@@ -105,10 +167,10 @@ impl Collector {
                 candidates.for_each(|pool| mark_pool(pool, marker, &mut ahead));
                 ahead.finish(marker);
                 if !marker.overflowed {
-                    break;
+                    break marker.balance;
                 }
             }
-        });
+        })
     }
 }
 
@@ -156,6 +218,33 @@ fn nonzero(arena: Arena, word: usize) -> u64 {
         bits |= ((high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (chunk * 8);
     }
     bits
+}
+
+/// Whether each candidate is used from outside, or has a handle from a candidate that was counted before it.
+/// Then all are reachable: of those that are not, the one counted first would have neither.
+fn all_are_held(candidates: &Candidates, selection: Selection) -> bool {
+    candidates.all(|pool| {
+        let arena = pool.arena();
+        let (first, words) = words_of(pool);
+        (first..first + words).all(|word| {
+            let unseen = arena.white(word).get();
+            unseen == 0
+                || unseen
+                    & selection.of(arena, word)
+                    & !(nonzero(arena, word) | arena.pending(word).get())
+                    == 0
+        })
+    })
+}
+
+/// Clears what a pass left in the bitmaps of a pool.
+fn forget_pass(pool: PoolRef) {
+    let arena = pool.arena();
+    let (first, words) = words_of(pool);
+    for word in first..first + words {
+        arena.white(word).set(0);
+        arena.pending(word).set(0);
+    }
 }
 
 /// Makes the candidates that are used from outside pending, and the others white.

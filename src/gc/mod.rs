@@ -14,7 +14,22 @@
 //! where CPython's is that of its lists.
 //!
 //! Everything here is about the calling thread's heap: each thread has its own, and a collection stops no
-//! other thread. [`GcHeap`] is one more heap of the thread's.
+//! other thread. [`GcHeap`] is one more heap of the thread's. Threads share nothing of a heap: it has no atomic, its
+//! handles are not `Send`, and the memory of its arenas comes from the allocator below and goes back to it, whose
+//! protocols have their loom models. What threads should share lies outside: a leaf field may hold an
+//! [`Arc`](std::sync::Arc), each thread's objects a clone of it.
+//!
+//! ```
+//! use pymalloc::object::Gc;
+//! use std::sync::Arc;
+//! let table = Arc::new(vec![1, 2, 3]);
+//! let sums: Vec<i32> = (0..4)
+//!     .map(|_| Arc::clone(&table))
+//!     .map(|table| std::thread::spawn(move || Gc::new(table).iter().sum()))
+//!     .map(|thread| thread.join().expect("it sums"))
+//!     .collect();
+//! assert_eq!(sums, [6; 4]);
+//! ```
 //!
 //! ```
 //! use pymalloc::{gc, impl_trace, object::{Gc, Slot}};
@@ -37,6 +52,8 @@ mod find;
 mod heap;
 mod inspect;
 mod new;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod trigger;
 
 pub(crate) use inspect::{
@@ -46,6 +63,8 @@ pub(crate) use inspect::{
 pub use collector::{Callback, GenerationStats, Info, When};
 pub use debug::{COLLECTABLE, LEAK, SAVEALL, STATS, UNCOLLECTABLE};
 pub use heap::GcHeap;
+#[cfg(feature = "serde")]
+pub(crate) use serde_impls::write_once;
 
 use crate::object::{Erased, Gc, UnraisableHook};
 use core::fmt;

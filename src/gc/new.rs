@@ -30,7 +30,8 @@ impl<T: Trace> Gc<T> {
     /// As [`Gc::new`].
     ///
     /// # Errors
-    /// The value, when memory is out.
+    /// The value, when memory is out. (The thread's heap itself is made by whatever needs it first; without
+    /// memory for that the process ends.)
     pub fn try_new(value: T) -> Result<Self, T> {
         current().heap.create(value)
     }

@@ -85,12 +85,23 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
 pub(super) fn poll(dirty: u64) {
     let all = dirty + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
     if all > LEAST {
-        poll_slow(all);
+        poll_slow(all, 1);
     }
 }
 
+/// As [`poll`], but a half of what is too much is kept until the next look: for whoever freed much at once, and
+/// is likely to want much again.
+#[cfg(feature = "objects")]
+pub(super) fn poll_for_half() {
+    let all = EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
+    if all > LEAST {
+        poll_slow(all, 2);
+    }
+}
+
+/// Purges the `share`th part of what exceeds the allowance.
 #[cold]
-fn poll_slow(dirty: u64) {
+fn poll_slow(dirty: u64, share: u64) {
     if wants_thread() {
         return summon();
     }
@@ -120,7 +131,8 @@ fn poll_slow(dirty: u64) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
     }
     let until = POLICY.epoch.load(Ordering::Relaxed);
-    let mut left = dirty - allowed;
+    let excess = (dirty - allowed).div_ceil(share);
+    let mut left = excess;
     left = left.saturating_sub(count(EXTENTS.purge(until, left)));
     left = left.saturating_sub(count(HUGE.purge(until, left)));
     // More heaps than one if there were more threads once.
@@ -128,9 +140,7 @@ fn poll_slow(dirty: u64) {
         left = left.saturating_sub(count(purge_heap(heap, until, left)));
     }
     POLICY.purged_at.store(now, Ordering::Relaxed);
-    POLICY
-        .purged_pools
-        .fetch_add(dirty - allowed, Ordering::Relaxed);
+    POLICY.purged_pools.fetch_add(excess, Ordering::Relaxed);
 }
 
 /// Doubles the allowance until it covers `wanted` pools, at least once.

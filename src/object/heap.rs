@@ -25,7 +25,7 @@ use super::type_info::TypeInfo;
 use super::unraisable::UnraisableHook;
 use super::weak::WeakMap;
 use crate::obmalloc::size_class::SizeClass;
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ptr::NonNull;
 
 /// Entries of the cache of bins.
@@ -50,7 +50,23 @@ pub struct CacheEntry {
 }
 
 /// A heap; see the module.
-pub struct Heap {
+///
+/// All of it is in a cell: references to it are on the stack when the last object ends it, and a reference to
+/// anything else would promise that its memory stays.
+pub struct Heap(UnsafeCell<Parts>);
+
+impl core::ops::Deref for Heap {
+    type Target = Parts;
+
+    #[inline(always)]
+    fn deref(&self) -> &Parts {
+        // SAFETY: nobody borrows it mutably but `drop`; the parts are cells.
+        unsafe { &*self.0.get() }
+    }
+}
+
+/// What a heap has.
+pub struct Parts {
     cache: [CacheEntry; CACHE],
     /// Allocations less deallocations of tracked types since the last collection: `gc.get_count()[0]`.
     pub count: Cell<u32>,
@@ -76,6 +92,8 @@ pub struct Heap {
     /// Whether some empty pool could not be given back when it became empty.
     pub left_behind: Cell<bool>,
     pub(super) listed: [Cell<Option<PoolRef>>; 2],
+    /// Whether more arenas may go back than one, and whoever gives them looks after the memory then.
+    pub(super) frees_many: Cell<bool>,
     /// Whether its thread let go of it.
     pub orphan: Cell<bool>,
     /// Whether it is an orphan without arenas.
@@ -99,7 +117,7 @@ impl Heap {
             pool: Cell::new(None),
             bin: Cell::new(None),
         };
-        Self {
+        Self(UnsafeCell::new(Parts {
             cache: core::array::from_fn(|_| no_entry()),
             count: Cell::new(0),
             limit: Cell::new(u32::MAX),
@@ -115,6 +133,7 @@ impl Heap {
             usable: [const { Cell::new(None) }; 2],
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
+            frees_many: Cell::new(false),
             orphan: Cell::new(false),
             vacant: Cell::new(false),
             on_limit: Cell::new(on_limit),
@@ -122,7 +141,7 @@ impl Heap {
             hook: Cell::new(None),
             upper: Cell::new(None),
             empty: Box::new(Pool::empty()),
-        }
+        }))
     }
 
     fn empty_pool(&self) -> PoolRef {
@@ -155,7 +174,7 @@ impl Heap {
         class: Option<SizeClass>,
         bytes: usize,
     ) -> Option<Raw> {
-        let bin = self.bin(info, class);
+        let bin = self.bin(info, class)?;
         if bin.span == 0 {
             let pool = self.huge_pool(bin, bytes)?;
             let object = pool.refill(false).then(|| pool.take()).flatten()?;
@@ -179,44 +198,59 @@ impl Heap {
         }
     }
 
-    fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> &Bin {
+    /// The bin for objects of a type and class; `None` when memory for a new one is out.
+    fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> Option<&Bin> {
         let class_index = class.map_or(SizeClass::COUNT, SizeClass::index);
         let key = (&raw const *info).addr() + class_index;
         let entry = &self.cache[cache_index(key)];
         if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
             // SAFETY: bins live as long as the heap.
-            return unsafe { bin.as_ref() };
+            return Some(unsafe { bin.as_ref() });
         }
         let known = |bin: &&NonNull<Bin>| {
             // SAFETY: bins live as long as the heap.
             unsafe { bin.as_ref() }.key == key
         };
         let found = self.bins.borrow().iter().find(known).copied();
-        let bin = found.unwrap_or_else(|| {
-            let header = new_header(self.type_index(info));
-            let shape = class.map_or((0, 0), |class| (class.block_bytes(), class.span()));
-            let place = (self.empty_pool(), NonNull::from(entry));
-            let bin = Box::new(Bin::new(info, key, header, shape, place));
-            let bin = NonNull::from(Box::leak(bin));
-            self.bins.borrow_mut().push(bin);
-            bin
-        });
+        let bin = match found {
+            Some(bin) => bin,
+            None => {
+                let header = new_header(self.type_index(info)?);
+                let shape = class.map_or((0, 0), |class| (class.block_bytes(), class.span()));
+                let place = (self.empty_pool(), NonNull::from(entry));
+                self.add_bin(Bin::new(info, key, header, shape, place))?
+            }
+        };
         entry.key.set(key);
         entry.bin.set(Some(bin));
         // SAFETY: bins live as long as the heap.
         let bin = unsafe { bin.as_ref() };
         entry.pool.set(Some(bin.current()));
-        bin
+        Some(bin)
     }
 
-    fn type_index(&self, info: &'static TypeInfo) -> usize {
+    fn add_bin(&self, bin: Bin) -> Option<NonNull<Bin>> {
+        let mut bins = self.bins.borrow_mut();
+        bins.try_reserve(1).ok()?;
+        // A vector of one, because a box cannot be asked for without ending the process.
+        let mut one = Vec::new();
+        one.try_reserve_exact(1).ok()?;
+        one.push(bin);
+        let bin = NonNull::from(Box::leak(one.into_boxed_slice())).cast::<Bin>();
+        bins.push(bin);
+        Some(bin)
+    }
+
+    fn type_index(&self, info: &'static TypeInfo) -> Option<usize> {
         let mut types = self.types.borrow_mut();
         let known = types.iter().position(|known| core::ptr::eq(*known, info));
-        known.unwrap_or_else(|| {
-            assert!(types.len() < flags::TYPES, "a million types in one heap");
-            types.push(info);
-            types.len() - 1
-        })
+        if known.is_some() {
+            return known;
+        }
+        assert!(types.len() < flags::TYPES, "a million types in one heap");
+        types.try_reserve(1).ok()?;
+        types.push(info);
+        Some(types.len() - 1)
     }
 
     /// The heap's types, by index.
@@ -226,7 +260,10 @@ impl Heap {
 
     /// Takes one object from a type's free list, in name: the slots are the pools'. False if it has none.
     pub fn reuse(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> bool {
-        let kept = &self.bin(info, class).kept;
+        let Some(bin) = self.bin(info, class) else {
+            return false;
+        };
+        let kept = &bin.kept;
         let has_some = kept.get() > 0;
         kept.set(kept.get().saturating_sub(1));
         has_some
@@ -310,8 +347,8 @@ impl Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        for bin in self.bins.get_mut().drain(..) {
-            // SAFETY: leaked by `bin`; no object is left to look at it.
+        for bin in self.0.get_mut().bins.get_mut().drain(..) {
+            // SAFETY: a vector of one that `add_bin` leaked; no object is left to look at it.
             drop(unsafe { Box::from_raw(bin.as_ptr()) });
         }
     }

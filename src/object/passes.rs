@@ -7,17 +7,23 @@
 //! release  each handle of a dead object: to a live one, count it down
 //! ```
 //!
+//! A work byte that is not 0 when its object's turn to be counted comes says that a candidate counted earlier
+//! has a handle to it. The object is left white if it is 0.
+//!
 //! A count of 256 or more may leave 0 modulo 256 without being 0: such objects are put on a list during the
 //! pass and looked at again. Work bytes of objects that are no candidates are written, too, and never read:
 //! a pool's are zeroed before it has candidates.
 
-use super::arena::{Arena, POOL_WORDS, WORD};
+use super::arena::{Arena, GRANULE, POOL_WORDS, WORD};
 use super::header::Raw;
 use super::pool::PoolRef;
 use super::release::release;
 use super::trace::Visitor;
 use super::type_info::Kind;
 use core::ptr::NonNull;
+
+/// How many words of 64 granules the counting pass asks for memory ahead: 2 KiB.
+const WORDS_AHEAD: usize = 2;
 
 /// Which objects of a pool are candidates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,18 +52,26 @@ impl Selection {
     }
 }
 
-/// The counting pass.
+/// What the counting pass leaves, beside the tables.
 #[derive(Default)]
 pub struct Counter {
     /// Candidates with so many handles that their work byte may be ambiguous.
     pub big: Vec<Raw>,
     /// Whether some candidate was taken for a root for want of memory.
     pub gave_up: bool,
+    /// Whether objects are counted from the highest address to the lowest.
+    pub downwards: bool,
+    /// Handles to the candidates, less handles they own: the handles from outside less those to outside.
+    pub balance: i64,
 }
 
-impl Visitor for Counter {
+/// One handle of a candidate, or more.
+struct Edges(i64);
+
+impl Visitor for Edges {
     #[inline(always)]
     fn edge(&mut self, object: Raw) {
+        self.0 += 1;
         let work = object.arena().work(object.granule());
         work.set(work.get().wrapping_sub(1));
     }
@@ -98,7 +112,7 @@ pub fn words_of(pool: PoolRef) -> (usize, usize) {
 #[inline(always)]
 pub unsafe fn object_at(arena: Arena, granule: usize) -> Raw {
     // SAFETY: a taken slot (duty 1) inside the arena.
-    unsafe { Raw::new(arena.base().add(granule * super::arena::GRANULE)) }
+    unsafe { Raw::new(arena.base().add(granule * GRANULE)) }
 }
 
 /// Calls `f` on each candidate of a pool, in the order of addresses. A candidate that is none any more when
@@ -118,7 +132,20 @@ pub fn for_each_in(pool: PoolRef, selection: Selection, mut f: impl FnMut(Raw)) 
     }
 }
 
-/// The counting pass over one pool.
+/// Asks for the memory of the 64 granules of `word`, which lie in the arena or behind it.
+#[inline(always)]
+fn prefetch_word(arena: Arena, word: usize) {
+    let start = arena
+        .base()
+        .as_ptr()
+        .wrapping_add(word.wrapping_mul(WORD * GRANULE));
+    for line in 0..WORD * GRANULE / 64 {
+        crate::sync::prefetch(start.wrapping_add(line * 64));
+    }
+}
+
+/// The counting pass over one pool, upwards or downwards. Leaves the candidates white that no candidate
+/// counted before has a handle to.
 ///
 /// # Safety
 /// 1. The pool's objects are of kind K, and its candidates' values are whole.
@@ -127,16 +154,49 @@ pub unsafe fn count_pool<K: Kind + ?Sized>(
     selection: Selection,
     counter: &mut Counter,
 ) {
-    for_each_in(pool, selection, |object| {
-        let count = object.count();
-        if count >= 256 {
-            counter.big(object);
+    let arena = pool.arena();
+    let (first, words) = words_of(pool);
+    let (mut handles, mut edges) = (0, Edges(0));
+    let downwards = counter.downwards;
+    // What makes the place of a bit that of the same bit in a word turned round.
+    let turn = if downwards { 63 } else { 0 };
+    for step in 0..words {
+        let (word, ahead) = if downwards {
+            let word = first + words - 1 - step;
+            (word, word.wrapping_sub(WORDS_AHEAD))
+        } else {
+            (first + step, first + step + WORDS_AHEAD)
+        };
+        let mut bits = selection.of(arena, word);
+        if bits == 0 {
+            continue;
         }
-        let work = object.arena().work(object.granule());
-        work.set(work.get().wrapping_add(count as u8));
-        // SAFETY: duty 1.
-        unsafe { K::trace(object, counter) };
-    });
+        prefetch_word(arena, ahead);
+        if downwards {
+            bits = bits.reverse_bits();
+        }
+        let mut unseen = 0;
+        while bits != 0 {
+            let at = bits.trailing_zeros() ^ turn;
+            bits &= bits - 1;
+            let granule = word * WORD + at as usize;
+            // SAFETY: candidates are taken slots.
+            let object = unsafe { object_at(arena, granule) };
+            let count = object.count();
+            if count >= 256 {
+                counter.big(object);
+            }
+            handles += i64::from(count);
+            let work = arena.work(granule);
+            let seen = work.get();
+            unseen |= u64::from(seen == 0) << at;
+            work.set(seen.wrapping_add(count as u8));
+            // SAFETY: duty 1.
+            unsafe { K::trace(object, &mut edges) };
+        }
+        arena.white(word).set(unseen);
+    }
+    counter.balance += handles - edges.0;
 }
 
 /// Objects that wait to be traversed, in a bounded stack; what finds no room stays pending.
@@ -146,6 +206,8 @@ pub struct Marker {
     capacity: usize,
     /// Whether some object was left pending.
     pub overflowed: bool,
+    /// Handles to what was traversed, less handles that it owns.
+    pub balance: i64,
 }
 
 impl Marker {
@@ -154,12 +216,12 @@ impl Marker {
     /// # Safety
     /// 1. The memory is the marker's alone while it lives.
     pub unsafe fn new(bottom: NonNull<Raw>, capacity: usize) -> Self {
-        let (top, overflowed) = (0, false);
         Self {
             bottom,
-            top,
+            top: 0,
             capacity,
-            overflowed,
+            overflowed: false,
+            balance: 0,
         }
     }
 
@@ -187,6 +249,7 @@ impl Marker {
 impl Visitor for Marker {
     #[inline(always)]
     fn edge(&mut self, object: Raw) {
+        self.balance -= 1;
         let granule = object.granule();
         let white = object.arena().white(granule / WORD);
         let bit = 1 << (granule % WORD);
@@ -195,6 +258,16 @@ impl Visitor for Marker {
             self.push(object);
         }
     }
+}
+
+/// Traverses a marked object.
+///
+/// # Safety
+/// 1. The object is of kind K, and its value is whole.
+pub unsafe fn mark_object<K: Kind + ?Sized>(object: Raw, marker: &mut Marker) {
+    marker.balance += i64::from(object.count());
+    // SAFETY: duty 1.
+    unsafe { K::trace(object, marker) };
 }
 
 /// Releases the handles of dead objects.

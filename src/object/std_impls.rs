@@ -62,6 +62,14 @@ unsafe impl<T: ?Sized + 'static> Trace for std::rc::Rc<T> {
     fn trace<V: Visitor>(&self, _: &mut V) {}
 }
 
+// SAFETY: as for `Rc`; what it refers to may be shared with other threads.
+unsafe impl<T: ?Sized + 'static> Trace for crate::sync::Arc<T> {
+    const CYCLIC: bool = false;
+    const DROPS_HANDLES_ONLY: bool = false;
+
+    fn trace<V: Visitor>(&self, _: &mut V) {}
+}
+
 // SAFETY: owns nothing.
 unsafe impl<T: ?Sized + 'static> Trace for PhantomData<T> {
     const CYCLIC: bool = false;

@@ -17,6 +17,7 @@ impl Heap {
     pub(super) fn new_pool(&self, bin: &Bin) -> Option<PoolRef> {
         let span = bin.span;
         let (arena, index) = self.find_run(span, bin.info.cyclic).or_else(|| {
+            self.arenas.borrow_mut().try_reserve(1).ok()?;
             let (base, zeroed) = object_memory::obtain()?;
             // SAFETY: a slot of an arena's size that nobody uses.
             self.adopt(unsafe {
@@ -51,6 +52,7 @@ impl Heap {
     /// A pool that is an arena of its own, for one object of `bytes`.
     pub(super) fn huge_pool(&self, bin: &Bin, bytes: usize) -> Option<PoolRef> {
         let len = bytes.checked_add(TABLE_BYTES + TAIL_PREFIX)?;
+        self.arenas.borrow_mut().try_reserve(1).ok()?;
         let base = object_memory::obtain_huge(len)?;
         // SAFETY: a huge block at a multiple of an arena's size.
         let arena =
@@ -158,7 +160,19 @@ impl Heap {
         self.arenas.borrow_mut().retain(|known| *known != arena);
         // SAFETY: no pool of it is used, and no list has it.
         unsafe { object_memory::release(arena.base(), arena.header().huge.get()) };
+        if !self.frees_many.get() {
+            object_memory::settle(false);
+        }
         self.note_vacant();
+    }
+
+    /// Gives back the pools that a collection left empty, as `each` names them.
+    pub fn give_back_many(&self, each: impl FnOnce(&Self)) {
+        self.frees_many.set(true);
+        each(self);
+        self.tidy();
+        self.frees_many.set(false);
+        object_memory::settle(!self.orphan.get());
     }
 
     /// Gives back every empty pool, also those that bins keep.
@@ -168,6 +182,7 @@ impl Heap {
         }
         self.left_behind.set(true);
         self.tidy();
+        object_memory::settle(false);
         self.note_vacant();
     }
 
@@ -196,17 +211,17 @@ impl Heap {
         self.arenas.borrow()
     }
 
-    /// Calls `f` on each pool some bin has.
+    /// Calls `f` on each pool some bin has, the newest arena's last one first.
     pub fn for_each_pool(&self, mut f: impl FnMut(PoolRef)) {
-        for arena in self.arenas.borrow().iter() {
+        for arena in self.arenas.borrow().iter().rev() {
             let mut used = !arena.header().free_pools.get() & ALL_POOLS;
             if arena.header().huge.get() {
                 used = 1 << FIRST_POOL;
             }
             while used != 0 {
-                let pool = arena.pool(used.trailing_zeros() as usize);
-                let span = pool.span.get().max(1) as usize;
-                used &= !run(pool.index(), span);
+                let last = 63 - used.leading_zeros() as usize;
+                let pool = arena.pool(last).first_of_run();
+                used &= !(!0 << pool.index());
                 f(pool);
             }
         }

@@ -6,7 +6,7 @@
 
 use super::handle::Gc;
 use super::header::Raw;
-use super::passes::{Marker, Releaser, count_pool};
+use super::passes::{Marker, Releaser, count_pool, mark_object};
 use super::pool::PoolRef;
 use super::trace::{Trace, Visitor};
 use crate::obmalloc::size_class::{SMALL_MAX, SizeClass};
@@ -124,7 +124,7 @@ pub trait Kind: 'static {
         },
         finalize: Self::FINALIZE,
         count: count_pool::<Self>,
-        mark: Self::trace::<Marker>,
+        mark: mark_object::<Self>,
         release: Self::trace::<Releaser>,
         visit: visit::<Self>,
         visit_named: visit_named::<Self>,

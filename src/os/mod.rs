@@ -42,6 +42,11 @@ pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
 pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn, thread_id};
 
+/// Whether an interpreter without these calls runs the program (Miri): the layers above the allocator then take
+/// their memory from std.
+#[cfg(feature = "objects")]
+pub const IS_INTERPRETED: bool = cfg!(miri);
+
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;
 /// Proof that a [`Lock`] is held.

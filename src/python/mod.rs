@@ -25,6 +25,8 @@ mod hash;
 mod instance;
 mod integer;
 mod list;
+#[cfg(feature = "serde")]
+mod serde_impls;
 mod set;
 mod show;
 mod table;

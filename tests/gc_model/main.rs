@@ -8,6 +8,8 @@
 #[path = "../support/rng.rs"]
 mod rng;
 
+mod large;
+
 use pymalloc::gc;
 use pymalloc::impl_trace;
 use pymalloc::object::{Finalize, Gc, Weak};

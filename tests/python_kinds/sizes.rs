@@ -159,6 +159,31 @@ fn a_dict_grows_at_the_sizes_of_cpython() {
     );
 }
 
+/// A table that is full of holes is made again for the pairs that are left: 16 places from one pair on, not the
+/// 8 that "at least three places a pair" would give one or two of them, and 8 for none.
+#[test]
+fn a_rebuild_for_one_or_two_pairs_has_sixteen_places() {
+    let python = Python::new();
+    let mut ours = Vec::new();
+    for left in 0..5 {
+        let dict = Dict::new();
+        for n in 0..5 {
+            Dict::insert(&dict, python.int(n), python.none()).unwrap();
+        }
+        for n in 0..5 - left {
+            dict.remove(&python.int(n)).unwrap();
+        }
+        Dict::insert(&dict, python.int(99), python.none()).unwrap();
+        ours.push(Value::Dict(dict).getsizeof().to_string());
+    }
+    assert_eq!(ours, ["224", "352", "352", "352", "352"]);
+    compare(
+        "for left in range(5):\n d = dict.fromkeys(range(5))\n for n in range(5 - left): del d[n]\n d[99] = None\n \
+         print(size(d))\n",
+        &ours,
+    );
+}
+
 #[test]
 fn texts_ints_and_tuples_have_the_sizes_of_cpython() {
     let python = Python::new();
