@@ -8,7 +8,8 @@
 //! `label: value` is about this library or this process.
 
 use pymalloc::gc;
-use pymalloc::object::{Gc, Weak};
+use pymalloc::object::{Erased, Gc, Weak};
+use pymalloc::observe::{self, Region, objgraph, tracemalloc};
 use pymalloc::python::{Class, Dict, Instance, Integer, List, Python, Set, Value};
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write};
@@ -53,6 +54,10 @@ pub fn show(out: &mut String) -> fmt::Result {
     tour.cycles()?;
     tour.counts_and_shared_ints()?;
     tour.tools()?;
+    tour.traced_memory()?;
+    tour.memory_profile()?;
+    tour.object_graph()?;
+    tour.life_of_an_object()?;
     tour.advice()
 }
 
@@ -122,9 +127,7 @@ impl Tour<'_> {
     }
 
     fn names_are_references(&mut self) -> fmt::Result {
-        self.title(
-            "1.2 A name holds no value: it refers to an object, and several may refer to one",
-        )?;
+        self.title("1.2 A name holds no value: it refers to an object; several may refer to one")?;
         let a = List::display(vec![]);
         a.extend([1, 2, 3].map(|n| self.python.int(n)));
         let mut b = Value::List(a.clone());
@@ -260,6 +263,12 @@ impl Tour<'_> {
         self.fact("b = a; getrefcount(a)", a.getrefcount())?;
         drop(b);
         self.fact("del b; getrefcount(a)", a.getrefcount())?;
+        let count = |argument: Value| argument.getrefcount();
+        self.fact("as a function's argument; getrefcount(a)", count(a.clone()))?;
+        let holder = self.python.list(vec![a.clone(), a.clone()]);
+        self.fact("twice in a list; getrefcount(a)", a.getrefcount())?;
+        drop(holder);
+        self.fact("del holder; getrefcount(a)", a.getrefcount())?;
         self.title("4 Example 2: small ints are shared")?;
         for n in [100, 1000] {
             let (a, b) = (self.python.int(n), self.python.int(n));
@@ -279,7 +288,7 @@ impl Tour<'_> {
     }
 
     fn tools(&mut self) -> fmt::Result {
-        self.title("6 Tools: the gc module, the graph of objects, the allocator's report")?;
+        self.title("6 Tools: getsizeof, the gc module, the allocator's report")?;
         self.fact("gc.isenabled()", self.bool(gc::is_enabled()))?;
         gc::disable();
         self.fact("gc.disable(); gc.isenabled()", self.bool(gc::is_enabled()))?;
@@ -323,6 +332,124 @@ impl Tour<'_> {
         Ok(())
     }
 
+    fn traced_memory(&mut self) -> fmt::Result {
+        self.title("6 tracemalloc: which lines made what lives")?;
+        let before = tracemalloc::is_tracing();
+        tracemalloc::start(1).expect("one frame is allowed");
+        let first = tracemalloc::take_snapshot().expect("it is tracing");
+        let blocks: Vec<_> = (0..100)
+            .map(|_| vec![0u8; 10_000].into_boxed_slice())
+            .collect();
+        let while_tracing = tracemalloc::is_tracing();
+        let second = tracemalloc::take_snapshot().expect("it is tracing");
+        let (current, peak) = tracemalloc::get_traced_memory();
+        drop(blocks);
+        let third = tracemalloc::take_snapshot().expect("it is tracing");
+        let key = tracemalloc::KeyType::Lineno;
+        let made = second.compare_to(&first, key, false).expect("lines");
+        let gone = third.compare_to(&second, key, false).expect("lines");
+        tracemalloc::stop();
+        let tracing = [before, while_tracing, tracemalloc::is_tracing()];
+        let tracing = tracing.map(|tracing| self.bool(tracing).to_string());
+        let tracing = format!("({})", tracing.join(", "));
+        self.fact("is_tracing() before, while, after", tracing)?;
+        let megabytes = |bytes: i64| format!("{:.1}", bytes as f64 / 1e6);
+        let label = "100 of 10000 bytes; megabytes more from one line";
+        self.fact(label, megabytes(made[0].size_diff))?;
+        self.fact("the same, in blocks", made[0].count_diff / 100 * 100)?;
+        self.fact(
+            "deleted; megabytes more from one line",
+            megabytes(gone[0].size_diff),
+        )?;
+        let grew = self.bool(current <= peak && current >= 1_000_000);
+        self.fact(
+            "get_traced_memory() had at least a megabyte, the peak more",
+            grew,
+        )?;
+        let after = tracemalloc::get_traced_memory();
+        self.fact("stop(); get_traced_memory()", format!("{after:?}"))?;
+        self.note("the line, in tracemalloc's words", &made[0])
+    }
+
+    fn memory_profile(&mut self) -> fmt::Result {
+        self.title("6 Memory profile: how much the process has, line by line")?;
+        const BYTES: usize = 32 << 20;
+        // What lies free goes back now, and not while this is measured.
+        GLOBAL.collect();
+        let region = Region::new();
+        let start = resident_mib();
+        let big = vec![1u8; BYTES];
+        let with = resident_mib();
+        drop(big);
+        GLOBAL.collect();
+        let without = resident_mib();
+        self.fact("big = 32 MiB; MiB more", eights(with - start))?;
+        self.fact(
+            "del big; MiB more than at the start",
+            eights(without - start),
+        )?;
+        let counts = region.counts();
+        self.note("Region: allocated", format!("{:?}", counts.allocated))?;
+        self.note("Region: live", format!("{:?}", counts.live))?;
+        self.note("Region: at most, bytes", counts.peak_bytes)
+    }
+
+    fn object_graph(&mut self) -> fmt::Result {
+        self.title("6 objgraph: who refers to whom")?;
+        gc::collect();
+        let mut peaks = objgraph::Growth::new();
+        let is_counted = |object: &Gc<Erased>| object.downcast_ref::<Instance>().is_some();
+        let counted = || objgraph::Census::new().filter(is_counted);
+        peaks.update(&counted(), None);
+        let leaked: Vec<_> = (0..3).map(|_| self.counted()).collect();
+        let held = leaked.iter().cloned().map(Value::Instance);
+        let names = Dict::new();
+        let name = self.python.str("leaked");
+        Dict::insert(&names, name, self.python.list(held.collect())).expect("a text is a key");
+        let cache = self.python.list(vec![Value::Dict(names)]).erased();
+        self.fact("count('D')", objgraph::count("D"))?;
+        let mut growth = String::new();
+        peaks.show(&counted(), None, &mut growth)?;
+        self.fact("show_growth()", growth.trim_end())?;
+        let last = Gc::erased(&leaked[2]);
+        drop(leaked);
+        let to_last = objgraph::find_backref_chain(&last, |object| Gc::is(object, &cache));
+        self.fact("find_backref_chain(one, cache)", kinds(to_last))?;
+        let to_one = objgraph::find_ref_chain(&cache, is_counted);
+        self.fact("find_ref_chain(cache, one)", kinds(to_one))?;
+        let again = objgraph::at(Gc::id(&last)).is_some_and(|found| Gc::is(&found, &last));
+        self.fact("at(id(one)) is one", self.bool(again))?;
+        drop(last);
+        let drawing = objgraph::Graph::new()
+            .refcounts()
+            .refs(std::slice::from_ref(&cache));
+        self.note("show_refs(cache), nodes", drawing.n_nodes)?;
+        for line in drawing.dot.lines() {
+            writeln!(self.out, "      {line}")?;
+        }
+        let retained = objgraph::Retained::compute(objgraph::Names::Short, &[]);
+        let held = retained.of(&cache).unwrap_or(0);
+        self.note("bytes that go with the cache", held)
+    }
+
+    fn life_of_an_object(&mut self) -> fmt::Result {
+        self.title("7 Made, referred to, let go, freed: one object's life")?;
+        self.dead.set(0);
+        let a = self.counted();
+        let mut counts = vec![Gc::getrefcount(&a)];
+        let mut names = vec![a];
+        for _ in 0..2 {
+            names.push(names[0].clone());
+            counts.push(Gc::getrefcount(&names[0]));
+        }
+        while let Some(name) = names.pop() {
+            drop(name);
+            counts.extend(names.first().map(Gc::getrefcount));
+        }
+        self.fact("getrefcount, name by name", format!("{counts:?}"))?;
+        self.fact("no name left; finalizers that ran", self.dead.get())
+    }
+
     fn advice(&mut self) -> fmt::Result {
         self.title("8 Fewer cycles, fewer copies")?;
         self.dead.set(0);
@@ -337,11 +464,29 @@ impl Tour<'_> {
             self.dead.get(),
         )?;
         self.fact("nothing for gc.collect()", gc::collect())?;
+        let sum: i64 = (0..1000).sum();
+        self.fact("sum(n for n in range(1000)), no list made", sum)?;
         let big = List::from_sized((0..1000i64).map(|n| self.python.int(n)).collect::<Vec<_>>());
         let copy = self.python.list(big.to_vec());
         self.fact("getsizeof(list(range(1000)))", Value::List(big).getsizeof())?;
         self.fact("a copy is another object of", copy.getsizeof())
     }
+}
+
+/// MiB of memory the process has.
+fn resident_mib() -> f64 {
+    observe::resident_bytes().expect("/proc says so") as f64 / f64::from(1 << 20)
+}
+
+/// Rounded to multiples of eight: other memory comes and goes, too.
+fn eights(mib: f64) -> i64 {
+    (mib / 8.0).round() as i64 * 8
+}
+
+/// Names of the objects' types.
+fn kinds(chain: Vec<Gc<Erased>>) -> String {
+    let names = chain.iter().map(|object| objgraph::Names::Short.of(object));
+    names.collect::<Vec<_>>().join(" -> ")
 }
 
 /// Bytes of blocks of at most 512 bytes that are out of their pools.

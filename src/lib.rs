@@ -23,7 +23,7 @@
 //! | `object` | L5 | counted handles to objects, weak references, tracing, with feature `objects` |
 //! | `gc` | L6 | the cyclic collector and Python's `gc` module, with feature `objects` |
 //! | `python` | L7 | Python's built-in kinds: int, str, list, dict and the rest, with feature `objects` |
-//! | [`observe`] | L8 | seeing memory: recordings, statistics, traces |
+//! | [`observe`] | L8 | seeing memory: recordings, statistics, traces, the graph of objects |
 //!
 //! # The life of one block
 //!

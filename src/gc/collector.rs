@@ -4,6 +4,7 @@ use crate::object::handle::{Erased, Gc};
 use crate::object::header::Raw;
 use crate::object::heap::{Heap, Phase};
 use crate::object::passes::Marker;
+use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
 use std::rc::Rc;
@@ -63,6 +64,8 @@ pub struct Collector {
     pub enabled: Cell<bool>,
     /// Whether those wait for `poll`.
     pub deferred: Cell<bool>,
+    /// What a layer above keeps about this heap: see [`super::notes`].
+    pub notes: RefCell<Option<Rc<dyn Any>>>,
     /// Whether one waits.
     pub scheduled: Cell<bool>,
     /// Objects in generation 2 after the last full collection.
@@ -91,6 +94,7 @@ impl Collector {
             counts: [const { Cell::new(0) }; 2],
             enabled: Cell::new(true),
             deferred: Cell::new(false),
+            notes: RefCell::default(),
             scheduled: Cell::new(false),
             long_lived_total: Cell::new(0),
             long_lived_pending: Cell::new(0),

@@ -100,6 +100,7 @@ impl Collector {
             return;
         }
         self.callbacks.take();
+        self.notes.take();
         self.enabled.set(false);
         self.say_garbage_at_shutdown();
         drop(self.garbage.take());

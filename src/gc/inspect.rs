@@ -4,7 +4,9 @@ use super::collector::Collector;
 use super::find::type_of;
 use crate::object::header::Raw;
 use crate::object::passes::{object_at, words_of};
+use crate::object::weak::referent_of;
 use crate::object::{Arena, Erased, Gc, Generation, WORD};
+use core::mem::ManuallyDrop;
 
 impl Collector {
     /// Objects in generations 0, 1, 2 and put aside.
@@ -120,6 +122,49 @@ pub fn handle(object: Raw) -> Option<Gc<Erased>> {
     object.increment();
     // SAFETY: alive, and counted just now.
     Some(unsafe { Gc::from_value(object.value().cast()) })
+}
+
+/// Calls `f` on each tracked object of the thread's heap, without counting a handle. `f` makes no object and
+/// runs no user code.
+pub fn for_each_tracked(mut f: impl FnMut(&Gc<Erased>)) {
+    for which in &ALL[..3] {
+        super::current().for_each_in_generation(*which, |object| with_borrowed(object, &mut f));
+    }
+}
+
+/// Calls `f` with a handle that is not counted, unless the object is dying.
+fn with_borrowed(object: Raw, f: &mut impl FnMut(&Gc<Erased>)) {
+    if object.count() > 0 {
+        // SAFETY: alive while `f` runs, which drops no handle; this one is never dropped.
+        let handle = ManuallyDrop::new(unsafe { Gc::from_value(object.value().cast()) });
+        f(&handle);
+    }
+}
+
+/// Calls `f` on each handle that `object` owns, in the order it is traced. `f` is as for [`for_each_tracked`].
+pub fn for_each_referent(object: &Gc<Erased>, mut f: impl FnMut(&Gc<Erased>)) {
+    let visit = object.info().visit;
+    // SAFETY: a live object is whole.
+    unsafe { visit(object.raw(), &mut |target| with_borrowed(target, &mut f)) };
+}
+
+/// The same with the names of the fields each handle lies in, outermost first.
+pub fn for_each_named_referent(
+    object: &Gc<Erased>,
+    mut f: impl FnMut(&[&'static str], &Gc<Erased>),
+) {
+    let visit = object.info().visit_named;
+    // SAFETY: a live object is whole.
+    unsafe {
+        visit(object.raw(), &mut |fields, target| {
+            with_borrowed(target, &mut |target| f(fields, target));
+        });
+    }
+}
+
+/// What a weak reference refers to, if it is not dead; `None` when the object is no weak reference.
+pub fn referent_of_weak(object: &Gc<Erased>) -> Option<Option<Gc<Erased>>> {
+    referent_of(object.raw()).map(|referent| referent.and_then(handle))
 }
 
 /// Everything `object` refers to, in the order it is traced.

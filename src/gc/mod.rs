@@ -39,6 +39,10 @@ mod inspect;
 mod new;
 mod trigger;
 
+pub(crate) use inspect::{
+    for_each_named_referent, for_each_referent, for_each_tracked, referent_of_weak,
+};
+
 pub use collector::{Callback, GenerationStats, Info, When};
 pub use debug::{COLLECTABLE, LEAK, SAVEALL, STATS, UNCOLLECTABLE};
 pub use heap::GcHeap;
@@ -221,6 +225,16 @@ pub fn set_debug(flags: u32) {
 /// The debug flags.
 pub fn get_debug() -> u32 {
     current().debug.get()
+}
+
+/// What a layer above keeps about the thread's heap, as long as there is one; made when it is first asked for.
+/// There is one layer above, with one type.
+pub(crate) fn notes<T: Default + 'static>() -> Rc<T> {
+    let mut notes = current().notes.borrow_mut();
+    let kept = notes.take().and_then(|kept| kept.downcast::<T>().ok());
+    let kept = kept.unwrap_or_default();
+    *notes = Some(kept.clone());
+    kept
 }
 
 /// Sets what is called with panics in finalizers and callbacks, and returns the one before; `None` stands for

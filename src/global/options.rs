@@ -16,7 +16,7 @@
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
-//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: the system's choice, or ours |
+//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: when the process is large, none, all |
 //! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |
@@ -25,6 +25,7 @@
 //! refuses to start a program over a typo helps nobody, one that stays silent misleads. Privileged
 //! programs ignore all of it.
 
+use crate::obmalloc::extents::HugePages;
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, Ordering, const_unless_loom};
 use core::ffi::CStr;
@@ -54,18 +55,6 @@ pub enum PurgeThread {
     On,
     /// Never.
     Off,
-}
-
-/// What to tell the system about huge pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum ThpChoice {
-    /// Nothing.
-    Default,
-    /// None of ours.
-    Never,
-    /// All it can find.
-    Always,
 }
 
 /// How blocks are guarded.
@@ -119,7 +108,7 @@ impl Store {
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
-                thp: AtomicU8::new(ThpChoice::Default as u8),
+                thp: AtomicU8::new(HugePages::WhenLarge as u8),
                 zero_realloc_allocates: AtomicBool::new(false),
                 zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
@@ -251,9 +240,9 @@ impl Store {
             }
             b"thp" => {
                 let choices = [
-                    (&b"default"[..], ThpChoice::Default as u8),
-                    (b"never", ThpChoice::Never as u8),
-                    (b"always", ThpChoice::Always as u8),
+                    (&b"default"[..], HugePages::WhenLarge as u8),
+                    (b"never", HugePages::Never as u8),
+                    (b"always", HugePages::Always as u8),
                 ];
                 choose(&self.thp, &choices, value).ok_or("default, never, always")
             }
@@ -318,12 +307,12 @@ impl Store {
         }
     }
 
-    /// Whether to ask for huge pages, ask for none, or not to ask.
-    pub fn huge_pages(&self) -> Option<bool> {
-        match self.thp.load(Ordering::Relaxed) {
-            0 => None,
-            choice => Some(choice == ThpChoice::Always as u8),
-        }
+    /// Which memory is to be backed by huge pages.
+    pub fn huge_pages(&self) -> HugePages {
+        [HugePages::WhenLarge, HugePages::Never, HugePages::Always]
+            .into_iter()
+            .find(|choice| *choice as u8 == self.thp.load(Ordering::Relaxed))
+            .unwrap_or(HugePages::WhenLarge)
     }
 
     /// Milliseconds after which free memory goes back.

@@ -3,9 +3,9 @@
 use super::{EXTENTS, MAP};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::engine::Engine;
-use crate::obmalloc::extents::HeapBacking;
 use crate::obmalloc::geometry::Production;
 use crate::obmalloc::heap::{not_a_block, not_out, verify_in};
+use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::size_class::SizeClass;
 use crate::os;
 use crate::sync::{AtomicUsize, Ordering};

@@ -51,7 +51,7 @@ fn new_region() -> Option<NonNull<Region>> {
     let region = os::map(len, page)?;
     // A huge page under the regions of many threads would hold memory for all of them.
     // SAFETY: mapped just now.
-    unsafe { os::advise_huge_pages(region, len, false) };
+    unsafe { os::refuse_huge_pages(region, len) };
     EXTENTS.note_mapped(len);
     Some(region.cast())
 }

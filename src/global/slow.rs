@@ -106,7 +106,7 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
     // SAFETY: the caller gives the block up.
     unsafe {
         let block = Block::new(p);
-        if !(list.settle(1) && list.push(block)) {
+        if !(list.makes_room() && list.push(block)) {
             free_to_heap(block, class);
         }
     }
@@ -121,10 +121,8 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
             None => foreign(block.start()),
-            Some(Caller::Late(heap)) => {
-                // SAFETY: verified by the heap.
-                let _ = unsafe { heap.free_one(class, block) };
-            }
+            // SAFETY: verified by the heap.
+            Some(Caller::Late(heap)) => unsafe { heap.free_one(class, block) },
             // The lists of a watched thread stay closed.
             // SAFETY: the caller gives the block up; verified by the heap.
             Some(_) if watch::is_on() => unsafe { give(block.start(), Some(class)) },
@@ -134,7 +132,7 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
                     thread.lists.lengthen(class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
-                if !list.has_room() && !list.settle(1) {
+                if !list.makes_room() {
                     let freed = make_room(&thread.lists, heap, class);
                     purge::poll(ebb(thread, heap, freed));
                 }
@@ -151,7 +149,7 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
 fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
     let half = lists.of(class).bound().div_ceil(2);
     let freed = flush_older(lists, heap, class, half);
-    if lists.of(class).settle(1) {
+    if lists.of(class).makes_room() {
         return freed;
     }
     let freed = flush_older(lists, heap, class, usize::MAX);
@@ -249,7 +247,7 @@ extern "C" fn alloc_watched(size: usize, align: usize) -> *mut u8 {
 }
 
 /// A block with a mapping of its own, whatever its size. Null when memory is out.
-pub(super) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
+pub(crate) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
     alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr())
 }
 
@@ -323,7 +321,7 @@ pub(super) unsafe fn give(p: NonNull<u8>, class: Option<SizeClass>) {
         };
         let block = Block::new(p);
         os::keep_errno(|| {
-            let freed = caller.heap().free_one(class, block);
+            let freed = caller.heap().free_many(class, &[Some(block)]);
             purge::poll(freed.dirty_pools);
         });
     }

@@ -11,8 +11,8 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, regions};
-use crate::obmalloc::extents::HeapBacking;
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, regions};
+use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -115,21 +115,15 @@ fn start() -> Option<Caller> {
 }
 
 fn new_heap() -> Option<&'static SharedHeap> {
-    if let Some(wanted) = OPTIONS.huge_pages() {
-        EXTENTS.set_huge_pages(wanted);
-    }
+    EXTENTS.set_huge_pages(OPTIONS.huge_pages());
     let page = OPTIONS.page();
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
     let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
-    let mut heap = SharedHeap::new(backing, &MAP);
-    if OPTIONS.is_guarded() {
-        heap.hide_links(guard::secret());
-    }
     // SAFETY: mapped just now, large enough, page-aligned; a heap lives for ever.
     unsafe {
-        place.write(heap);
+        place.write(SharedHeap::new(backing, &MAP));
         Some(place.as_ref())
     }
 }
@@ -215,7 +209,3 @@ mod place {
 #[cfg(feature = "preload")]
 #[path = "thread_pointer.rs"]
 mod place;
-
-#[cfg(test)]
-#[path = "hidden_tests.rs"]
-mod hidden_tests;

@@ -6,6 +6,20 @@
 //!   └ the last handle goes: finalizer, weak references, value, slot: at once, as in CPython
 //! ```
 //!
+//! What to use for what:
+//!
+//! | in a type that [`impl_trace!`](crate::impl_trace) names the fields of | |
+//! |---|---|
+//! | `Gc<T>`, `Option<Gc<T>>`, `Vec<Gc<T>>`, maps and tuples of them | references that are set once, when the value is made |
+//! | [`Slot<T>`](Slot) | one reference that changes: no borrow flag, no lock |
+//! | `RefCell<Vec<Gc<T>>>`, `Cell`, … | anything else that changes: the standard cells, as with `Rc` |
+//! | [`Weak<T>`](Weak) | a reference that keeps nothing alive; it may call back when the object dies |
+//! | `Rc<T>`, closures | leaves: a `Gc` inside them counts as held by the program, so a cycle through one leaks |
+//!
+//! [`Gc::new`] makes objects of the calling thread; they stay there. Nothing has to be registered, and cycles go by
+//! themselves, or at once by [`gc::collect`](crate::gc::collect). What lives, and why, shows
+//! [`observe::objgraph`](crate::observe::objgraph).
+//!
 //! Cycles are found by the layer above, [`gc`](crate::gc). This one knows no generation but the bit an object
 //! has in the tables.
 //!

@@ -7,6 +7,14 @@ use super::header::Raw;
 pub trait Visitor {
     /// One handle to `object`.
     fn edge(&mut self, object: Raw);
+
+    /// What comes until [`Visitor::leave`] is called lies in the field `name`. Says nothing to the collector.
+    #[inline(always)]
+    fn enter(&mut self, _name: &'static str) {}
+
+    /// The field entered last ends.
+    #[inline(always)]
+    fn leave(&mut self) {}
 }
 
 /// A type that may be the value of an object, or part of one.
@@ -204,7 +212,11 @@ macro_rules! impl_trace {
             fn trace<V: $crate::object::Visitor>(&self, visitor: &mut V) {
                 $crate::impl_trace!(@require $($option)*);
                 match self {
-                    $($pattern => { $($crate::object::Trace::trace($field, visitor);)* })*
+                    $($pattern => { $(
+                        $crate::object::Visitor::enter(visitor, ::core::stringify!($field));
+                        $crate::object::Trace::trace($field, visitor);
+                        $crate::object::Visitor::leave(visitor);
+                    )* })*
                 }
             }
             fn owned_bytes(&self) -> usize {

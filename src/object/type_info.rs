@@ -20,6 +20,9 @@ const FIXED_PREFIX: usize = 8;
 /// Bytes before the value of an object with items: their number, and the header.
 pub const TAIL_PREFIX: usize = 16;
 
+/// What is called with each handle and the fields it lies in.
+type OnNamed<'a> = dyn FnMut(&[&'static str], Raw) + 'a;
+
 /// Functions and figures of one type.
 #[repr(align(128))]
 pub struct TypeInfo {
@@ -53,6 +56,8 @@ pub struct TypeInfo {
     pub release: unsafe fn(Raw, &mut Releaser),
     /// Calls a function on each handle.
     pub visit: unsafe fn(Raw, &mut dyn FnMut(Raw)),
+    /// The same with the names of the fields each handle lies in, outermost first.
+    pub visit_named: unsafe fn(Raw, &mut OnNamed<'_>),
     /// Bytes the value owns outside its slot.
     pub owned_bytes: unsafe fn(Raw) -> usize,
 }
@@ -122,6 +127,7 @@ pub trait Kind: 'static {
         mark: Self::trace::<Marker>,
         release: Self::trace::<Releaser>,
         visit: visit::<Self>,
+        visit_named: visit_named::<Self>,
         owned_bytes: Self::owned_bytes,
     };
 }
@@ -138,6 +144,32 @@ impl Visitor for Call<'_> {
 unsafe fn visit<K: Kind + ?Sized>(object: Raw, call: &mut dyn FnMut(Raw)) {
     // SAFETY: passed on.
     unsafe { K::trace(object, &mut Call(call)) };
+}
+
+/// A visitor that remembers in which fields it is.
+struct CallNamed<'a, 'b> {
+    fields: Vec<&'static str>,
+    call: &'a mut OnNamed<'b>,
+}
+
+impl Visitor for CallNamed<'_, '_> {
+    fn edge(&mut self, object: Raw) {
+        (self.call)(&self.fields, object);
+    }
+
+    fn enter(&mut self, name: &'static str) {
+        self.fields.push(name);
+    }
+
+    fn leave(&mut self) {
+        self.fields.pop();
+    }
+}
+
+unsafe fn visit_named<K: Kind + ?Sized>(object: Raw, call: &mut OnNamed<'_>) {
+    let fields = Vec::new();
+    // SAFETY: passed on.
+    unsafe { K::trace(object, &mut CallNamed { fields, call }) };
 }
 
 /// The class of a slot for `bytes` of value with room for items or without; `None` when it takes an arena of

@@ -341,6 +341,11 @@ fn as_record<'a>(object: Raw) -> Option<&'a Record> {
     is_record_type(info).then(|| unsafe { object.value().cast::<Record>().as_ref() })
 }
 
+/// What a weak reference refers to, if it is not dead; `None` when the object is no weak reference.
+pub fn referent_of(object: Raw) -> Option<Option<Raw>> {
+    as_record(object).map(|record| record.referent.get())
+}
+
 /// Whether `info` is the type of weak references.
 pub fn is_record_type(info: &super::type_info::TypeInfo) -> bool {
     (info.type_id)() == core::any::TypeId::of::<Record>()

@@ -82,7 +82,7 @@ pub struct Slot {
     owner: AtomicUsize,
     pub(super) next: AtomicUsize,
     pub(super) prev: AtomicUsize,
-    /// Free and dirty: epoch of its release and dirty pools. Free and clean: 1 if known to be zero.
+    /// Its state and what goes with it (`slots.rs`).
     pub(super) note: AtomicUsize,
 }
 

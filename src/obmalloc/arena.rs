@@ -98,7 +98,7 @@ impl Arena {
         unsafe { memory.descriptor.write(value) };
         if !memory.zeroed {
             // SAFETY: as above.
-            unsafe { G::clear_out_bits(memory.descriptor) };
+            unsafe { G::clear(memory.descriptor) };
         }
         memory.descriptor
     }

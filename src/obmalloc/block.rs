@@ -2,11 +2,11 @@
 //!
 //! | block | first word | second word |
 //! |---|---|---|
-//! | in its pool | links, if it is a node of the free chain (`free_chain.rs`) | |
+//! | in its pool | nothing (`free_bits.rs`) | a mark, if it came with one |
 //! | in a thread's list | nothing: the list knows its address | a mark, if C's `free` put it there |
 //! | on its way to another heap | link to the next one | a mark |
 //!
-//! A mark is the block's address mixed with a secret of the process. C's `free` looks for it and its
+//! A mark is the block's address and a secret of the process, added: no address, and no small number. C's `free` looks for it and its
 //! `malloc` clears it, so a second free is known at once; a flush looks for those of blocks on their way,
 //! which no bit of a pool tells from blocks that are out. A block that came without a mark leaves without
 //! one: Rust's allocs clear none, and a program that writes over one byte of what is left of a mark could
@@ -76,30 +76,10 @@ impl Block {
         unsafe { self.0.cast::<Option<Block>>().write(next) }
     }
 
-    /// What a node of a pool's free chain holds.
-    ///
-    /// # Safety
-    /// This block is free and was written by [`Self::set_links`].
-    #[inline(always)]
-    pub unsafe fn links(self) -> u64 {
-        // SAFETY: a free block's first word is ours.
-        unsafe { self.0.cast().read() }
-    }
-
-    /// Makes the block a node of a pool's free chain.
-    ///
-    /// # Safety
-    /// This block is free.
-    #[inline(always)]
-    pub unsafe fn set_links(self, links: u64) {
-        // SAFETY: a free block's first word is ours; blocks are 16-aligned.
-        unsafe { self.0.cast().write(links) }
-    }
-
     /// The mark of this block in a list.
     #[inline(always)]
     fn list_mark(self, secret: usize) -> usize {
-        !(self.addr() ^ secret)
+        self.addr().wrapping_add(secret)
     }
 
     #[inline(always)]
@@ -117,7 +97,7 @@ impl Block {
         // SAFETY: a free block's second word is ours; blocks are 16-aligned.
         unsafe {
             self.second_word()
-                .write(self.list_mark(secret) ^ place as usize)
+                .write(self.list_mark(secret).wrapping_add(place as usize))
         }
     }
 
@@ -139,7 +119,7 @@ impl Block {
     pub unsafe fn is_marked(self, secret: usize) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        word ^ self.list_mark(secret) <= Place::ListedChain as usize
+        word.wrapping_sub(self.list_mark(secret)) <= Place::ListedChain as usize
     }
 
     /// Whether the block carries the mark of `place`.
@@ -150,7 +130,7 @@ impl Block {
     pub unsafe fn is_marked_as(self, secret: usize, place: Place) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        word ^ self.list_mark(secret) == place as usize
+        word.wrapping_sub(self.list_mark(secret)) == place as usize
     }
 }
 

@@ -1,9 +1,9 @@
 //! The engine: a complete obmalloc as a value, without locks and without threads.
 //!
 //! ```text
-//! alloc:  class -> ring's first pool -> its free chain, else its next never-used block
+//! alloc:  class -> ring's first pool -> its free blocks, else its next never-used one
 //!                  ring empty -> a pool from the fullest arena -> a new arena from the backing
-//! free:   block -> its pool -> free chain; full -> ring's front; empty -> its arena; arena -> backing
+//! free:   block -> its pool; full -> ring's front; empty -> its arena; arena -> backing
 //! ```
 //!
 //! The same code runs under the CPython geometry, where the recordings in `tests/data/` pin every
@@ -17,11 +17,11 @@
 use super::arena::{Arena, ArenaMemory, Returned, Usable, unlink};
 use super::block::Block;
 use super::dirty::Dirty;
-use super::free_chain::{Coding, Hidden, Plain};
-use super::geometry::Geometry;
+use super::geometry::{FreeBlocks, Geometry};
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
 use super::size_class::SizeClass;
+use super::thread_lists::Entry;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
@@ -53,6 +53,15 @@ pub struct Counters {
     pub block_bytes: u64,
     /// The most `block_bytes` ever was.
     pub block_bytes_high: u64,
+}
+
+/// What came of putting blocks back.
+#[derive(Clone, Copy, Debug)]
+pub struct Put {
+    /// Blocks that were put back.
+    pub n: usize,
+    /// Whether their pool is gone: its label, and perhaps its arena with it.
+    pub emptied: bool,
 }
 
 /// A complete obmalloc.
@@ -116,37 +125,21 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     pub fn alloc(&mut self, class: SizeClass) -> Option<(Block, bool)> {
         let pool = self.pool_for(class)?;
         // SAFETY: pools in a ring are not full (I1).
-        let taken = unsafe { Pool::take::<G>(pool, class, Plain) };
-        self.took(pool, class, 1);
-        Some(taken)
-    }
-
-    /// As [`Self::alloc`], from pools that are carved in a random order and whose links are hidden. An engine
-    /// takes and frees all of its blocks this way, or none.
-    pub fn alloc_hidden(&mut self, class: SizeClass, hidden: Hidden) -> Option<(Block, bool)> {
-        let pool = self.pool_for(class)?;
-        let turn = self.counters.block_bytes ^ self.counters.arenas_total.rotate_left(48);
-        // SAFETY: pools in a ring are formatted and not full (I1).
-        let taken = unsafe {
-            if pool.as_ref().carved() == 0 {
-                Pool::carve_shuffled::<G>(pool, class, hidden, turn);
-            }
-            Pool::take::<G>(pool, class, hidden)
-        };
+        let taken = unsafe { Pool::take::<G>(pool, class) };
         self.took(pool, class, 1);
         Some(taken)
     }
 
     /// Fills `places` with blocks of `class` from its end to its start, in the order `alloc` would give
     /// them. Returns their number: fewer than there are places when memory is out.
-    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Option<Block>]) -> usize {
+    pub fn alloc_many(&mut self, class: SizeClass, places: &mut [Entry]) -> usize {
         let mut left = places.len();
         while left > 0 {
             let Some(pool) = self.pool_for(class) else {
                 break;
             };
             // SAFETY: pools in a ring are not full (I1), so at least one block comes.
-            let n = unsafe { Pool::take_many::<G>(pool, class, &mut places[..left], Plain) };
+            let n = unsafe { G::Free::take::<G>(pool, class, &mut places[..left]) };
             self.took(pool, class, n as u32);
             left -= n;
         }
@@ -159,54 +152,33 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
     /// `block` lies in a pool of this engine that serves `class`, and is not used any more.
     #[inline]
     pub unsafe fn free(&mut self, block: Block, class: SizeClass) -> bool {
-        // SAFETY: the caller's.
-        unsafe { self.free_by(block, class, Plain) }
-    }
-
-    /// As [`Self::free`], for blocks of [`Self::alloc_hidden`].
-    ///
-    /// # Safety
-    /// As [`Self::free`].
-    pub unsafe fn free_hidden(&mut self, block: Block, class: SizeClass, hidden: Hidden) -> bool {
-        // SAFETY: the caller's.
-        unsafe { self.free_by(block, class, hidden) }
-    }
-
-    #[inline(always)]
-    unsafe fn free_by(&mut self, block: Block, class: SizeClass, coding: impl Coding) -> bool {
         // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            let was_out = self.put(pool, block, class, coding);
-            self.count_freed(class, u32::from(was_out));
-            was_out
+            let put = self.put(pool, class, &[Some(block)]);
+            self.count_freed(class, put.n as u32);
+            put.n == 1
         }
     }
 
-    /// As [`Self::free`], for a block that lies in `pool`; counting is left to [`Self::count_freed`].
+    /// Puts back `blocks` up to the first that does not lie in `pool` or is known to be none that is out;
+    /// counting is left to [`Self::count_freed`].
     ///
     /// # Safety
-    /// As [`Self::free`].
+    /// `pool` is this engine's and serves `class`, the first block lies in it, and none is used any more.
     #[inline(always)]
-    pub unsafe fn put(
-        &mut self,
-        pool: NonNull<Pool>,
-        block: Block,
-        class: SizeClass,
-        coding: impl Coding,
-    ) -> bool {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> Put {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
             let was_full = pool.as_ref().is_full();
-            if !Pool::put::<G>(pool, block, class, coding) {
-                return false;
-            }
-            if was_full || pool.as_ref().live() == 0 {
+            let n = G::Free::put::<G>(pool, class, blocks);
+            let emptied = n > 0 && pool.as_ref().live() == 0;
+            if emptied || (n > 0 && was_full) {
                 self.moved(pool, class, was_full);
             }
+            Put { n, emptied }
         }
-        true
     }
 
     /// Counts `n_blocks` of `class` that were put back.

@@ -12,6 +12,11 @@
 //! | clean | no (given back) | the stack |
 //! | reserved | none yet | above `bump` |
 //!
+//! When a process is large, slots for arenas are carved in pairs and filled by one huge page: a page fault
+//! costs some 1.5 µs for 4 KiB and 170 µs for 2 MiB, a fifth. Only the filling asks for one. The kernel
+//! must not make huge pages of what was purged, so extents refuse them otherwise, and stay one mapping each;
+//! and all of such a pair counts as dirty, so that what stays unused goes back by age.
+//!
 //! Memory goes back by purge, which splits no mapping, so the number of mappings stays small (the kernel
 //! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`).
 //!
@@ -21,11 +26,10 @@
 //!   put on the stack under it. Nobody can reuse it meanwhile.
 //! * I3 `dirty_pools` counts the pools with memory of all dirty slots.
 
-use super::address_map::{AddressMap, Owner, Slot, label_of};
-use super::arena::{Arena, ArenaMemory};
-use super::engine::Backing;
+use super::address_map::{AddressMap, Slot};
 use super::kernel::Kernel;
-use super::size_class::{ARENA_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES};
+use super::slots::FreeSlots;
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
@@ -45,27 +49,42 @@ pub struct Extents {
     mapped_high: AtomicUsize,
     dirty_pools: AtomicUsize,
     pub(super) kernel: Kernel,
-    /// What extents are told about huge pages: [`THP_DEFAULT`] for nothing, else a bool.
+    /// A [`HugePages`].
     huge_pages: AtomicU8,
 }
 
-const THP_DEFAULT: u8 = 2;
+/// Which slots are backed by huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum HugePages {
+    /// None.
+    Never,
+    /// All.
+    Always,
+    /// Those a process carves when it has [`LARGE`] mapped.
+    WhenLarge,
+}
+
+/// Bytes mapped from which on a process is large: what huge pages may waste is little beside that. The preload
+/// library comes under programs that did not ask for it, many of them small.
+pub(super) const LARGE: usize = if cfg!(feature = "preload") { 32 } else { 6 } * ARENA_BYTES;
 
 struct State {
     /// Next never-used slot and the end of its extent.
     bump: usize,
     end: usize,
     next_extent: usize,
-    /// Ends of the queue of dirty slots and top of the stack of clean ones; 0 for none.
-    dirty_first: usize,
-    dirty_last: usize,
-    clean: usize,
+    free: FreeSlots,
 }
 
 /// What a slot comes with.
-struct SlotMemory {
-    base: NonNull<u8>,
-    zeroed: bool,
+pub(super) struct SlotMemory {
+    /// Its first byte.
+    pub base: NonNull<u8>,
+    /// Whether it reads as zero.
+    pub zeroed: bool,
+    /// Whether it is part of a huge page that holds memory.
+    pub huge: bool,
 }
 
 /// Counts of the extents.
@@ -85,9 +104,7 @@ impl Extents {
                 bump: 0,
                 end: 0,
                 next_extent: FIRST_EXTENT,
-                dirty_first: 0,
-                dirty_last: 0,
-                clean: 0,
+                free: FreeSlots::new(map),
             };
             Self {
                 map,
@@ -97,7 +114,7 @@ impl Extents {
                 mapped_high: AtomicUsize::new(0),
                 dirty_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
-                huge_pages: AtomicU8::new(THP_DEFAULT),
+                huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
             }
         }
     }
@@ -107,18 +124,20 @@ impl Extents {
         &self.lock
     }
 
-    /// Asks for huge pages, or for none, in extents from now on.
-    pub fn set_huge_pages(&self, wanted: bool) {
+    /// Decides about huge pages for slots that are carved from now on.
+    pub fn set_huge_pages(&self, choice: HugePages) {
         // Relaxed: a wish, made before the first extent.
-        self.huge_pages.store(u8::from(wanted), Ordering::Relaxed);
+        self.huge_pages.store(choice as u8, Ordering::Relaxed);
     }
 
-    fn advise(&self, base: NonNull<u8>, len: usize) {
+    /// Whether slots carved now are to be backed by huge pages.
+    fn wants_huge_pages(&self) -> bool {
         let choice = self.huge_pages.load(Ordering::Relaxed);
-        if choice != THP_DEFAULT {
-            // SAFETY: reserved by the caller.
-            unsafe { os::advise_huge_pages(base, len, choice != 0) };
-        }
+        let large = self.mapped_high.load(Ordering::Relaxed) >= LARGE;
+        let wanted =
+            choice == HugePages::Always as u8 || (choice == HugePages::WhenLarge as u8 && large);
+        // A model's memory is no kernel's; where pages are larger, huge ones are too large.
+        wanted && !cfg!(loom) && os::page_size() == 4096
     }
 
     /// The map its arenas are entered in.
@@ -164,41 +183,72 @@ impl Extents {
 
     /// A slot's memory, for a block that fills most of one. True with it when it reads as zero.
     pub fn obtain_slot(&self) -> Option<(NonNull<u8>, bool)> {
-        let SlotMemory { base, zeroed } = self.obtain()?;
+        let SlotMemory { base, zeroed, .. } = self.obtain(None)?;
         Some((base, zeroed))
     }
 
-    /// A slot for one arena: the dirty slot touched last, else a clean one, else a new one.
-    fn obtain(&self) -> Option<SlotMemory> {
+    /// A slot: the dirty one touched last, else a clean one, else a new one. For an arena, a new one may be part
+    /// of a huge page, of which the rest comes free in `arena_epoch`; a block in a slot of its own may leave
+    /// most of it untouched.
+    pub(super) fn obtain(&self, arena_epoch: Option<u32>) -> Option<SlotMemory> {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.
-        unsafe { self.state.with_mut(|state| self.obtain_locked(state)) }
+        unsafe {
+            self.state
+                .with_mut(|state| self.obtain_locked(state, arena_epoch))
+        }
     }
 
-    fn obtain_locked(&self, state: &mut State) -> Option<SlotMemory> {
-        if state.dirty_last != 0 {
-            let addr = state.dirty_last;
-            let note = self.unlink_dirty(state, addr);
-            self.dirty_pools
-                .fetch_sub(note & DIRTY_MASK, Ordering::Relaxed);
+    fn obtain_locked(&self, state: &mut State, arena_epoch: Option<u32>) -> Option<SlotMemory> {
+        if let Some((addr, n_pools)) = state.free.newest_dirty() {
+            self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
             return Some(SlotMemory {
                 base: at(addr),
                 zeroed: false,
+                huge: false,
             });
         }
-        if state.clean != 0 {
-            let addr = state.clean;
-            let slot = self.slot(addr);
-            state.clean = slot.next.load(Ordering::Relaxed);
-            let zeroed = slot.note.load(Ordering::Relaxed) == CLEAN_ZERO;
+        let huge = arena_epoch.filter(|_| self.wants_huge_pages());
+        if let Some((addr, zeroed)) = state.free.newest_clean() {
             self.note_mapped(ARENA_BYTES);
+            if let Some(epoch) = huge
+                && let Some(buddy) = state.free.clean_buddy(addr)
+            {
+                self.note_mapped(ARENA_BYTES);
+                return Some(self.huge_pair(state, addr.min(buddy), epoch));
+            }
             return Some(SlotMemory {
                 base: at(addr),
                 zeroed,
+                huge: false,
             });
         }
+        if let Some(epoch) = huge
+            && state.bump.is_multiple_of(HUGE_PAGE)
+            && state.end - state.bump >= HUGE_PAGE
+        {
+            let base = self.carve(state, HUGE_PAGE / ARENA_BYTES)?;
+            return Some(self.huge_pair(state, base.addr().get(), epoch));
+        }
         let base = self.carve(state, 1)?;
-        Some(SlotMemory { base, zeroed: true })
+        Some(SlotMemory {
+            base,
+            zeroed: true,
+            huge: false,
+        })
+    }
+
+    /// Fills a pair of slots without memory that are on no list; the first of them. The other waits for the
+    /// next to come, or for the purge.
+    fn huge_pair(&self, state: &mut State, base: usize, epoch: u32) -> SlotMemory {
+        // SAFETY: committed, and nobody uses it.
+        unsafe { os::fill_huge_page(at(base), HUGE_PAGE) };
+        self.push_dirty(state, base + ARENA_BYTES, epoch, ARENA_BYTES / POOL_BYTES);
+        SlotMemory {
+            base: at(base),
+            zeroed: false,
+            huge: true,
+        }
     }
 
     /// `n` adjacent slots of zeroed memory that were never used.
@@ -231,7 +281,8 @@ impl Extents {
         let mut size = state.next_extent.max(len);
         loop {
             if let Some(base) = self.reserve(size) {
-                self.advise(base, size);
+                // SAFETY: reserved just now.
+                unsafe { os::refuse_huge_pages(base, size) };
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
                 if size >= MARGIN_FROM.max(len + ARENA_BYTES) {
@@ -258,7 +309,7 @@ impl Extents {
         None
     }
 
-    fn slot(&self, addr: usize) -> &'static Slot {
+    pub(super) fn slot(&self, addr: usize) -> &'static Slot {
         self.map
             .slot(addr)
             .expect("slots of extents are covered by the map")
@@ -267,40 +318,16 @@ impl Extents {
     /// Takes a dirty slot back: `n_pools` of it hold memory.
     pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
         let _locked = self.lock.lock();
-        let slot = self.slot(addr);
         // SAFETY: the lock is held.
         unsafe {
-            self.state.with_mut(|state| {
-                slot.next.store(0, Ordering::Relaxed);
-                slot.prev.store(state.dirty_last, Ordering::Relaxed);
-                slot.note
-                    .store((epoch as usize) << DIRTY_BITS | n_pools, Ordering::Relaxed);
-                match state.dirty_last {
-                    0 => state.dirty_first = addr,
-                    last => self.slot(last).next.store(addr, Ordering::Relaxed),
-                }
-                state.dirty_last = addr;
-            });
+            self.state
+                .with_mut(|state| self.push_dirty(state, addr, epoch, n_pools));
         }
-        self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
     }
 
-    /// Takes a slot out of the dirty queue; its note.
-    fn unlink_dirty(&self, state: &mut State, addr: usize) -> usize {
-        let slot = self.slot(addr);
-        let (next, prev) = (
-            slot.next.load(Ordering::Relaxed),
-            slot.prev.load(Ordering::Relaxed),
-        );
-        match prev {
-            0 => state.dirty_first = next,
-            prev => self.slot(prev).next.store(next, Ordering::Relaxed),
-        }
-        match next {
-            0 => state.dirty_last = prev,
-            next => self.slot(next).prev.store(prev, Ordering::Relaxed),
-        }
-        slot.note.load(Ordering::Relaxed)
+    fn push_dirty(&self, state: &mut State, addr: usize, epoch: u32, n_pools: usize) {
+        state.free.push_dirty(addr, epoch, n_pools);
+        self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
     }
 
     /// Purges dirty slots released at or before epoch `until`, oldest first, until `n_pools` pools are
@@ -308,37 +335,36 @@ impl Extents {
     pub fn purge(&self, until: u32, n_pools: u64) -> u64 {
         let mut done = 0;
         while done < n_pools {
-            let Some((addr, n)) = self.take_oldest(until) else {
+            let Some((base, n_slots, n)) = self.take_oldest(until) else {
                 break;
             };
-            // SAFETY: a slot out of every list is ours alone (I2).
-            let zeroed = unsafe { self.kernel.purge(at(addr), ARENA_BYTES) };
-            self.put_clean(addr, zeroed);
+            // SAFETY: slots out of every list are ours alone (I2).
+            let zeroed = unsafe { self.kernel.purge(at(base), n_slots * ARENA_BYTES) };
+            for k in 0..n_slots {
+                self.put_clean(base + k * ARENA_BYTES, zeroed);
+            }
             done += n as u64;
         }
         done
     }
 
-    fn take_oldest(&self, until: u32) -> Option<(usize, usize)> {
+    /// The oldest dirty slot, with the one beside it that makes a huge page with it if that may go, too: the
+    /// address of the first, their number, and their pools that hold memory.
+    fn take_oldest(&self, until: u32) -> Option<(usize, usize, usize)> {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.
-        unsafe {
+        let (addr, buddy) = unsafe {
             self.state.with_mut(|state| {
-                let addr = state.dirty_first;
-                if addr == 0 {
-                    return None;
-                }
-                let note = self.slot(addr).note.load(Ordering::Relaxed);
-                let age = until.wrapping_sub((note >> DIRTY_BITS) as u32) as i32;
-                if age < 0 {
-                    return None;
-                }
-                self.unlink_dirty(state, addr);
-                self.dirty_pools
-                    .fetch_sub(note & DIRTY_MASK, Ordering::Relaxed);
-                Some((addr, note & DIRTY_MASK))
-            })
-        }
+                let oldest = state.free.oldest_dirty(until)?;
+                Some((oldest, state.free.dirty_buddy(oldest.0, until)))
+            })?
+        };
+        let (base, n_slots, n_pools) = match buddy {
+            Some(buddy) => (addr.0.min(buddy.0), 2, addr.1 + buddy.1),
+            None => (addr.0, 1, addr.1),
+        };
+        self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
+        Some((base, n_slots, n_pools))
     }
 
     /// Gives address space back: free slots, and what is left of the extent. For a process that may have no
@@ -351,29 +377,23 @@ impl Extents {
     }
 
     fn retreat_locked(&self, state: &mut State) -> bool {
-        while state.dirty_first != 0 {
-            let addr = state.dirty_first;
-            let n_pools = self.unlink_dirty(state, addr) & DIRTY_MASK;
+        while let Some((addr, n_pools)) = state.free.newest_dirty() {
             self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
             self.note_unmapped(ARENA_BYTES);
-            self.push_clean(state, addr, false);
+            state.free.push_clean(addr, false);
         }
-        let (mut given, mut kept) = (false, 0);
-        while state.clean != 0 {
-            let addr = state.clean;
-            let slot = self.slot(addr);
-            state.clean = slot.next.load(Ordering::Relaxed);
+        let mut given = false;
+        let mut kept = FreeSlots::new(self.map);
+        while let Some((addr, _)) = state.free.newest_clean() {
             // SAFETY: free, and on no list any more.
             if unsafe { os::unmap(at(addr), ARENA_BYTES) } {
                 given = true;
             } else {
                 // One mapping too many: it stays, with whatever is in it.
-                slot.note.store(CLEAN_DIRTY, Ordering::Relaxed);
-                slot.next.store(kept, Ordering::Relaxed);
-                kept = addr;
+                kept.push_clean(addr, false);
             }
         }
-        state.clean = kept;
+        state.free = kept;
         let rest = state.end - state.bump;
         // SAFETY: reserved, and never used.
         if rest > 0 && unsafe { os::unmap(at(state.bump), rest) } {
@@ -383,23 +403,13 @@ impl Extents {
         given
     }
 
-    fn push_clean(&self, state: &mut State, addr: usize, zeroed: bool) {
-        let slot = self.slot(addr);
-        slot.note.store(
-            if zeroed { CLEAN_ZERO } else { CLEAN_DIRTY },
-            Ordering::Relaxed,
-        );
-        slot.next.store(state.clean, Ordering::Relaxed);
-        state.clean = addr;
-    }
-
     /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
     pub fn put_clean(&self, addr: usize, zeroed: bool) {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.
         unsafe {
             self.state
-                .with_mut(|state| self.push_clean(state, addr, zeroed));
+                .with_mut(|state| state.free.push_clean(addr, zeroed));
         }
         self.note_unmapped(ARENA_BYTES);
     }
@@ -409,86 +419,12 @@ impl Extents {
 /// their first arena.
 const MARGIN_FROM: usize = 32 * ARENA_BYTES;
 
-const DIRTY_BITS: u32 = 8;
-const DIRTY_MASK: usize = (1 << DIRTY_BITS) - 1;
-const CLEAN_ZERO: usize = 1;
-const CLEAN_DIRTY: usize = 0;
+/// Bytes of a huge page.
+const HUGE_PAGE: usize = 2 * ARENA_BYTES;
 
 /// The slot at `addr`, whose mapping was exposed when it was made.
-fn at(addr: usize) -> NonNull<u8> {
+pub(super) fn at(addr: usize) -> NonNull<u8> {
     debug_assert!(addr != 0);
     // SAFETY: callers pass slots' addresses, never 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
-}
-
-/// A heap's view of the extents: arenas named as its own.
-pub struct HeapBacking {
-    pub(super) extents: &'static Extents,
-    /// Written into each arena (see [`Arena::home`]).
-    home: usize,
-    /// Whether its blocks may enter thread lists.
-    shared: bool,
-    /// Now, in purge epochs; stamps the arenas it gives back.
-    pub epoch: u32,
-}
-
-impl HeapBacking {
-    /// A view for the heap at `home`; `shared` when its blocks may enter thread lists.
-    pub const fn new(extents: &'static Extents, home: usize, shared: bool) -> Self {
-        Self {
-            extents,
-            home,
-            shared,
-            epoch: 0,
-        }
-    }
-}
-
-impl Backing for HeapBacking {
-    fn obtain(&mut self) -> Option<ArenaMemory> {
-        let SlotMemory { base, zeroed } = self.extents.obtain()?;
-        // SAFETY: an arena's pools begin behind its first 16 KiB.
-        let fenced = unsafe { self.extents.kernel.build_fence(base) };
-        let owner = if self.shared {
-            Owner::Arena
-        } else {
-            Owner::PrivateArena
-        };
-        let slot = self.extents.slot(base.addr().get());
-        slot.set_owner(owner);
-        // Relaxed: the arena's heap reads it again, before anybody else writes it.
-        slot.note.store(usize::from(fenced), Ordering::Relaxed);
-        Some(ArenaMemory {
-            base,
-            descriptor: base.cast(),
-            home: self.home,
-            zeroed,
-        })
-    }
-
-    unsafe fn release(&mut self, arena: NonNull<Arena>) {
-        let addr = arena.addr().get();
-        let slot = self.extents.slot(addr);
-        slot.set_owner(Owner::Nobody);
-        // SAFETY: it has a fence; no block is live, by the caller's word.
-        unsafe {
-            let fenced = slot.note.swap(0, Ordering::Relaxed) == 1;
-            if fenced && !self.extents.kernel.remove_fence(at(addr)) {
-                // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
-                os::purge(at(addr), ARENA_BYTES);
-                return;
-            }
-        }
-        // SAFETY: still ours until it is in the queue. One more for the page of headers.
-        let n_pools = unsafe { arena.as_ref() }.dirty().count_ones() as usize + 1;
-        self.extents.release(addr, self.epoch, n_pools);
-    }
-
-    fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
-        if self.shared {
-            self.extents
-                .map
-                .set_labels(first, span, class.map_or(0, label_of));
-        }
-    }
 }

@@ -19,8 +19,11 @@
 //! blocks taken from it share no cache line with their neighbours (30 ns an alloc against 12, measured).
 
 use super::arena::Arena;
+use super::free_bits::{BITS_BYTES, Bits, FreeBits};
+use super::free_chain::FreeChain;
 use super::pool::Pool;
-use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::thread_lists::Entry;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
@@ -28,6 +31,9 @@ use static_assertions::const_assert;
 pub trait Geometry {
     /// Bytes at the start of a pool that are not for blocks.
     const HEADER_BYTES: usize;
+
+    /// How a pool knows its free blocks.
+    type Free: FreeBlocks;
 
     /// Whether an empty pool keeps its free chain for the next user of the same class.
     const KEEPS_CHAIN: bool;
@@ -53,39 +59,48 @@ pub trait Geometry {
     /// The pool's arena is mapped.
     unsafe fn memory(pool: NonNull<Pool>) -> NonNull<u8>;
 
-    /// Address of the first block of a pool that serves `class` and holds `addr`.
-    ///
-    /// # Safety
-    /// The pool's arena is mapped.
-    #[inline(always)]
-    unsafe fn first_block(pool: NonNull<Pool>, addr: usize, class: SizeClass) -> usize {
-        if class.is_small() && Self::HEADER_BYTES == 0 {
-            return addr & !(POOL_BYTES - 1);
-        }
-        // SAFETY: the caller's.
-        unsafe { Self::memory(pool) }.addr().get() + Self::HEADER_BYTES
-    }
-
     /// The pool of a block: the one amplification from a user's pointer to the allocator's own data.
     ///
     /// # Safety
     /// `block` lies in a pool of `class`.
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
 
-    /// The bits of the pool's arena, one for every [`ALIGNMENT`] bytes, set where a block begins that is out;
-    /// `None` where nobody keeps them.
-    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>>;
-
-    /// Clears what the bits of an arena hold from earlier times.
+    /// Clears what is known of an arena's blocks from earlier times.
     ///
     /// # Safety
     /// The arena's memory is ours, and no block of it is out.
-    unsafe fn clear_out_bits(arena: NonNull<Arena>);
+    unsafe fn clear(arena: NonNull<Arena>);
 
     /// Blocks that fit a pool of `class`.
     fn capacity(class: SizeClass) -> u32 {
         ((class.span() * POOL_BYTES - Self::HEADER_BYTES) / class.block_bytes()) as u32
     }
+}
+
+/// How a pool knows its free blocks, by `Pool::free` and what lies elsewhere. Functions on types without
+/// values; all run under the lock of the heap that owns the pool.
+pub trait FreeBlocks {
+    /// `Pool::free` of a pool for `class` that has no block out and never had.
+    fn fresh(class: SizeClass) -> u64;
+
+    /// Takes blocks until `places` is filled, from its end to its start, or the pool is full. Returns their
+    /// number.
+    ///
+    /// # Safety
+    /// The pool was formatted for `class` and is not full; the caller holds its header alone.
+    unsafe fn take<G: Geometry>(
+        pool: NonNull<Pool>,
+        class: SizeClass,
+        places: &mut [Entry],
+    ) -> usize;
+
+    /// Puts back `blocks` up to the first that lies in another pool or is known to be none that is out.
+    /// Returns their number.
+    ///
+    /// # Safety
+    /// The pool serves `class`, the first block lies in it, and none is used any more; the caller holds the
+    /// pool's header alone.
+    unsafe fn put<G: Geometry>(pool: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> usize;
 }
 
 /// Bytes of a pool header (CPython 3.11: `POOL_OVERHEAD`).
@@ -95,7 +110,7 @@ const_assert!(size_of::<Pool>() == POOL_HEADER_BYTES);
 /// A pointer to the allocator's own data at `addr`, with the rights of the whole arena, which were
 /// exposed when it was mapped.
 #[inline]
-fn amplify<T>(addr: usize) -> NonNull<T> {
+pub(super) fn amplify<T>(addr: usize) -> NonNull<T> {
     debug_assert!(addr != 0);
     // SAFETY: callers pass addresses inside arenas, never 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
@@ -105,6 +120,7 @@ fn amplify<T>(addr: usize) -> NonNull<T> {
 pub struct Cpython;
 
 impl Geometry for Cpython {
+    type Free = FreeChain;
     const HEADER_BYTES: usize = POOL_HEADER_BYTES;
     const KEEPS_CHAIN: bool = true;
 
@@ -140,12 +156,7 @@ impl Geometry for Cpython {
         amplify(block.addr().get() & !(POOL_BYTES - 1))
     }
 
-    #[inline]
-    fn out_bits(_: NonNull<Pool>) -> Option<NonNull<u64>> {
-        None
-    }
-
-    unsafe fn clear_out_bits(_: NonNull<Arena>) {}
+    unsafe fn clear(_: NonNull<Arena>) {}
 }
 
 /// The layout the allocator ships with.
@@ -154,14 +165,14 @@ pub struct Production;
 /// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
 const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
 const_assert!(size_of::<Arena>() <= TABLE);
-/// Where the bits of blocks that are out begin in slot 0, and their bytes.
-const BITS: usize = 4096;
-const BITS_BYTES: usize = ARENA_BYTES / ALIGNMENT / 8;
+/// Where the bits of blocks that are out begin in slot 0.
+pub(super) const BITS: usize = 4096;
 /// Bytes of slot 0 that are used.
 pub const HEADER_SLOT_BYTES: usize = BITS + BITS_BYTES;
 const_assert!(HEADER_SLOT_BYTES <= POOL_BYTES);
 
 impl Geometry for Production {
+    type Free = FreeBits;
     const HEADER_BYTES: usize = 0;
     const KEEPS_CHAIN: bool = false;
 
@@ -207,14 +218,8 @@ impl Geometry for Production {
         unsafe { pool.sub(pool.as_ref().lead()) }
     }
 
-    #[inline]
-    fn out_bits(pool: NonNull<Pool>) -> Option<NonNull<u64>> {
-        Some(amplify((pool.addr().get() & !(ARENA_BYTES - 1)) + BITS))
-    }
-
-    unsafe fn clear_out_bits(arena: NonNull<Arena>) {
-        let table = arena.addr().get() + BITS;
-        // SAFETY: inside the arena's header slot.
-        unsafe { amplify::<u8>(table).write_bytes(0, BITS_BYTES) };
+    unsafe fn clear(arena: NonNull<Arena>) {
+        // SAFETY: inside the arena's header slot, and ours by the caller's word.
+        unsafe { Bits::of_slot(arena.addr().get()).clear() };
     }
 }

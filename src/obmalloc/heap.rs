@@ -14,9 +14,8 @@ use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
 use super::block::{Block, Chain, Place};
 use super::engine::Engine;
-use super::extents::HeapBacking;
-use super::free_chain::{Hidden, Plain};
 use super::geometry::{Geometry, Production};
+use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
 use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
@@ -57,7 +56,6 @@ impl HeapState {
 }
 
 impl Receive for HeapState {
-    #[inline(always)]
     unsafe fn receive(&mut self, block: Block) {
         let Some(class) = class_of(self.map.label(block.addr())) else {
             not_a_block(block.start())
@@ -81,8 +79,6 @@ impl Receive for HeapState {
 /// A heap that threads share.
 pub struct Heap {
     gate: Gate<HeapState>,
-    /// How its free blocks' links are hidden, if they are; then blocks come and go one by one. Never changes.
-    hidden: Option<Hidden>,
 }
 
 /// Other heaps a flush may meet before it must deliver early.
@@ -106,15 +102,8 @@ impl Heap {
                     engine: Engine::new(backing),
                     map,
                 }),
-                hidden: None,
             }
         }
-    }
-
-    /// The same heap, before anybody uses it: links of its free blocks are mixed with a secret, and its pools
-    /// carved in a random order.
-    pub fn hide_links(&mut self, secret: usize) {
-        self.hidden = Some(Hidden::new(secret as u64));
     }
 
     /// Its lock and what it guards.
@@ -134,7 +123,6 @@ impl Heap {
     /// # Safety
     /// Each entry is a free block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
-        debug_assert!(self.hidden.is_none() || blocks.is_empty());
         let mut pending = [(0usize, Chain::EMPTY); PENDING];
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
@@ -145,11 +133,8 @@ impl Heap {
             }
         });
         for (home, chain) in pending {
-            // Looked at here, so that the usual flush, of its own heap's blocks, pays for no call.
-            if !chain.is_empty() {
-                // SAFETY: collected from arenas of the heap at `home`.
-                freed.dirty_pools += unsafe { deliver(home, chain) };
-            }
+            // SAFETY: collected from arenas of the heap at `home`.
+            freed.dirty_pools += unsafe { deliver(home, chain) };
         }
         freed
     }
@@ -158,38 +143,9 @@ impl Heap {
     ///
     /// # Safety
     /// As [`Self::free_many`].
-    pub unsafe fn free_one(&self, class: SizeClass, block: Block) -> Freed {
-        match self.hidden {
-            // SAFETY: the caller's.
-            None => unsafe { self.free_many(class, &[Some(block)]) },
-            // SAFETY: the caller's.
-            Some(hidden) => unsafe { self.free_hidden(class, block, hidden) },
-        }
-    }
-
-    /// Frees a block into its heap, whose lock it waits for: an inbox would have it lie about with a link.
-    ///
-    /// # Safety
-    /// As [`Self::free_many`].
-    #[cold]
-    #[inline(never)]
-    unsafe fn free_hidden(&self, class: SizeClass, block: Block, hidden: Hidden) -> Freed {
-        self.gate
-            .enter(|state| verify_pool(state.map, block, class));
-        // SAFETY: labelled, so in an arena; arenas name heaps, which live for ever.
-        let home = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home_of(block)) };
-        home.gate.enter(|state| {
-            // SAFETY: free by the caller's word, and this heap's.
-            unsafe {
-                if !state.engine.free_hidden(block, class, hidden) {
-                    not_out(Production::pool_of(block.start(), class), block, class);
-                }
-            }
-            Freed {
-                dirty_pools: state.engine.dirty().pools(),
-                live_bytes: state.engine.counters().block_bytes,
-            }
-        })
+    pub unsafe fn free_one(&self, class: SizeClass, block: Block) {
+        // SAFETY: the caller's.
+        unsafe { self.free_many(class, &[Some(block)]) };
     }
 
     /// Puts this heap's blocks back, and collects the others by heap.
@@ -203,34 +159,41 @@ impl Heap {
         blocks: &[Entry],
         pending: &mut [(usize, Chain); PENDING],
     ) {
-        let secret = state.map.secret();
-        let mut n_own = 0;
-        // The slot looked at last, if it is ours, and its pool: neighbours often lie in one.
-        let mut slot = usize::MAX;
-        let mut pool = NonNull::<Pool>::dangling();
-        for block in blocks.iter().flatten().copied() {
-            // SAFETY: free by the caller's word; labelled, so in an arena and in a pool of `class`.
+        let (mut rest, mut n_own) = (blocks, 0);
+        // The arena looked at last, if it is ours.
+        let mut arena = None;
+        while let Some((first, others)) = rest.split_first() {
+            let Some(block) = *first else {
+                rest = others;
+                continue;
+            };
+            // SAFETY: free by the caller's word; in an arena, once that is verified.
             unsafe {
-                if block.addr() / POOL_BYTES != slot {
+                if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
                     verify_pool(state.map, block, class);
                     if home_of(block) != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        collect(pending, block, class, secret);
+                        collect(pending, block, class, state.map.secret());
+                        rest = others;
                         continue;
                     }
-                    pool = Production::pool_of(block.start(), class);
-                    slot = block.addr() / POOL_BYTES;
+                    arena = Some(block.addr() / ARENA_BYTES);
+                } else if block.addr() % ARENA_BYTES < POOL_BYTES {
+                    not_a_block(block.start());
                 }
-                // Asked before: with its last block the pool goes, its label and perhaps its arena with it, and
-                // that may be somebody else's memory already.
-                let is_last = pool.as_ref().live() == 1;
-                if !state.engine.put(pool, block, class, Plain) {
+                let pool = Production::pool_of(block.start(), class);
+                if !pool.as_ref().serves(class) {
+                    wrong_pool(state.map, block, class);
+                }
+                let put = state.engine.put(pool, class, rest);
+                if put.n == 0 {
                     not_out(pool, block, class);
                 }
-                n_own += 1;
-                if is_last {
-                    slot = usize::MAX;
+                if put.emptied {
+                    arena = None;
                 }
+                n_own += put.n as u32;
+                rest = &rest[put.n..];
             }
         }
         state.engine.count_freed(class, n_own);
@@ -250,10 +213,7 @@ impl Heap {
 
     /// Takes one block, past the thread's list. True with it when it reads as zero.
     pub fn alloc_one(&self, class: SizeClass) -> Option<(Block, bool)> {
-        self.gate.enter(|state| match self.hidden {
-            None => state.engine.alloc(class),
-            Some(hidden) => state.engine.alloc_hidden(class, hidden),
-        })
+        self.gate.enter(|state| state.engine.alloc(class))
     }
 }
 

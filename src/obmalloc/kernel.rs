@@ -12,8 +12,9 @@
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
 
+use super::extents::LARGE;
 use super::geometry::HEADER_SLOT_BYTES;
-use super::size_class::POOL_BYTES;
+use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
@@ -22,8 +23,8 @@ use static_assertions::const_assert;
 /// Bytes of the fence behind what an arena knows of its pools.
 const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
-/// Most fences at a time.
-const MOST: usize = 32;
+/// Most fences at a time: for the arenas of a process that is not large, which have no huge pages.
+const MOST: usize = LARGE / ARENA_BYTES;
 
 /// Whether a purge clears.
 const UNTRIED: u8 = 0;

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! size_class   size, alignment -> class            thread_lists   a thread's short lists
-//! block, pool, free_chain   used, full, empty          |  refill: a batch   ^ flush
-//! arena, runs  which arena gives the next pool         v                    |
+//! block, pool  used, full, empty                       |  refill: a batch   ^ flush
+//! free_bits, free_chain   a pool's free blocks         v                    |
+//! arena, runs  which arena gives the next pool
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
-//! cpython      CPython's front, for the replay     extents, huge, address_map, roster: the process's
+//! cpython      CPython's front, for the replay     extents, slots, huge, address_map, roster: the process's
 //! report       CPython's statistics text         kernel: fences; whether a purge clears
 //! ```
 //!
@@ -21,9 +22,11 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod free_bits;
 mod free_chain;
 pub mod geometry;
 pub mod heap;
+pub mod heap_backing;
 pub mod huge;
 mod huge_store;
 pub mod inbox;
@@ -33,4 +36,5 @@ pub mod report;
 pub mod roster;
 pub mod runs;
 pub mod size_class;
+mod slots;
 pub mod thread_lists;

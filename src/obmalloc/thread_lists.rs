@@ -14,10 +14,14 @@
 //! the store buffer, and the next free for the alloc's: 3.9 ns a pair with one stack, 3.6 with a list of
 //! linked blocks, 2.1 with a part to take from and one to put on (measured in one run). A short one, so that a
 //! block that was freed a moment ago comes back soon.
+//!
+//! Only where the calls are inlined, so not in the preload library: whoever calls `malloc` does something
+//! between a free and an alloc, and there a buffer is moved every sixteen calls or so for nothing, with a
+//! branch mispredicted and a load that waits for narrower stores each time. There `free` puts blocks on top
+//! of the stack, `put` is its bottom, and `limit` its end.
+//!
 //! Addresses instead of links, because an alloc then waits for no block's memory, a free touches none, a
 //! block that was never used stays untouched until its user writes to it, and a flush knows all of them.
-//! The price is 8 bytes of cache for each block that waits: CPython over the preload library takes 1.09 of its
-//! built-in allocator's time, where it took 1.03 with lists of linked blocks.
 //!
 //! | what | then |
 //! |---|---|
@@ -31,7 +35,7 @@
 //! Invariants:
 //! * I1 `take` names the null entry at the bottom of the stack or a block above it; all entries from there
 //!   down to the bottom, and from the buffer's start up to `put`, are free blocks of the class.
-//! * I2 `put <= limit`, and the buffer ends at `limit`, where the stack's bottom is.
+//! * I2 `put <= limit`, and the buffer ends at `limit`, where the stack's bottom is. Without a buffer, `take <= limit`.
 //! * I3 the stack holds at most `bound` blocks, of `MAX_BYTES` together or one; it has room for a full buffer.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
@@ -44,7 +48,7 @@ use super::address_map::{Label, label_of};
 use super::block::Block;
 use super::size_class::SizeClass;
 use core::cell::Cell;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 use static_assertions::const_assert;
 
 /// Most bytes of blocks a stack may hold, and blocks.
@@ -57,6 +61,9 @@ const FIRST_BLOCKS: usize = 64;
 const BUFFER_BYTES: usize = 8 * 1024;
 const BUFFER_BLOCKS: usize = 16;
 
+/// Whether there are buffers.
+const BUFFERED: bool = !cfg!(feature = "preload");
+
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
 
@@ -67,7 +74,9 @@ const BOTTOM: *mut Entry = core::ptr::from_ref(&None).cast_mut();
 #[repr(C, align(32))]
 pub struct List {
     take: Cell<*mut Entry>,
+    /// With a buffer, the next free place of it; without, the stack's bottom.
     put: Cell<*mut Entry>,
+    /// With a buffer, its end and the stack's bottom; without, the last place of the stack.
     limit: Cell<*mut Entry>,
     /// Blocks the buffer, and the stack, have room for; how many of them the stack may hold now.
     buffer: Cell<u8>,
@@ -79,6 +88,35 @@ pub struct List {
 
 const_assert!(MAX_BLOCKS <= u8::MAX as usize);
 
+/// A free place in a list. Pointers, because `Option` would test a reference a second time.
+pub struct Room {
+    list: *const List,
+    /// With a buffer, the place; without, the one below it.
+    end: *mut Entry,
+}
+
+impl Room {
+    /// Puts a block there.
+    ///
+    /// # Safety
+    /// 1. The list lives, and nothing was done with it since it was asked for room.
+    /// 2. The block is free and of the list's class.
+    #[inline(always)]
+    pub unsafe fn fill(self, block: Block) {
+        // SAFETY: below the limit (1, I2), and so at most the limit when one further.
+        unsafe {
+            let next = self.end.add(1);
+            if BUFFERED {
+                self.end.write(Some(block));
+                (*self.list).put.set(next);
+            } else {
+                next.write(Some(block));
+                (*self.list).take.set(next);
+            }
+        }
+    }
+}
+
 impl List {
     /// No blocks, no room.
     #[allow(
@@ -87,8 +125,8 @@ impl List {
     )]
     pub const EMPTY: Self = Self {
         take: Cell::new(BOTTOM),
-        put: Cell::new(null_mut()),
-        limit: Cell::new(null_mut()),
+        put: Cell::new(BOTTOM),
+        limit: Cell::new(BOTTOM),
         buffer: Cell::new(0),
         capacity: Cell::new(0),
         bound: Cell::new(0),
@@ -112,33 +150,47 @@ impl List {
     /// The block is free and of this list's class.
     #[inline(always)]
     pub unsafe fn push(&self, block: Block) -> bool {
-        if !self.has_room() {
+        let Some(room) = self.room() else {
             return false;
-        }
-        // SAFETY: free by the caller's word; there is room.
-        unsafe { self.push_into_room(block) };
+        };
+        // SAFETY: free by the caller's word; nothing lies between.
+        unsafe { room.fill(block) };
         true
     }
 
-    /// As [`Self::push`], where [`Self::has_room`] was true.
-    ///
-    /// # Safety
-    /// 1. The block is free and of this list's class.
-    /// 2. The list has room.
+    /// Room for one block.
     #[inline(always)]
-    pub unsafe fn push_into_room(&self, block: Block) {
-        debug_assert!(self.has_room());
-        let place = self.put.get();
-        // SAFETY: below the limit (2, I2).
-        unsafe { place.write(Some(block)) };
-        // SAFETY: at most the limit.
-        self.put.set(unsafe { place.add(1) });
+    pub fn room(&self) -> Option<Room> {
+        let end = if BUFFERED {
+            self.put.get()
+        } else {
+            self.take.get()
+        };
+        (end != self.limit.get()).then_some(Room { list: self, end })
     }
 
-    /// Whether a block may be pushed.
+    /// Whether there is room, perhaps after moving the buffer.
+    pub fn makes_room(&self) -> bool {
+        self.room().is_some() || self.settle(1)
+    }
+
+    /// The null entry below the stack.
     #[inline(always)]
-    pub fn has_room(&self) -> bool {
-        self.put.get() != self.limit.get()
+    fn bottom(&self) -> *mut Entry {
+        if BUFFERED {
+            self.limit.get()
+        } else {
+            self.put.get()
+        }
+    }
+
+    fn set_bound(&self, bound: usize) {
+        debug_assert!(bound <= usize::from(self.capacity.get()));
+        self.bound.set(bound as u8);
+        if !BUFFERED {
+            // SAFETY: within the stack, which has room for `capacity` blocks.
+            self.limit.set(unsafe { self.bottom().add(bound) });
+        }
     }
 
     /// Whether there is no block on the stack.
@@ -164,7 +216,7 @@ impl List {
         if self.capacity.get() == 0 {
             return (&[], &[]);
         }
-        let (bottom, buffer) = (self.limit.get(), usize::from(self.buffer.get()));
+        let (bottom, buffer) = (self.bottom(), usize::from(self.buffer.get()));
         // SAFETY: above the bottom up to `take`, and in the buffer below `put`, there are blocks (I1).
         unsafe {
             let start = bottom.sub(buffer);
@@ -181,6 +233,9 @@ impl List {
     /// them. True when it did.
     #[inline(always)]
     pub fn settle(&self, least: usize) -> bool {
+        if !BUFFERED {
+            return false;
+        }
         let (stack, buffer) = self.parts();
         let n = buffer.len();
         if n < least.max(1) || stack.len() + n > self.bound() {
@@ -203,7 +258,8 @@ impl List {
     }
 }
 
-/// Blocks a stack of `class` may hold at most, and at first; blocks its buffer has room for.
+/// Blocks a stack of `class` may hold at most, at first, and when it is short; as many as the last has a buffer
+/// room for.
 const fn bounds(class: SizeClass) -> (usize, usize, usize) {
     let bytes = class.block_bytes();
     (
@@ -227,7 +283,7 @@ pub const REGION_ENTRIES: usize = {
     while index < SizeClass::COUNT {
         let (most, mut bound, buffer) = bounds(SizeClass::new(index));
         loop {
-            sum += buffer + 1 + bound;
+            sum += BUFFERED as usize * buffer + 1 + bound;
             if bound == most {
                 break;
             }
@@ -288,8 +344,8 @@ impl ThreadLists {
             debug_assert!(self.is_empty(class));
             let list = self.of(class);
             list.take.set(BOTTOM);
-            list.put.set(null_mut());
-            list.limit.set(null_mut());
+            list.put.set(BOTTOM);
+            list.limit.set(BOTTOM);
             list.buffer.set(0);
             list.capacity.set(0);
             list.bound.set(0);
@@ -320,7 +376,7 @@ impl ThreadLists {
         if bound > usize::from(list.capacity.get()) && !self.move_to_longer(class, bound) {
             return false;
         }
-        list.bound.set(bound as u8);
+        list.set_bound(bound);
         true
     }
 
@@ -330,7 +386,7 @@ impl ThreadLists {
         let Some(region) = self.region.get() else {
             return false;
         };
-        let (_, _, room) = bounds(class);
+        let room = if BUFFERED { bounds(class).2 } else { 0 };
         let end = used + room + 1 + capacity;
         debug_assert!(end <= REGION_ENTRIES);
         let (stack, buffer) = list.parts();
@@ -346,6 +402,7 @@ impl ThreadLists {
                 .copy_from_nonoverlapping(stack.as_ptr(), stack.len());
             list.take.set(bottom.add(stack.len()));
             list.put.set(start.add(buffer.len()));
+            // Without a buffer, `set_bound` comes next.
             list.limit.set(bottom);
         }
         self.used.set(end as u32);
@@ -354,11 +411,11 @@ impl ThreadLists {
         true
     }
 
-    /// Makes the list as short as can be, if it holds no block: a stack no longer than the buffer.
+    /// Makes the list short, if it holds no block: a stack no longer than a buffer.
     pub fn shorten(&self, class: SizeClass) {
         if self.is_empty(class) {
-            let list = self.of(class);
-            list.bound.set(list.bound.get().min(list.buffer.get()));
+            let (list, (_, _, short)) = (self.of(class), bounds(class));
+            list.set_bound(list.bound().min(short));
         }
     }
 
@@ -375,7 +432,7 @@ impl ThreadLists {
             return &mut [];
         }
         // SAFETY: above the bottom, within the stack, and above `take`.
-        unsafe { core::slice::from_raw_parts_mut(list.limit.get().add(1), n) }
+        unsafe { core::slice::from_raw_parts_mut(list.bottom().add(1), n) }
     }
 
     /// Notes that the first `n` of [`Self::places`] are filled.
@@ -386,7 +443,7 @@ impl ThreadLists {
         if n > 0 {
             let list = self.of(class);
             // SAFETY: within the stack.
-            list.take.set(unsafe { list.limit.get().add(n) });
+            list.take.set(unsafe { list.bottom().add(n) });
         }
     }
 
@@ -404,7 +461,7 @@ impl ThreadLists {
         if n == 0 || n > stack.len() {
             return;
         }
-        let bottom = list.limit.get();
+        let bottom = list.bottom();
         // SAFETY: all within the stack.
         unsafe {
             bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);

@@ -25,7 +25,7 @@ fn stack_and_buffer_behave_as_two_vectors() {
             0..5 => assert_eq!(list.pop(), stack.pop()),
             5..11 => {
                 let has_room = buffer.len() < room;
-                assert_eq!(list.has_room(), has_room);
+                assert_eq!(list.room().is_some(), has_room);
                 next += 1;
                 // SAFETY: a block of no memory, not touched by a list.
                 assert_eq!(unsafe { list.push(block(next)) }, has_room);

@@ -7,7 +7,16 @@
 //! | [`tracemalloc`] | Python's module of that name: which lines made what lives |
 //! | [`stats`] | the allocator's figures; as OpenMetrics text; with feature `serde`, as JSON |
 //! | [`Region`] | exact counts of what a piece of code allocates |
+//! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
 //! | `unwind` | who called: stacks without a lock or an allocation |
+//!
+//! | to know | ask |
+//! |---|---|
+//! | how much memory there is, in which sizes | [`stats`] |
+//! | what one function allocates, in a test | [`Region`] |
+//! | which lines made what lives, and what grew between two moments | [`tracemalloc`] |
+//! | everything, afterwards: peak, leaks, temporary blocks, flame graph | [`record`], then `pymalloc report` |
+//! | which objects of the object library live, and who keeps them (feature `objects`) | `objgraph` |
 //!
 //! A program can record itself:
 //!
@@ -29,6 +38,8 @@
 
 mod kept;
 mod metrics;
+#[cfg(feature = "objects")]
+pub mod objgraph;
 mod recorder;
 #[allow(
     dead_code,

@@ -118,18 +118,27 @@ pub fn is_mapped(p: NonNull<u8>) -> bool {
     unsafe { libc::mincore(start.cast(), page, &mut resident) == 0 }
 }
 
-/// Asks for huge pages behind a range, or for none.
+/// Asks for no huge pages behind a range.
 ///
 /// # Safety
 /// The range is mapped.
-pub unsafe fn advise_huge_pages(start: NonNull<u8>, len: usize, wanted: bool) {
-    let advice = if wanted {
-        libc::MADV_HUGEPAGE
-    } else {
-        libc::MADV_NOHUGEPAGE
-    };
+pub unsafe fn refuse_huge_pages(start: NonNull<u8>, len: usize) {
     // SAFETY: advice only; a kernel without huge pages answers EINVAL.
-    unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
+    unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_NOHUGEPAGE) };
+}
+
+/// Fills a range with a huge page, where the kernel has one, and asks for no more of them there.
+///
+/// # Safety
+/// The range is mapped, of a huge page's length and alignment, and used by nobody.
+pub unsafe fn fill_huge_page(start: NonNull<u8>, len: usize) {
+    // SAFETY: advice, and a write to memory nobody uses.
+    unsafe {
+        if libc::madvise(start.as_ptr().cast(), len, libc::MADV_HUGEPAGE) == 0 {
+            start.write_volatile(0);
+            refuse_huge_pages(start, len);
+        }
+    }
 }
 
 /// Lengthens or shortens a mapping where it stands.

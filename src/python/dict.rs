@@ -93,6 +93,13 @@ impl Dict {
         drop(table);
     }
 
+    /// Calls `f` on each key that tracing does not report: all of them while they are texts.
+    pub(crate) fn for_each_untraced_key(&self, f: impl FnMut(&Value)) {
+        if let Ok(table) = self.0.try_borrow() {
+            table.for_each_untraced_key(f);
+        }
+    }
+
     /// All pairs, in order.
     pub fn to_vec(&self) -> Vec<(Value, Value)> {
         let table = self.0.borrow();

@@ -56,6 +56,11 @@ impl Class {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Whether it has a `__del__`.
+    pub fn has_finalizer(&self) -> bool {
+        self.finalizer.is_some()
+    }
 }
 
 /// An instance of a class, with attributes in the order they came.
@@ -63,7 +68,8 @@ pub struct Instance {
     class: Gc<Class>,
     attributes: RefCell<Table>,
 }
-impl_trace!(struct Instance { class, attributes }: finalize);
+// CPython visits the attributes, then the class (Objects/typeobject.c 3.11: `subtype_traverse`).
+impl_trace!(struct Instance { attributes, class }: finalize);
 
 impl Finalize for Instance {
     fn finalize(this: &Gc<Self>) {
@@ -108,6 +114,13 @@ impl Instance {
         let key = Value::Str(name.clone());
         let removed = self.attributes.borrow_mut().remove(&key);
         removed.expect(NAMES_HASH).map(|(_, value)| value)
+    }
+
+    /// Calls `f` on each name, which tracing does not report.
+    pub(crate) fn for_each_untraced_key(&self, f: impl FnMut(&Value)) {
+        if let Ok(table) = self.attributes.try_borrow() {
+            table.for_each_untraced_key(f);
+        }
     }
 
     /// All attributes, in order.

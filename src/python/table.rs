@@ -196,6 +196,13 @@ impl Table {
         entries.map(|entry| (&entry.key, &entry.value))
     }
 
+    /// Calls `f` on each key that tracing does not report.
+    pub fn for_each_untraced_key(&self, mut f: impl FnMut(&Value)) {
+        if !self.mixed {
+            self.pairs().for_each(|(key, _)| f(key));
+        }
+    }
+
     /// Bytes of CPython's table, beside the object: 0 for the empty one, which is shared.
     pub fn size(&self) -> usize {
         let n_places = self.indices.len();

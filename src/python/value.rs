@@ -16,8 +16,7 @@ use super::integer::Integer;
 use super::list::List;
 use super::set::Set;
 use super::tuple::{self, Tuple};
-use crate::impl_trace;
-use crate::object::{Erased, Gc};
+use crate::object::{Erased, Gc, Trace, Visitor};
 
 /// Levels of nesting that comparing, hashing and printing go down (CPython's recursion limit is 1000).
 pub const DEEPEST: usize = 500;
@@ -58,22 +57,6 @@ pub enum Value {
     /// An instance of a class.
     Instance(Gc<Instance>),
 }
-impl_trace!(
-    enum Value {
-        None(none),
-        Bool(bool),
-        Int(int),
-        Float(float),
-        Str(text),
-        Bytes(bytes),
-        Tuple(tuple),
-        List(list),
-        Dict(dict),
-        Set(set),
-        Instance(instance),
-    }
-);
-
 /// Does the same with the handle, whatever its kind.
 macro_rules! with_handle {
     ($value:expr, $handle:ident => $result:expr) => {
@@ -93,7 +76,42 @@ macro_rules! with_handle {
     };
 }
 
+// SAFETY: the one handle there is; dropping a value releases it and nothing else.
+unsafe impl Trace for Value {
+    const CYCLIC: bool = true;
+    const DROPS_HANDLES_ONLY: bool = true;
+
+    #[inline]
+    fn trace<V: Visitor>(&self, visitor: &mut V) {
+        with_handle!(self, handle => handle.trace(visitor));
+    }
+}
+
 impl Value {
+    /// The reference to an object that was made as one of the kinds; `None` for other objects.
+    ///
+    /// ```
+    /// use pymalloc::python::{Python, Value};
+    /// let number = Python::new().int(1000);
+    /// assert!(Value::of(&number.erased()).is_some_and(|value| value.is(&number)));
+    /// ```
+    pub fn of(object: &Gc<Erased>) -> Option<Self> {
+        fn kind<T: Trace>(object: &Gc<Erased>, make: fn(Gc<T>) -> Value) -> Option<Value> {
+            object.clone().downcast::<T>().ok().map(make)
+        }
+        None.or_else(|| kind(object, Self::List))
+            .or_else(|| kind(object, Self::Dict))
+            .or_else(|| kind(object, Self::Instance))
+            .or_else(|| kind(object, Self::Str))
+            .or_else(|| kind(object, Self::Int))
+            .or_else(|| kind(object, Self::Float))
+            .or_else(|| kind(object, Self::Set))
+            .or_else(|| kind(object, Self::Bytes))
+            .or_else(|| kind(object, Self::Bool))
+            .or_else(|| kind(object, Self::None))
+            .or_else(|| object.clone().downcast_tail().ok().map(Self::Tuple))
+    }
+
     /// The name of its kind, as Python writes it; `object` for all instances.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -11,8 +11,8 @@ mod park;
 mod text;
 
 pub use pages::{
-    Refused, Slot, advise_huge_pages, boot, commit, grow, halt, label, map, page_size, protect,
-    purge, refuse, relocate, reserve, slot, unmap,
+    Refused, Slot, boot, commit, fill_huge_page, grow, halt, label, map, page_size, protect, purge,
+    refuse, refuse_huge_pages, relocate, reserve, slot, unmap,
 };
 pub use park::Futex;
 pub use text::Text;

@@ -309,8 +309,14 @@ pub unsafe fn relocate(
 /// None.
 pub unsafe fn label(_: NonNull<u8>, _: usize, _: &'static CStr) {}
 
-/// Advice is not modelled.
+/// Advice, which the model's memory does not take.
 ///
 /// # Safety
-/// None here.
-pub unsafe fn advise_huge_pages(_: NonNull<u8>, _: usize, _: bool) {}
+/// None.
+pub unsafe fn refuse_huge_pages(_: NonNull<u8>, _: usize) {}
+
+/// As [`refuse_huge_pages`].
+///
+/// # Safety
+/// None.
+pub unsafe fn fill_huge_page(_: NonNull<u8>, _: usize) {}

@@ -9,8 +9,9 @@ use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::obmalloc::address_map::{AddressMap, Owner};
 use pymalloc_loom_tests::obmalloc::arena::Arena;
 use pymalloc_loom_tests::obmalloc::engine::Backing;
-use pymalloc_loom_tests::obmalloc::extents::{Extents, HeapBacking};
+use pymalloc_loom_tests::obmalloc::extents::Extents;
 use pymalloc_loom_tests::obmalloc::geometry::Production;
+use pymalloc_loom_tests::obmalloc::heap_backing::HeapBacking;
 use pymalloc_loom_tests::os::{self, Refused};
 use std::ptr::NonNull;
 

@@ -5,8 +5,9 @@ use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::obmalloc::address_map::{AddressMap, Owner, label_of};
 use pymalloc_loom_tests::obmalloc::engine::Engine;
-use pymalloc_loom_tests::obmalloc::extents::{Extents, HeapBacking};
+use pymalloc_loom_tests::obmalloc::extents::Extents;
 use pymalloc_loom_tests::obmalloc::geometry::Production;
+use pymalloc_loom_tests::obmalloc::heap_backing::HeapBacking;
 use pymalloc_loom_tests::obmalloc::size_class::{POOL_BYTES, SizeClass};
 
 type Obmalloc = Engine<Production, HeapBacking>;

@@ -31,7 +31,6 @@ mod tag;
 
 pub(super) use quarantine::lock;
 pub(super) use report::{Guards, write_stack};
-pub(super) use tag::secret;
 
 use super::misuse::owner_around;
 use super::{HUGE, MAP, OPTIONS, slow, thread};
@@ -46,7 +45,7 @@ use pads::CLEAN;
 use pages::{Frame, Room};
 use quarantine::Waiting;
 use report::{Fault, Report};
-use tag::{Facts, Guarded, State};
+use tag::{Facts, Guarded, State, secret};
 
 /// Alignments beyond this are not guarded: the way back from the user's pointer would be too long.
 const ALIGN_MOST: usize = 16 << 20;

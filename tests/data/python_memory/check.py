@@ -1,5 +1,5 @@
 """Runs the document's snippets as they are typed, and prints `label => value` for each fact about them."""
-import code, contextlib, gc, io, os, sys, tempfile, weakref
+import code, contextlib, gc, io, os, sys, tempfile, tracemalloc, weakref
 from sys import getsizeof
 
 SNIPPETS = open(sys.argv[1], encoding="utf-8").read().split("----\n")
@@ -114,6 +114,14 @@ fact("after gc.collect(), all", D.dead)
 lines, _ = typed(4)
 for label, value in zip(("a = [1, 2, 3]", "b = a", "del b"), lines):
     fact(f"{label}; getrefcount(a)", value)
+def count(argument):
+    return sys.getrefcount(argument)
+a = [1, 2, 3]
+fact("as a function's argument; getrefcount(a)", count(a))
+holder = [a, a]
+fact("twice in a list; getrefcount(a)", sys.getrefcount(a))
+del holder
+fact("del holder; getrefcount(a)", sys.getrefcount(a))
 lines, _ = typed(5)
 fact("a = 100; b = 100; id(a) == id(b)", lines[0])
 fact("a = 1000; b = 1000; id(a) == id(b)", lines[1])
@@ -136,12 +144,100 @@ referrers = gc.get_referrers(leaf)
 fact("holder and other refer to leaf", holder in referrers and other in referrers)
 fact("gc.is_tracked(leaf), gc.is_tracked(texts)", (gc.is_tracked(leaf), gc.is_tracked(texts)))
 
+before = tracemalloc.is_tracing()
+tracemalloc.start(1)
+first = tracemalloc.take_snapshot()
+blocks = [bytes(10000) for _ in range(100)]
+tracing = tracemalloc.is_tracing()
+second = tracemalloc.take_snapshot()
+current, peak = tracemalloc.get_traced_memory()
+del blocks
+third = tracemalloc.take_snapshot()
+made, gone = second.compare_to(first, "lineno")[0], third.compare_to(second, "lineno")[0]
+tracemalloc.stop()
+fact("is_tracing() before, while, after", (before, tracing, tracemalloc.is_tracing()))
+fact("100 of 10000 bytes; megabytes more from one line", round(made.size_diff / 1e6, 1))
+fact("the same, in blocks", made.count_diff // 100 * 100)
+fact("deleted; megabytes more from one line", round(gone.size_diff / 1e6, 1))
+fact("get_traced_memory() had at least a megabyte, the peak more", current <= peak and current >= 1000000)
+fact("stop(); get_traced_memory()", tracemalloc.get_traced_memory())
+
+
+def resident():
+    """MiB of memory the process has, which is what memory_profiler shows by line."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def eights(mib):
+    return round(mib / 8) * 8
+
+
+first = second = third = made = gone = None
+start = resident()
+big = b"\1" * (32 << 20)
+full = resident()
+del big
+fact("big = 32 MiB; MiB more", eights(full - start))
+fact("del big; MiB more than at the start", eights(resident() - start))
+
+
+def count_of(name):
+    return sum(type(o).__name__ == name for o in gc.get_objects())
+
+
+def chain(start, is_end, neighbours):
+    """A shortest way from start to an end, both included."""
+    ways, seen = [[start]], {id(start)}
+    while ways:
+        way = ways.pop(0)
+        if is_end(way[-1]):
+            return way
+        for o in neighbours(way[-1]):
+            if id(o) not in seen and o is not way and type(o).__name__ in ("list", "dict", "D"):
+                seen.add(id(o))
+                ways.append(way + [o])
+
+
+def kinds(objects):
+    return " -> ".join(type(o).__name__ for o in objects)
+
+
+a = b = parent = child = x = None
+gc.collect()
+old = count_of("D")
+leaked = [D(), D(), D()]
+cache = [{"leaked": leaked}]
+one = leaked[2]
+leaked = None
+fact("count('D')", count_of("D"))
+fact("show_growth()", "%s%9d %+9d" % ("D", count_of("D"), count_of("D") - old))
+fact("find_backref_chain(one, cache)", kinds(chain(one, lambda o: o is cache, gc.get_referrers)[::-1]))
+fact("find_ref_chain(cache, one)", kinds(chain(cache, lambda o: isinstance(o, D), gc.get_referents)))
+fact("at(id(one)) is one", any(o is one for o in gc.get_objects() if id(o) == id(one)))
+
+cache = one = None
+D.dead = 0
+a = D()
+counts, names = [sys.getrefcount(a)], [a]
+del a
+for _ in range(2):
+    names.append(names[0])
+    counts.append(sys.getrefcount(names[0]))
+while names:
+    names.pop()
+    if names:
+        counts.append(sys.getrefcount(names[0]))
+fact("getrefcount, name by name", counts)
+fact("no name left; finalizers that ran", D.dead)
+
 D.dead = 0
 parent, child = D(), D()
 parent.child, child.parent = child, weakref.ref(parent)
 del parent, child
 fact("a weak reference back; finalizers that ran", D.dead)
 fact("nothing for gc.collect()", gc.collect())
+fact("sum(n for n in range(1000)), no list made", sum(n for n in range(1000)))
 big = list(range(1000))
 fact("getsizeof(list(range(1000)))", getsizeof(big))
 fact("a copy is another object of", getsizeof(big.copy()))

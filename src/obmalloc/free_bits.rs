@@ -1,0 +1,282 @@
+//! Production's free blocks: one bit for every 16 bytes of an arena, set where a block begins that is out.
+//!
+//! ```text
+//! header slot: | … | bits: 128 bytes for each pool … |          class of 48 bytes, one word of a pool's 16:
+//!                                                               begins   1001001001001001…
+//! Pool::free   small class: words with a free block             out      1000001001000000…
+//!              run: its free blocks by number                   free     0001000000001001…
+//! ```
+//!
+//! A block is free where a block of the class begins and the bit is clear; the lowest is taken first. So
+//! nothing is written into a free block and nothing read from one: a flush touches two cache lines of bits
+//! where a chain touches each block, a refill waits for no block's memory, and what a program writes to a
+//! block after its free harms nobody else. A pointer that names no block that is out is known when it comes
+//! home, whatever is wrong with it.
+//!
+//! Invariants:
+//! * I1 a pool's bits are set exactly where a block begins that is out: `live` of them.
+//! * I2 `Pool::free` names exactly the words, or the blocks, with one that is not out.
+//! * I3 blocks from `carved` on were never out.
+//!
+//! Everything here runs under the lock of the heap that owns the pool.
+
+use super::block::Block;
+use super::geometry::{BITS, FreeBlocks, Geometry, amplify};
+use super::pool::Pool;
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_number};
+use super::thread_lists::Entry;
+use crate::sync::prefetch;
+use core::ptr::NonNull;
+use static_assertions::const_assert;
+
+/// Words of bits of one pool.
+const WORDS: usize = POOL_BYTES / ALIGNMENT / WORD_BITS;
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// Per small class, where blocks begin in a pool.
+static BEGINS: [[u64; WORDS]; SizeClass::SMALL] = {
+    let mut table = [[0; WORDS]; SizeClass::SMALL];
+    let mut index = 0;
+    while index < SizeClass::SMALL {
+        let step = SizeClass::new(index).block_bytes() / ALIGNMENT;
+        let (mut k, mut bit) = (0, 0);
+        while k < POOL_BYTES / ALIGNMENT / step {
+            table[index][bit / WORD_BITS] |= 1 << (bit % WORD_BITS);
+            bit += step;
+            k += 1;
+        }
+        index += 1;
+    }
+    table
+};
+
+// Every word of every small class has a block, so a fresh pool's words are all of them.
+const_assert!(SizeClass::new(SizeClass::SMALL - 1).block_bytes() <= WORD_BITS * ALIGNMENT / 2);
+/// The words of a small pool that nobody took from.
+const ALL_WORDS: u64 = (1 << WORDS) - 1;
+
+/// Bytes of the bits of an arena.
+pub const BITS_BYTES: usize = ARENA_BYTES / ALIGNMENT / 8;
+
+/// The bits of an arena from some slot on. They are the caller's: it holds the lock.
+#[derive(Clone, Copy)]
+pub struct Bits(NonNull<u64>);
+
+impl Bits {
+    /// Those of the slot that holds `addr`, and of the slots behind it.
+    #[inline(always)]
+    pub fn of_slot(addr: usize) -> Self {
+        let slot = addr % ARENA_BYTES / POOL_BYTES;
+        let words = (addr & !(ARENA_BYTES - 1)) + BITS;
+        Self(amplify(words + slot * WORDS * size_of::<u64>()))
+    }
+
+    /// The word with the bit of a place, by its distance from the slot's start in units of [`ALIGNMENT`]; and
+    /// the bit.
+    ///
+    /// # Safety
+    /// The place lies in the arena, and its word is the caller's until it lets go of the reference.
+    #[inline(always)]
+    unsafe fn at<'a>(self, place: usize) -> (&'a mut u64, u64) {
+        // SAFETY: there is a bit for each place in the arena.
+        let word = unsafe { self.0.add(place / WORD_BITS).as_mut() };
+        (word, 1 << (place % WORD_BITS))
+    }
+
+    /// Clears them all, from the arena's first slot on.
+    ///
+    /// # Safety
+    /// They begin with the first slot, no block of the arena is out, and its header slot is the caller's.
+    pub unsafe fn clear(self) {
+        // SAFETY: inside the header slot.
+        unsafe { self.0.cast::<u8>().write_bytes(0, BITS_BYTES) };
+    }
+}
+
+/// See the module.
+pub struct FreeBits;
+
+impl FreeBlocks for FreeBits {
+    fn fresh(class: SizeClass) -> u64 {
+        if class.is_small() {
+            return ALL_WORDS;
+        }
+        u64::MAX >> (WORD_BITS - class.span() * POOL_BYTES / class.block_bytes())
+    }
+
+    #[inline]
+    unsafe fn take<G: Geometry>(
+        this: NonNull<Pool>,
+        class: SizeClass,
+        places: &mut [Entry],
+    ) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            if class.is_small() {
+                take_small::<G>(this, class, places)
+            } else {
+                take_of_run::<G>(this, class, places)
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn put<G: Geometry>(this: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            if class.is_small() {
+                put_small::<G>(this, blocks)
+            } else {
+                put_of_run::<G>(this, class, blocks)
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`FreeBlocks::take`], and the class is small.
+#[inline]
+unsafe fn take_small<G: Geometry>(
+    this: NonNull<Pool>,
+    class: SizeClass,
+    places: &mut [Entry],
+) -> usize {
+    // SAFETY: the header is the caller's, and its arena is mapped.
+    let (pool, first) = unsafe { (&mut *this.as_ptr(), G::memory(this)) };
+    let bits = Bits::of_slot(first.addr().get());
+    let begins = &BEGINS[class.index()];
+    let (mut places, mut last) = (places.iter_mut().rev(), first);
+    let wanted = places.len();
+    while places.len() > 0 && pool.free != 0 {
+        let n = pool.free.trailing_zeros() as usize;
+        // SAFETY: the words stand for the pool's bytes.
+        let (start, word) = unsafe {
+            let start = first.add(n * WORD_BITS * ALIGNMENT);
+            (start, bits.at(n * WORD_BITS).0)
+        };
+        let free = begins[n % WORDS] & !*word;
+        let mut rest = free;
+        while rest != 0
+            && let Some(place) = places.next()
+        {
+            // SAFETY: inside the pool, where a block begins; free (I1).
+            unsafe {
+                last = start.add(rest.trailing_zeros() as usize * ALIGNMENT);
+                *place = Some(Block::new(last));
+            }
+            prefetch(last.as_ptr());
+            rest &= rest - 1;
+        }
+        *word |= free ^ rest;
+        if rest == 0 {
+            pool.free &= pool.free - 1;
+        }
+    }
+    let n = wanted - places.len();
+    let offset = last.addr().get() - first.addr().get();
+    pool.carved = pool.carved.max(block_number(offset, class) as u16 + 1);
+    pool.live += n as u16;
+    n
+}
+
+#[inline(always)]
+fn addr_of(block: &Entry) -> usize {
+    block.map_or(0, Block::addr)
+}
+
+/// Distance of a block from `base` in units of [`ALIGNMENT`]; more than an arena's where it is below it, and where
+/// it is misaligned and so has its low bits on top.
+#[inline(always)]
+fn place_in(base: usize, block: &Entry) -> usize {
+    addr_of(block)
+        .wrapping_sub(base)
+        .rotate_right(ALIGNMENT.ilog2())
+}
+
+/// # Safety
+/// As [`FreeBlocks::put`], and the pool's class is small.
+#[inline(always)]
+unsafe fn put_small<G: Geometry>(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
+    // SAFETY: the header is the caller's.
+    let pool = unsafe { &mut *this.as_ptr() };
+    let base = addr_of(&blocks[0]) & !(POOL_BYTES - 1);
+    let bits = Bits::of_slot(base);
+    let (mut n, mut free) = (0, pool.free);
+    for block in blocks {
+        let place = place_in(base, block);
+        if place >= WORDS * WORD_BITS {
+            break;
+        }
+        // SAFETY: one of the pool's words, ours under the lock.
+        let (word, bit) = unsafe { bits.at(place) };
+        if *word & bit == 0 {
+            break;
+        }
+        *word &= !bit;
+        free |= 1 << (place / WORD_BITS);
+        n += 1;
+    }
+    pool.free = free;
+    pool.live -= n;
+    usize::from(n)
+}
+
+/// # Safety
+/// As [`FreeBlocks::take`].
+#[cold]
+#[inline(never)]
+unsafe fn take_of_run<G: Geometry>(
+    this: NonNull<Pool>,
+    class: SizeClass,
+    places: &mut [Entry],
+) -> usize {
+    // SAFETY: the header is the caller's, and its arena is mapped.
+    let (pool, first) = unsafe { (&mut *this.as_ptr(), G::memory(this)) };
+    let bits = Bits::of_slot(first.addr().get());
+    let mut left = places.len();
+    while left > 0 && pool.free != 0 {
+        let k = pool.free.trailing_zeros() as u16;
+        pool.free &= pool.free - 1;
+        // SAFETY: inside the run, free (I2), and the bits are ours under the lock.
+        unsafe {
+            let start = first.add(usize::from(k) * class.block_bytes());
+            let (word, bit) = bits.at(usize::from(k) * class.block_bytes() / ALIGNMENT);
+            *word |= bit;
+            left -= 1;
+            places[left] = Some(Block::new(start));
+        }
+        pool.carved = pool.carved.max(k + 1);
+        pool.live += 1;
+    }
+    places.len() - left
+}
+
+/// # Safety
+/// As [`FreeBlocks::put`].
+#[inline(never)]
+unsafe fn put_of_run<G: Geometry>(
+    this: NonNull<Pool>,
+    class: SizeClass,
+    blocks: &[Entry],
+) -> usize {
+    // SAFETY: the header is the caller's, and its arena is mapped.
+    let (pool, first) = unsafe { (&mut *this.as_ptr(), G::memory(this).addr().get()) };
+    let bits = Bits::of_slot(first);
+    let mut n = 0;
+    for block in blocks {
+        let place = place_in(first, block);
+        if place >= class.span() * WORDS * WORD_BITS {
+            break;
+        }
+        // SAFETY: one of the run's words, ours under the lock.
+        let (word, bit) = unsafe { bits.at(place) };
+        if *word & bit == 0 {
+            break;
+        }
+        *word &= !bit;
+        pool.free |= 1 << block_number(place * ALIGNMENT, class);
+        pool.live -= 1;
+        n += 1;
+    }
+    n
+}

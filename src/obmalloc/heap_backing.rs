@@ -1,0 +1,85 @@
+//! Where a heap's arenas come from: slots of the extents, named as its own.
+
+use super::address_map::{Owner, label_of};
+use super::arena::{Arena, ArenaMemory};
+use super::engine::Backing;
+use super::extents::{Extents, SlotMemory, at};
+use super::size_class::{ARENA_BYTES, SizeClass};
+use super::slots::FENCED;
+use crate::os;
+use crate::sync::Ordering;
+use core::ptr::NonNull;
+
+/// A heap's view of the extents: arenas named as its own.
+pub struct HeapBacking {
+    pub(super) extents: &'static Extents,
+    /// Written into each arena (see [`Arena::home`]).
+    home: usize,
+    /// Whether its blocks may enter thread lists.
+    shared: bool,
+    /// Now, in purge epochs; stamps the arenas it gives back.
+    pub epoch: u32,
+}
+
+impl HeapBacking {
+    /// A view for the heap at `home`; `shared` when its blocks may enter thread lists.
+    pub const fn new(extents: &'static Extents, home: usize, shared: bool) -> Self {
+        Self {
+            extents,
+            home,
+            shared,
+            epoch: 0,
+        }
+    }
+}
+
+impl Backing for HeapBacking {
+    fn obtain(&mut self) -> Option<ArenaMemory> {
+        let SlotMemory { base, zeroed, huge } = self.extents.obtain(Some(self.epoch))?;
+        // A fence would split the page.
+        // SAFETY: an arena's pools begin behind its first 16 KiB.
+        let fenced = !huge && unsafe { self.extents.kernel.build_fence(base) };
+        let owner = if self.shared {
+            Owner::Arena
+        } else {
+            Owner::PrivateArena
+        };
+        let slot = self.extents.slot(base.addr().get());
+        slot.set_owner(owner);
+        // Relaxed: the arena's heap reads it again, before anybody else writes it.
+        slot.note
+            .store(if fenced { FENCED } else { 0 }, Ordering::Relaxed);
+        Some(ArenaMemory {
+            base,
+            descriptor: base.cast(),
+            home: self.home,
+            zeroed,
+        })
+    }
+
+    unsafe fn release(&mut self, arena: NonNull<Arena>) {
+        let addr = arena.addr().get();
+        let slot = self.extents.slot(addr);
+        slot.set_owner(Owner::Nobody);
+        // SAFETY: it has a fence; no block is live, by the caller's word.
+        unsafe {
+            let fenced = slot.note.swap(0, Ordering::Relaxed) == FENCED;
+            if fenced && !self.extents.kernel.remove_fence(at(addr)) {
+                // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
+                os::purge(at(addr), ARENA_BYTES);
+                return;
+            }
+        }
+        // SAFETY: still ours until it is in the queue. One more for the page of headers.
+        let n_pools = unsafe { arena.as_ref() }.dirty().count_ones() as usize + 1;
+        self.extents.release(addr, self.epoch, n_pools);
+    }
+
+    fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
+        if self.shared {
+            self.extents
+                .map()
+                .set_labels(first, span, class.map_or(0, label_of));
+        }
+    }
+}
