@@ -27,6 +27,8 @@
 //! programs ignore all of it.
 
 use crate::obmalloc::extents::HugePages;
+#[cfg(feature = "preload")]
+use crate::obmalloc::thread_lists::Buffers;
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_unless_loom};
 use core::ffi::CStr;
@@ -85,6 +87,11 @@ pub struct Store {
     zero_realloc_allocates: AtomicBool,
     zero_size_traps: AtomicBool,
     verbose: AtomicBool,
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a Rust program's lists have buffers")
+    )]
+    records_sample: AtomicBool,
     pass_through: AtomicBool,
     executable_malloc: AtomicBool,
     max_heaps: AtomicU32,
@@ -115,6 +122,7 @@ impl Store {
                 zero_realloc_allocates: AtomicBool::new(false),
                 zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
+                records_sample: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
                 executable_malloc: AtomicBool::new(false),
                 max_heaps: AtomicU32::new(1),
@@ -143,6 +151,9 @@ impl Store {
     }
 
     fn read_environment(&self) {
+        if os::environment(c"PYMALLOC_RECORD_SAMPLE").is_some() {
+            self.records_sample.store(true, Ordering::Relaxed);
+        }
         if let Some(value) = os::environment(c"PYMALLOC_VERBOSE") {
             self.verbose
                 .store(!matches!(value.to_bytes(), b"" | b"0"), Ordering::Relaxed);
@@ -310,6 +321,16 @@ impl Store {
             0 => PurgeThread::Auto,
             1 => PurgeThread::On,
             _ => PurgeThread::Off,
+        }
+    }
+
+    /// Whether threads' lists have buffers: only a recording of a sample asks for them.
+    #[cfg(feature = "preload")]
+    pub fn buffers(&self) -> Buffers {
+        if self.records_sample.load(Ordering::Relaxed) {
+            Buffers::With
+        } else {
+            Buffers::Without
         }
     }
 

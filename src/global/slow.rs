@@ -180,9 +180,9 @@ fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
 /// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
 pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
     flush_all(thread, heap);
-    if let Some(region) = thread.lists.detach() {
+    if let Some((region, buffers)) = thread.lists.detach() {
         // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region) };
+        unsafe { thread.lists.attach(region, buffers) };
     }
 }
 

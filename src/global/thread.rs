@@ -188,6 +188,7 @@ pub(super) unsafe fn reset_after_fork() {
 #[cfg(not(feature = "preload"))]
 mod place {
     use super::{Thread, regions};
+    use crate::obmalloc::thread_lists::Buffers;
 
     std::thread_local! {
         static THREAD: Thread = const { Thread::EMPTY };
@@ -206,13 +207,13 @@ mod place {
         let region = regions::obtain()?;
         let thread = current();
         // SAFETY: ours until it is given back.
-        unsafe { thread.lists.attach(region.cast()) };
+        unsafe { thread.lists.attach(region.cast(), Buffers::With) };
         Some(thread)
     }
 
     /// Gives the lists' memory to the next thread. The record goes with this one.
     pub fn release(thread: &'static Thread) {
-        if let Some(region) = thread.lists.detach() {
+        if let Some((region, _)) = thread.lists.detach() {
             regions::give(region.cast());
         }
     }

@@ -6,7 +6,7 @@
 //! while the loader still relocates, before it has filled in any thread-local storage. After its end, a
 //! thread points at a second such record that says so.
 
-use super::{Thread, regions};
+use super::{OPTIONS, Thread, regions};
 use core::cell::Cell;
 use core::ptr::NonNull;
 
@@ -126,7 +126,7 @@ pub fn claim() -> Option<&'static Thread> {
     let thread = unsafe {
         place.write(Thread::EMPTY);
         let thread = place.as_ref();
-        thread.lists.attach(place.add(1).cast());
+        thread.lists.attach(place.add(1).cast(), OPTIONS.buffers());
         thread
     };
     point_at(thread);

@@ -127,7 +127,7 @@ impl FreeBlocks for FreeBits {
         // SAFETY: the caller's.
         unsafe {
             if class.is_small() {
-                put_small::<G>(this, blocks)
+                put_small(this, blocks)
             } else {
                 put_of_run::<G>(this, class, blocks)
             }
@@ -260,7 +260,7 @@ fn place_in(base: usize, block: &Entry) -> usize {
 /// # Safety
 /// As [`FreeBlocks::put`], and the pool's class is small.
 #[inline(always)]
-unsafe fn put_small<G: Geometry>(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
+unsafe fn put_small(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
     // SAFETY: the header is the caller's.
     let pool = unsafe { &mut *this.as_ptr() };
     let base = addr_of(&blocks[0]) & !(POOL_BYTES - 1);

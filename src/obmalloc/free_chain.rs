@@ -63,7 +63,7 @@ impl FreeBlocks for FreeChain {
                 let next = NonNull::new(with_exposed_provenance_mut(pool.free as usize));
                 block.set_link(next.map(|start| Block::new(start)));
             }
-            pool.free = block.start().expose_provenance().get() as u64;
+            pool.free = block.start().as_ptr().expose_provenance() as u64;
             pool.live -= 1;
         }
         blocks.len()

@@ -6,8 +6,8 @@
 //! ```text
 //! lists[0]           no blocks and no room, always: the list of blocks that are not ours
 //! lists[class + 1]   | b | b |   | … | 0 | b | b | b |   | … |
-//!                            put^     ^limit      ^take
-//!                    buffer           ^ the stack's bottom: null, and where the buffer ends
+//!                          ^put  ^limit           ^take
+//!                    buffer          ^ the stack's bottom: null
 //! ```
 //!
 //! A buffer, because an alloc that follows a free would otherwise wait for the free's stores to come back from
@@ -18,7 +18,12 @@
 //! Only where the calls are inlined, so not in the preload library: whoever calls `malloc` does something
 //! between a free and an alloc, and there a buffer is moved every sixteen calls or so for nothing, with a
 //! branch mispredicted and a load that waits for narrower stores each time. There `free` puts blocks on top
-//! of the stack, `put` is its bottom, and `limit` its end.
+//! of the stack. A thread's lists have buffers or not ([`Buffers`]); sampling wants them, to see what was freed.
+//!
+//! | list | `put` | `limit` | a free goes to | no room when |
+//! |---|---|---|---|---|
+//! | with a buffer | the block put last | the buffer's last place, below the bottom | `put` + 1 | `put == limit` |
+//! | without | the bottom | the stack's last place | `take` + 1 | `take == limit` |
 //!
 //! Addresses instead of links, because an alloc then waits for no block's memory, a free touches none, a
 //! block that was never used stays untouched until its user writes to it, and a flush knows all of them.
@@ -35,7 +40,7 @@
 //! Invariants:
 //! * I1 `take` names the null entry at the bottom of the stack or a block above it; all entries from there
 //!   down to the bottom, and from the buffer's start up to `put`, are free blocks of the class.
-//! * I2 `put <= limit`, and the buffer ends at `limit`, where the stack's bottom is. Without a buffer, `take <= limit`.
+//! * I2 what the table says; `put <= limit` with a buffer, `take <= limit` without.
 //! * I3 the stack holds at most `bound` blocks, of `MAX_BYTES` together or one; it has room for a full buffer.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
@@ -61,8 +66,15 @@ const FIRST_BLOCKS: usize = 64;
 const BUFFER_BYTES: usize = 8 * 1024;
 const BUFFER_BLOCKS: usize = 16;
 
-/// Whether there are buffers.
-const BUFFERED: bool = !cfg!(feature = "preload");
+/// Whether a thread's lists have buffers: where in a [`List`] the pointer is that a free moves, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum Buffers {
+    /// None: frees go on top of the stack.
+    Without = core::mem::offset_of!(List, take),
+    /// In front of each stack.
+    With = core::mem::offset_of!(List, put),
+}
 
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
@@ -74,9 +86,7 @@ const BOTTOM: *mut Entry = core::ptr::from_ref(&None).cast_mut();
 #[repr(C, align(32))]
 pub struct List {
     take: Cell<*mut Entry>,
-    /// With a buffer, the next free place of it; without, the stack's bottom.
     put: Cell<*mut Entry>,
-    /// With a buffer, its end and the stack's bottom; without, the last place of the stack.
     limit: Cell<*mut Entry>,
     /// Blocks the buffer, and the stack, have room for; how many of them the stack may hold now.
     buffer: Cell<u8>,
@@ -92,9 +102,9 @@ const_assert!(MAX_BLOCKS <= u8::MAX as usize);
 
 /// A free place in a list. Pointers, because `Option` would test a reference a second time.
 pub struct Room {
-    list: *const List,
-    /// With a buffer, the place; without, the one below it.
-    end: *mut Entry,
+    /// The list's pointer to the place below.
+    end: *const Cell<*mut Entry>,
+    below: *mut Entry,
 }
 
 impl Room {
@@ -107,14 +117,9 @@ impl Room {
     pub unsafe fn fill(self, block: Block) {
         // SAFETY: below the limit (1, I2), and so at most the limit when one further.
         unsafe {
-            let next = self.end.add(1);
-            if BUFFERED {
-                self.end.write(Some(block));
-                (*self.list).put.set(next);
-            } else {
-                next.write(Some(block));
-                (*self.list).take.set(next);
-            }
+            let place = self.below.add(1);
+            place.write(Some(block));
+            (*self.end).set(place);
         }
     }
 }
@@ -164,12 +169,18 @@ impl List {
     /// Room for one block.
     #[inline(always)]
     pub fn room(&self) -> Option<Room> {
-        let end = if BUFFERED {
-            self.put.get()
+        // In a Rust program all lists have buffers, or no room.
+        if self.has_buffer() || cfg!(not(feature = "preload")) {
+            self.room_at(&self.put)
         } else {
-            self.take.get()
-        };
-        (end != self.limit.get()).then_some(Room { list: self, end })
+            self.room_at(&self.take)
+        }
+    }
+
+    #[inline(always)]
+    fn room_at(&self, end: &Cell<*mut Entry>) -> Option<Room> {
+        let below = end.get();
+        (below != self.limit.get()).then_some(Room { end, below })
     }
 
     /// Whether there is room, perhaps after moving the buffer.
@@ -177,11 +188,16 @@ impl List {
         self.room().is_some() || self.settle(1)
     }
 
+    fn has_buffer(&self) -> bool {
+        self.buffer.get() > 0
+    }
+
     /// The null entry below the stack.
     #[inline(always)]
     fn bottom(&self) -> *mut Entry {
-        if BUFFERED {
-            self.limit.get()
+        if self.has_buffer() {
+            // SAFETY: behind the buffer's last place (I2).
+            unsafe { self.limit.get().add(1) }
         } else {
             self.put.get()
         }
@@ -190,7 +206,7 @@ impl List {
     fn set_bound(&self, bound: usize) {
         debug_assert!(bound <= usize::from(self.capacity.get()));
         self.bound.set(bound as u8);
-        if !BUFFERED {
+        if !self.has_buffer() {
             // SAFETY: within the stack, which has room for `capacity` blocks.
             self.limit.set(unsafe { self.bottom().add(bound) });
         }
@@ -223,7 +239,10 @@ impl List {
         // SAFETY: above the bottom up to `take`, and in the buffer below `put`, there are blocks (I1).
         unsafe {
             let start = bottom.sub(buffer);
-            let n_put = self.put.get().offset_from_unsigned(start);
+            let n_put = match buffer {
+                0 => 0,
+                _ => self.put.get().add(1).offset_from_unsigned(start),
+            };
             let n_take = self.take.get().offset_from_unsigned(bottom);
             (
                 core::slice::from_raw_parts(bottom.add(1), n_take),
@@ -236,9 +255,6 @@ impl List {
     /// them. True when it did.
     #[inline(always)]
     pub fn settle(&self, least: usize) -> bool {
-        if !BUFFERED {
-            return false;
-        }
         let (stack, buffer) = self.parts();
         let n = buffer.len();
         if n < least.max(1) || stack.len() + n > self.bound() {
@@ -280,13 +296,16 @@ const fn clamp(n: usize, most: usize) -> usize {
     }
 }
 
+/// The first list's first entry in a region: a list without blocks points one below its buffer.
+const FIRST_ENTRY: usize = 1;
+
 /// Entries of a region: room for every buffer and stack that any list may ever have.
 pub const REGION_ENTRIES: usize = {
-    let (mut sum, mut index) = (0, 0);
+    let (mut sum, mut index) = (FIRST_ENTRY, 0);
     while index < SizeClass::COUNT {
         let (most, mut bound, buffer) = bounds(SizeClass::new(index));
         loop {
-            sum += BUFFERED as usize * buffer + 1 + bound;
+            sum += buffer + 1 + bound;
             if bound == most {
                 break;
             }
@@ -304,6 +323,8 @@ pub struct ThreadLists {
     region: Cell<Option<NonNull<Entry>>>,
     /// Entries of the region that are part of some list.
     used: Cell<u32>,
+    /// A [`Buffers`], where `room` looks for it.
+    buffers: Cell<usize>,
 }
 
 impl ThreadLists {
@@ -316,6 +337,7 @@ impl ThreadLists {
         lists: [const { List::EMPTY }; SizeClass::COUNT + 1],
         region: Cell::new(None),
         used: Cell::new(0),
+        buffers: Cell::new(Buffers::Without as usize),
     };
 
     /// The list of a class.
@@ -336,13 +358,35 @@ impl ThreadLists {
     ///
     /// # Safety
     /// The region is this thread's alone until [`Self::detach`].
-    pub unsafe fn attach(&self, region: NonNull<Entry>) {
+    pub unsafe fn attach(&self, region: NonNull<Entry>, buffers: Buffers) {
         self.region.set(Some(region));
-        self.used.set(0);
+        self.used.set(FIRST_ENTRY as u32);
+        self.buffers.set(buffers as usize);
     }
 
-    /// Takes the region away; every call takes the slow path from now on.
-    pub fn detach(&self) -> Option<NonNull<Entry>> {
+    /// Room for a block in the list at a label, as [`List::room`], by fewer instructions.
+    #[inline(always)]
+    pub fn room(&self, label: Label) -> Option<Room> {
+        let list = self.at(label);
+        // SAFETY: `Buffers` are offsets of such fields.
+        let end = unsafe {
+            &*core::ptr::from_ref(list)
+                .byte_add(self.buffers.get())
+                .cast::<Cell<*mut Entry>>()
+        };
+        list.room_at(end)
+    }
+
+    fn buffers(&self) -> Buffers {
+        if self.buffers.get() == Buffers::With as usize {
+            Buffers::With
+        } else {
+            Buffers::Without
+        }
+    }
+
+    /// Takes the region away, and says whether there were buffers; every call takes the slow path from now on.
+    pub fn detach(&self) -> Option<(NonNull<Entry>, Buffers)> {
         for class in SizeClass::all() {
             debug_assert!(self.is_empty(class));
             let list = self.of(class);
@@ -353,7 +397,7 @@ impl ThreadLists {
             list.capacity.set(0);
             list.bound.set(0);
         }
-        self.region.take()
+        self.region.take().map(|region| (region, self.buffers()))
     }
 
     /// Number of blocks of a class.
@@ -389,7 +433,10 @@ impl ThreadLists {
         let Some(region) = self.region.get() else {
             return false;
         };
-        let room = if BUFFERED { bounds(class).2 } else { 0 };
+        let room = match self.buffers() {
+            Buffers::With => bounds(class).2,
+            Buffers::Without => 0,
+        };
         let end = used + room + 1 + capacity;
         debug_assert!(end <= REGION_ENTRIES);
         let (stack, buffer) = list.parts();
@@ -404,9 +451,12 @@ impl ThreadLists {
                 .add(1)
                 .copy_from_nonoverlapping(stack.as_ptr(), stack.len());
             list.take.set(bottom.add(stack.len()));
-            list.put.set(start.add(buffer.len()));
-            // Without a buffer, `set_bound` comes next.
-            list.limit.set(bottom);
+            // Without a buffer, `put` is the bottom, and `set_bound` comes next.
+            list.put.set(match room {
+                0 => bottom,
+                _ => start.add(buffer.len()).sub(1),
+            });
+            list.limit.set(bottom.sub(1));
         }
         self.used.set(end as u32);
         list.buffer.set(room as u8);

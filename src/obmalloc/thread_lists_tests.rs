@@ -14,7 +14,7 @@ fn stack_and_buffer_behave_as_two_vectors() {
     let mut region = vec![None; REGION_ENTRIES];
     let lists = ThreadLists::EMPTY;
     // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap()) };
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::With) };
     let class = SizeClass::small(48);
     let (mut stack, mut buffer) = (Vec::new(), Vec::new());
     let (mut seed, mut next, mut room) = (7u64, 1, 0);
@@ -74,7 +74,7 @@ fn no_list_outgrows_the_region() {
     let mut region = vec![None; REGION_ENTRIES];
     let lists = ThreadLists::EMPTY;
     // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap()) };
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::With) };
     for class in SizeClass::all() {
         while lists.lengthen(class) {}
         let most = MAX_BYTES / class.block_bytes();

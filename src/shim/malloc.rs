@@ -135,7 +135,7 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
     // SAFETY: the map knows the address, so it is not null.
     let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
     // Label 0 (huge, private, free) has no room either.
-    let Some(room) = lists().at(label).room() else {
+    let Some(room) = lists().room(label) else {
         return free_slow::<API>(p, size, align);
     };
     // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
