@@ -28,7 +28,7 @@
 
 use crate::obmalloc::extents::HugePages;
 #[cfg(feature = "preload")]
-use crate::obmalloc::thread_lists::Buffers;
+use crate::obmalloc::list::Buffers;
 use crate::os::{self, Lock};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_unless_loom};
 use core::ffi::CStr;

@@ -3,7 +3,8 @@
 
 use super::thread::Thread;
 use super::{EXTENTS, OPTIONS};
-use crate::obmalloc::thread_lists::{Entry, REGION_ENTRIES};
+use crate::obmalloc::list::Entry;
+use crate::obmalloc::thread_lists::REGION_ENTRIES;
 use crate::os::{self, Lock};
 use crate::sync::SharedCell;
 use core::ptr::NonNull;

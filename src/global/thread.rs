@@ -188,7 +188,7 @@ pub(super) unsafe fn reset_after_fork() {
 #[cfg(not(feature = "preload"))]
 mod place {
     use super::{Thread, regions};
-    use crate::obmalloc::thread_lists::Buffers;
+    use crate::obmalloc::list::Buffers;
 
     std::thread_local! {
         static THREAD: Thread = const { Thread::EMPTY };

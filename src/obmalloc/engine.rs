@@ -19,10 +19,10 @@ use super::block::Block;
 use super::dirty::Dirty;
 use super::free_bits::{FreeBits, Shuffle};
 use super::geometry::{FreeBlocks, Geometry, Production};
+use super::list::Entry;
 use super::pool::{Pool, Ring};
 use super::runs::{self, Runs};
 use super::size_class::SizeClass;
-use super::thread_lists::Entry;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 

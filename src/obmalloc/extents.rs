@@ -175,8 +175,8 @@ impl Extents {
     }
 
     /// A slot: the dirty one touched last, else a clean one, else a new one. For an arena, a new one may be part
-    /// of a huge page, of which the rest comes free in `arena_epoch`; a block in a slot of its own may leave
-    /// most of it untouched.
+    /// of a huge page, of which the rest comes free in `arena_epoch`; a block in a slot of its own, or a small
+    /// heap, may leave most of it untouched.
     pub(super) fn obtain(&self, arena_epoch: Option<u32>) -> Option<SlotMemory> {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.

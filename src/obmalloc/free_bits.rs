@@ -24,9 +24,9 @@
 
 use super::block::Block;
 use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
+use super::list::Entry;
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_number};
-use super::thread_lists::Entry;
 use crate::sync::prefetch;
 use core::ptr::NonNull;
 use static_assertions::const_assert;

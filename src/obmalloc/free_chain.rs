@@ -7,9 +7,9 @@
 
 use super::block::Block;
 use super::geometry::{FreeBlocks, Geometry};
+use super::list::Entry;
 use super::pool::Pool;
 use super::size_class::SizeClass;
-use super::thread_lists::Entry;
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 
 /// `Pool::free` is the address of the block that was freed last, or 0.

@@ -21,9 +21,9 @@
 use super::arena::Arena;
 use super::free_bits::{BITS_BYTES, Bits, FreeBits};
 use super::free_chain::FreeChain;
+use super::list::Entry;
 use super::pool::Pool;
 use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
-use super::thread_lists::Entry;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 

@@ -35,7 +35,8 @@ impl HeapBacking {
 
 impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
-        let SlotMemory { base, zeroed, huge } = self.extents.obtain(Some(self.epoch))?;
+        let SlotMemory { base, zeroed, huge } =
+            self.extents.obtain(self.shared.then_some(self.epoch))?;
         // A fence would split the page.
         // SAFETY: an arena's pools begin behind its first 16 KiB.
         let fenced = !huge && unsafe { self.extents.kernel.build_fence(base) };

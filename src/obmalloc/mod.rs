@@ -1,7 +1,7 @@
 //! L2: the allocator as values; no mutable statics.
 //!
 //! ```text
-//! size_class   size, alignment -> class            thread_lists   a thread's short lists
+//! size_class   size, alignment -> class            thread_lists, list   a thread's short lists
 //! block, pool  used, full, empty                       |  refill: a batch   ^ flush
 //! free_bits, free_chain   a pool's free blocks         v                    |
 //! arena, runs  which arena gives the next pool
@@ -31,6 +31,7 @@ pub mod huge;
 mod huge_store;
 pub mod inbox;
 mod kernel;
+pub mod list;
 pub mod pool;
 pub mod report;
 pub mod roster;
