@@ -117,15 +117,15 @@ mutant map_is $map 'owner named Relaxed' 's/encode\(owner\), Ordering::Release/e
 mutant map_is $map 'owner read Relaxed' 's/(match self\.owner\.load\()Ordering::Acquire/$1Ordering::Relaxed/'
 
 extents=src/obmalloc/extents.rs
-mutant no_slot $extents 'slot obtained without the lock' 's/(fn obtain\(&self\)[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
+mutant no_slot $extents 'slot obtained without the lock' 's/(fn obtain\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
 mutant no_slot $extents 'oldest taken without the lock' 's/(fn take_oldest[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
 mutant no_slot $extents 'released without the lock' 's/(fn release\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
 mutant no_slot $extents 'put on the stack without the lock' 's/(fn put_clean[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'purged slot stays in the queue' 's/(fn take_oldest.*?)self\.unlink_dirty\(state, addr\);/$1/s'
-mutant no_slot $extents 'put on the stack before it is purged' 's/(\/\/ SAFETY: a slot out of every list.*?)let zeroed = unsafe \{ (self\.kernel\.purge.*?) \};(\s*)self\.put_clean\(addr, zeroed\);/self.put_clean(addr, true);$3$1unsafe { $2 };/s'
-mutant no_slot $extents 'a refused purge is believed' 's/self\.put_clean\(addr, zeroed\)/self.put_clean(addr, true)/'
+mutant no_slot src/obmalloc/slots.rs 'purged slot stays in the queue' 's/let stamp = self\.unlink\(addr\) >> STATE_BITS;/let stamp = self.note(addr) >> STATE_BITS;/'
+mutant no_slot $extents 'put on the stack before it is purged' 's/let zeroed = unsafe \{ (self\.kernel\.purge[^;]*?) \};(\s*for k in 0\.\.n_slots \{\s*self\.put_clean\(base \+ k \* ARENA_BYTES, )zeroed(\);\s*\})/$2true$3 unsafe { $1 };/s'
+mutant no_slot $extents 'a refused purge is believed' 's/self\.put_clean\(base \+ k \* ARENA_BYTES, zeroed\)/self.put_clean(base + k * ARENA_BYTES, true)/'
 mutant no_slot $extents 'a dirty slot is called zero' 's/zeroed: false/zeroed: true/'
-mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldest.*?)self\.dirty_pools\s*\.fetch_sub\(note & DIRTY_MASK, Ordering::Relaxed\);/$1/s'
+mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldest.*?)self\.dirty_pools\.fetch_sub\(n_pools, Ordering::Relaxed\);/$1/s'
 
 descriptor=src/obmalloc/descriptor.rs
 huge=src/obmalloc/huge.rs
@@ -147,8 +147,9 @@ mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn g
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'
 
 engine=src/obmalloc/engine.rs
-mutant released $extents 'owner cleared after the slot is in the queue' 's/(slot\.set_owner\(Owner::Nobody\);)(.*?self\.extents\.release\(addr, self\.epoch, n_pools\);)/$2 $1/s'
-mutant released $extents 'owner not cleared' 's/slot\.set_owner\(Owner::Nobody\);//'
+backing=src/obmalloc/heap_backing.rs
+mutant released $backing 'owner cleared after the slot is in the queue' 's/(slot\.set_owner\(Owner::Nobody\);)(.*?self\.extents\.release\(addr, self\.epoch, n_pools\);)/$2 $1/s'
+mutant released $backing 'owner not cleared' 's/slot\.set_owner\(Owner::Nobody\);//'
 mutant released $engine 'label of an emptied pool not cleared' 's/self\.backing\.label\(G::memory\(pool\), span, None\);//'
 mutant released $engine 'labels cleared after the arena is released' 's/(self\.backing\.label\(first, total as usize, None\);)(.*?self\.release\(arena\);)/$2 $1/s'
 mutant released $engine 'pool not labelled' 's/self\.backing\s*\.label\(G::memory\(pool\), class\.span\(\), Some\(class\)\);//'
