@@ -63,7 +63,7 @@ pub enum HugePages {
     Never,
     /// All.
     Always,
-    /// Those a process carves when it has [`LARGE`] mapped.
+    /// Those a process carves when it has `LARGE` mapped.
     WhenLarge,
 }
 

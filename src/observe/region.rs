@@ -195,7 +195,7 @@ impl Region {
         })
     }
 
-    /// What each thread did, of a region of the whole process or a [`Tag`], in no order. The live bytes are those of
+    /// What each thread did, of a region of the whole process or a [`Tag`](super::Tag), in no order. The live bytes are those of
     /// blocks that the thread made and that it or another has not freed.
     pub fn threads(&self) -> Vec<Counts> {
         // Cloned under the lock, where nothing is observed.
