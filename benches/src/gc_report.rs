@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Contenders, first ours; those of the worker are its `CONTENDERS`.
+/// Contenders, first ours; all but CPython run in the worker.
 const CONTENDERS: [&str; 10] = [
     "pymalloc",
     "rc",

@@ -20,13 +20,18 @@
 //!   more, so that no list is used parked.
 //! * **I2** While a thread works on a list here ([`Thread::drawing`]), what it calls back for goes past all lists.
 
+#[cfg(feature = "preload")]
+use super::OPTIONS;
 use super::sampled_blocks::{SampledBlocks, pool_bit};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, Event, Observers};
 use super::{MAP, nothing, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
+#[cfg(feature = "preload")]
+use crate::obmalloc::list::Buffers;
 use crate::obmalloc::list::List;
+use crate::obmalloc::mix::{STEP, mix};
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
@@ -51,6 +56,11 @@ pub(super) fn charged(size: usize, align: usize) -> usize {
 
 /// Tells `observer` of blocks at `interval` bytes. False when others sample at another interval, or too many.
 pub(super) fn start(observer: watch::Observer, interval: usize) -> bool {
+    // Without buffers no free is seen: a Rust program that is built as the preload library is.
+    #[cfg(feature = "preload")]
+    if OPTIONS.buffers() == Buffers::Without {
+        return false;
+    }
     let before = INTERVAL.compare_exchange(0, interval, Ordering::Relaxed, Ordering::Relaxed);
     if interval == 0 || before.is_err_and(|other| other != interval) {
         return false;
@@ -65,9 +75,8 @@ pub(super) fn stop(observer: watch::Observer) {
     }
 }
 
-/// Random bits. The generator is splitmix64.
+/// Random bits.
 fn random(thread: Option<&Thread>) -> u64 {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let state = match thread {
         Some(thread) if thread.draws.get() != 0 => thread.draws.get().wrapping_add(STEP),
         Some(_) => {
@@ -79,9 +88,7 @@ fn random(thread: Option<&Thread>) -> u64 {
     if let Some(thread) = thread {
         thread.draws.set(state.max(1));
     }
-    let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
+    mix(state)
 }
 
 /// The natural logarithm of a number above 0, to ten digits. The preload library links no mathematics.

@@ -6,9 +6,9 @@
 //! | in a thread's list | nothing: the list knows its address | a mark, if C's `free` put it there |
 //! | on its way to another heap | link to the next one | a mark |
 //!
-//! A mark is the block's address and a secret of the process, added: no address, and no small number. C's `free` looks for it and its
-//! `malloc` clears it, so a second free is known at once; a flush looks for those of blocks on their way,
-//! which no bit of a pool tells from blocks that are out. A block that came without a mark leaves without
+//! A mark is the block's address and a secret of the process, added: no address, and no small number. C's
+//! `free` looks for it and its `malloc` clears it, so a second free is known at once; a flush looks for those
+//! of blocks on their way, which no bit of a pool tells from blocks that are out. A block that came without a mark leaves without
 //! one: Rust's allocs clear none, and a program that writes over one byte of what is left of a mark could
 //! make another of it.
 

@@ -14,7 +14,7 @@
 //! * I1 an arena is in the queue if `dirty != 0`; one with `dirty == 0` may linger until it gets to the
 //!   front.
 //! * I2 `pools` = sum of the bits of `dirty` over the engine's arenas.
-//! * I3 a purged pool has no class and no free chain: its links are gone.
+//! * I3 a purged pool has no class: it is formatted anew before it is used.
 
 use super::arena::{Arena, unlink};
 use super::geometry::{Geometry, Production};

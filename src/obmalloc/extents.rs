@@ -217,8 +217,8 @@ impl Extents {
         if let Some(epoch) = huge
             && state.bump.is_multiple_of(HUGE_PAGE)
             && state.end - state.bump >= HUGE_PAGE
+            && let Some(base) = self.carve(state, HUGE_PAGE / ARENA_BYTES)
         {
-            let base = self.carve(state, HUGE_PAGE / ARENA_BYTES)?;
             return Some(self.huge_pair(state, base.addr().get(), epoch));
         }
         let base = self.carve(state, 1)?;

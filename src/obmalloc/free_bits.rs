@@ -25,6 +25,7 @@
 use super::block::Block;
 use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
 use super::list::Entry;
+use super::mix::{STEP, mix};
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_number};
 use crate::sync::prefetch;
@@ -52,8 +53,25 @@ static BEGINS: [[u64; WORDS]; SizeClass::SMALL] = {
     table
 };
 
-// Every word of every small class has a block, so a fresh pool's words are all of them.
-const_assert!(SizeClass::new(SizeClass::SMALL - 1).block_bytes() <= WORD_BITS * ALIGNMENT / 2);
+// In every word of every small class a block begins, so a fresh pool's words are all of them.
+const_assert!({
+    let (mut all, mut n) = (true, 0);
+    while n < SizeClass::SMALL * WORDS {
+        all = all && BEGINS[n / WORDS][n % WORDS] != 0;
+        n += 1;
+    }
+    all
+});
+// `Pool::free` has a bit for every block of a run.
+const_assert!({
+    let (mut all, mut index) = (true, SizeClass::SMALL);
+    while index < SizeClass::COUNT {
+        let class = SizeClass::new(index);
+        all = all && class.span() * POOL_BYTES / class.block_bytes() <= WORD_BITS;
+        index += 1;
+    }
+    all
+});
 /// The words of a small pool that nobody took from.
 const ALL_WORDS: u64 = (1 << WORDS) - 1;
 
@@ -147,12 +165,9 @@ impl Shuffle {
 
     /// One of the set bits of `bits`, by what depends on the secret and on `turn`.
     fn choose(self, bits: u64, turn: u64) -> u32 {
-        // SplitMix64 (public domain, Sebastiano Vigna).
-        let z = self.0 ^ turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let random = mix(self.0 ^ turn.wrapping_mul(STEP));
         let mut rest = bits;
-        for _ in 0..(z ^ (z >> 31)) % u64::from(bits.count_ones()) {
+        for _ in 0..random % u64::from(bits.count_ones()) {
             rest &= rest - 1;
         }
         rest.trailing_zeros()

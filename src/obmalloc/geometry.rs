@@ -14,9 +14,10 @@
 //! one cache set, and because blocks at offset 0 give every power-of-two class its natural alignment.
 //! Slot 0 costs one pool of 64, the same 63 that real CPython arenas have, since theirs are not aligned.
 //!
-//! One rule differs, too: production formats an emptied pool anew, where CPython keeps its free chain for
-//! the next user of the same class. Random frees otherwise leave a random chain behind for ever, and the
-//! blocks taken from it share no cache line with their neighbours (30 ns an alloc against 12, measured).
+//! Two rules differ, too. Production takes the lowest free block of a pool, where CPython takes the one freed
+//! last: its bits have no order, and a flush and a refill touch no block (`free_bits.rs`; both together, in a
+//! program of CPython's objects, 222 million instructions with a chain and 94 with bits). And it formats an emptied pool anew, where CPython
+//! keeps its free chain for the next user of the same class: there is no chain.
 
 use super::arena::Arena;
 use super::free_bits::{BITS_BYTES, Bits, FreeBits};

@@ -32,6 +32,7 @@ mod huge_store;
 pub mod inbox;
 mod kernel;
 pub mod list;
+pub mod mix;
 pub mod pool;
 pub mod report;
 pub mod roster;

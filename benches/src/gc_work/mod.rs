@@ -32,19 +32,6 @@ pub struct Sample {
     pub more: Vec<(String, f64)>,
 }
 
-/// Contenders that run in this process.
-pub const CONTENDERS: [&str; 9] = [
-    "pymalloc",
-    "rc",
-    "dumpster",
-    "bacon_rajan_cc",
-    "gcmodule",
-    "jrsonnet-gcmodule",
-    "rust-cc",
-    "gc-arena",
-    "boa_gc",
-];
-
 fn run<G: Graph>(workload: &str) -> Option<Sample> {
     workloads::run::<G>(workload)
 }

@@ -25,13 +25,7 @@ pub fn render(session: &Session) -> String {
         "runs",
         "calls per run",
     ]);
-    for row in &session.rows {
-        for column in &session.columns {
-            if let Some(cells) = cells(session, row, &column.name) {
-                table.row(cells);
-            }
-        }
-    }
+    table.rows_of(session, cells);
     if table.is_empty() {
         return String::new();
     }

@@ -1,5 +1,7 @@
 //! A Markdown table, padded so that it reads in a terminal too.
 
+use crate::session::{Row, Session};
+
 /// Rows of cells under a head; the first column is text, the others are numbers.
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -19,6 +21,21 @@ impl Table {
     }
 
     /// Whether it has a head only.
+    /// Adds a row for each workload and allocator that has one.
+    pub fn rows_of<C: IntoIterator<Item = String>>(
+        &mut self,
+        session: &Session,
+        cells: impl Fn(&Session, &Row, &str) -> Option<C>,
+    ) {
+        for row in &session.rows {
+            for column in &session.columns {
+                if let Some(cells) = cells(session, row, &column.name) {
+                    self.row(cells);
+                }
+            }
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
