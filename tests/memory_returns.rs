@@ -499,3 +499,26 @@ fn many_huge_blocks_reuse_their_addresses() {
 fn many_larger_huge_blocks_reuse_their_addresses() {
     churn_takes_few_addresses("many_larger_huge_blocks_reuse_their_addresses", 1_500_000);
 }
+
+/// Of a large heap the kernel is asked for huge pages, once each, and it keeps none of them that go back.
+#[test]
+fn a_large_heap_lies_in_huge_pages() {
+    alone("a_large_heap_lies_in_huge_pages", || {
+        let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+        let has_them = setting.is_ok_and(|text| !text.contains("[never]"));
+        let layout = Layout::from_size_align(1000, 16).unwrap();
+        // SAFETY: the size is not 0.
+        let blocks: Vec<_> = (0..64_000)
+            .map(|_| unsafe { PyMalloc.alloc_zeroed(layout) })
+            .collect();
+        let huge = memory::huge_pages();
+        assert_eq!(huge >= 16 * MIB, has_them, "{} in huge pages", mib(huge));
+        for p in blocks {
+            // SAFETY: allocated above with this layout.
+            unsafe { PyMalloc.dealloc(p, layout) };
+        }
+        PyMalloc.collect();
+        let huge = memory::huge_pages();
+        assert!(huge <= 4 * MIB, "{} in huge pages", mib(huge));
+    });
+}

@@ -231,6 +231,12 @@ const WITHIN: &[Case] = &[
         put(get(SMALL).wrapping_add(8), SMALL);
         flush();
     }),
+    case("unaligned, behind a good block of its pool", INSIDE, || {
+        let (good, p) = (get(SMALL), get(SMALL));
+        put(good, SMALL);
+        put(p.wrapping_add(8), SMALL);
+        flush();
+    }),
     case("inside a medium block", INSIDE, || {
         put(get(MEDIUM).wrapping_add(1024), MEDIUM);
         flush();

@@ -43,6 +43,12 @@ fn field(path: &str, name: &[u8]) -> usize {
     bytes
 }
 
+/// Bytes of this process in huge pages.
+#[allow(dead_code, reason = "not every test that measures memory looks")]
+pub fn huge_pages() -> usize {
+    field("/proc/self/smaps_rollup", b"AnonHugePages:")
+}
+
 /// Resident bytes, pages of files not counted. `statm` would do, but it counts in batches per processor.
 pub fn resident() -> usize {
     field("/proc/self/smaps_rollup", b"Anonymous:")
