@@ -513,6 +513,10 @@ fn a_large_heap_lies_in_huge_pages() {
             .collect();
         let huge = memory::huge_pages();
         assert_eq!(huge >= 16 * MIB, has_them, "{} in huge pages", mib(huge));
+        // The kernel was asked to fill them so, not to make such pages again of what will be purged.
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut flags = maps.lines().filter(|line| line.starts_with("VmFlags:"));
+        assert!(!flags.any(|line| line.split(' ').any(|flag| flag == "hg")));
         for p in blocks {
             // SAFETY: allocated above with this layout.
             unsafe { PyMalloc.dealloc(p, layout) };
