@@ -142,7 +142,7 @@ mutant one_free $huge 'name cleared after the memory is gone' 's/self\.slot\(bas
 mutant one_free $huge 'a slot is named free after it is given back' 's/self\.slot\(base\)\.set_owner\(freed\);(.*?\.release\([^;]*;)/$1 self.slot(base).set_owner(freed);/s'
 mutant one_free $huge 'a slot counts as mapped for its block' 's/(if carved && new_len <= SLOT_MAX[^{]*\{)/$1 self.note_resized(old_len, new_len);/'
 mutant one_free $huge 'a block is not claimed while it moves' 's/ \|\| !this\.claim\(p\.addr\(\)\.get\(\)\)//'
-mutant one_free $store 'a stored block stays in the store' 's/self\.store\[best\?\.0\]\.take\(\)/self.store[best?.0]/'
+mutant one_free $store 'a stored block stays in the store' 's/self\.recent\.take\(\)\?/self.recent?/'
 mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn give_back[^{]*\{)(.*?)self\.with\(\|state\| state\.give_descriptor\(descriptor\)\);/$1 self.with(|state| state.give_descriptor(descriptor)); $2/s'
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'
 
