@@ -117,10 +117,16 @@ mutant map_is $map 'owner named Relaxed' 's/encode\(owner\), Ordering::Release/e
 mutant map_is $map 'owner read Relaxed' 's/(match self\.owner\.load\()Ordering::Acquire/$1Ordering::Relaxed/'
 
 extents=src/obmalloc/extents.rs
-mutant no_slot $extents 'slot obtained without the lock' 's/(fn obtain\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'oldest taken without the lock' 's/(fn take_oldest[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'released without the lock' 's/(fn release\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'put on the stack without the lock' 's/(fn put_clean[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
+# A function of the extents without their lock.
+unlocked() {
+    echo 's/(fn '"$1"'\(&self[^{]*\{.*?)self\.with\(/$1unlocked(&self.state, /s; $_ .= "fn unlocked<R>(state: &SharedCell<State>, f: impl FnOnce(&mut State) -> R) -> R { unsafe { state.with_mut(f) } }"'
+}
+mutant no_slot $extents 'slot obtained without the lock' "$(unlocked obtain)"
+mutant no_slot $extents 'oldest taken without the lock' "$(unlocked take_oldest)"
+mutant no_slot $extents 'released without the lock' "$(unlocked release)"
+mutant no_slot $extents 'put on the stack without the lock' "$(unlocked put_clean)"
+mutant no_slot src/obmalloc/extents_pairs.rs 'a pair for ahead taken without the lock' 's/self\.with\(\|state\| self\.take_pair\(state\)\)/(unsafe { self.state.with_mut(|state| self.take_pair(state)) })/'
+mutant no_slot src/obmalloc/extents_pairs.rs 'a pair is had before it is filled' 's/self\.fill\(base\);(\s*for addr.*?\n        \})/$1 self.fill(base);/s'
 mutant no_slot src/obmalloc/slots.rs 'purged slot stays in the queue' 's/let stamp = self\.unlink\(addr\) >> STATE_BITS;/let stamp = self.note(addr) >> STATE_BITS;/'
 mutant no_slot $extents 'put on the stack before it is purged' 's/let zeroed = unsafe \{ (self\.kernel\.purge[^;]*?) \};(\s*for k in 0\.\.n_slots \{\s*self\.put_clean\(base \+ k \* ARENA_BYTES, )zeroed(\);\s*\})/$2true$3 unsafe { $1 };/s'
 mutant no_slot $extents 'a refused purge is believed' 's/self\.put_clean\(base \+ k \* ARENA_BYTES, zeroed\)/self.put_clean(base + k * ARENA_BYTES, true)/'

@@ -61,6 +61,7 @@ fn alloc_from_heap(class: SizeClass) -> *mut u8 {
             if thread.lists.of(class).nothing_to_take() {
                 thread.ebbs.set(false);
                 refill(&thread.lists, heap, class);
+                purge::poll_filling();
                 sweep(thread, heap);
             }
             start_of(thread.lists.of(class).pop())
