@@ -123,6 +123,23 @@ fn every_single_refusal_is_borne() {
 }
 
 #[test]
+fn every_kth_refusal_is_borne() {
+    alone("every_kth_refusal_is_borne", || {
+        let n = calls(ALL);
+        // From half on it is a single refusal.
+        for k in 2..=n / 2 {
+            in_copy(&format!("every {k}th call of {n} refused"), || {
+                hooks::arm_every(k);
+                workload::run(1);
+                hooks::disarm();
+                workload::again();
+                0
+            });
+        }
+    });
+}
+
+#[test]
 fn refusals_without_end_are_borne() {
     alone("refusals_without_end_are_borne", || {
         let n = calls(ALL);
