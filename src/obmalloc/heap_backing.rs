@@ -4,6 +4,7 @@ use super::address_map::{Owner, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::extents::{Extents, SlotMemory, at};
+use super::geometry::UNUSED;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
 use crate::os;
@@ -52,14 +53,16 @@ impl Backing for HeapBacking {
             .store(if fenced { FENCED } else { 0 }, Ordering::Relaxed);
         Some(ArenaMemory {
             base,
-            descriptor: base.cast(),
+            // SAFETY: inside the arena's header slot, at a multiple of its alignment.
+            descriptor: unsafe { base.add(UNUSED) }.cast(),
             home: self.home,
             zeroed,
         })
     }
 
     unsafe fn release(&mut self, arena: NonNull<Arena>) {
-        let addr = arena.addr().get();
+        // SAFETY: ours until it is released below.
+        let addr = unsafe { arena.as_ref() }.base().addr().get();
         let slot = self.extents.slot(addr);
         slot.set_owner(Owner::Nobody);
         // SAFETY: it has a fence; no block is live, by the caller's word.

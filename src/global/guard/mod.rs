@@ -37,6 +37,7 @@ use super::misuse::owner_around;
 use super::{HUGE, MAP, OPTIONS, slow, thread};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::geometry::{Geometry, Production};
+use crate::obmalloc::heap::class_around;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use crate::sync::{AtomicU64, Ordering};
@@ -81,9 +82,15 @@ enum Found {
 
 fn find(p: NonNull<u8>) -> Found {
     let addr = p.addr().get();
-    let base = match class_of(MAP.label(addr & !(ALIGNMENT - 1))) {
+    let labelled = class_of(MAP.label(addr & !(ALIGNMENT - 1)));
+    // An aligned block's bytes may begin in a slot of its run in which no block does.
+    let class = labelled.or_else(|| match MAP.owner(addr) {
+        Owner::Arena => class_around(&MAP, p),
+        _ => None,
+    });
+    let base = match class {
         Some(class) => {
-            // SAFETY: labelled, so in a pool of `class`.
+            // SAFETY: in a pool of `class`, which is in use.
             let memory = unsafe { Production::memory(Production::pool_of(p, class)) };
             let index = (addr - memory.addr().get()) / class.block_bytes();
             if index >= Production::capacity(class) as usize {
