@@ -136,9 +136,10 @@ impl Extents {
         self.huge_pages.store(choice as u8, Ordering::Relaxed);
     }
 
-    /// Fences the books of all arenas: blocks are guarded. No huge page is asked for that a fence would split.
-    pub fn guard_books(&self) {
-        self.kernel.guard();
+    /// Fences the books of up to `most` arenas: blocks are guarded. No huge page is asked for that a fence would
+    /// split.
+    pub fn guard_books(&self, most: usize) {
+        self.kernel.guard(most);
         let wanted = self.huge_pages.load(Ordering::Relaxed);
         if wanted == HugePages::WhenLarge as u8 {
             self.set_huge_pages(HugePages::Never);

@@ -7,7 +7,7 @@
 //! A program that writes in front of a block may hit its neighbour; in front of an arena's first block it would
 //! hit what the allocator knows of all of them, or the unused pages behind it. There it faults instead. Each
 //! fence splits a mapping, and the kernel counts those, so only the first arenas of the process have one, or, where
-//! blocks are guarded, those of its first 8 GiB; and none has where pages are larger than it.
+//! blocks are guarded, as many as are said to be bearable; and none has where pages are larger than it.
 //!
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
@@ -25,8 +25,6 @@ const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
 /// Most fences at a time: for the arenas of a process that is not large, which have no huge pages.
 const MOST: usize = LARGE / ARENA_BYTES;
-/// Most fences where blocks are guarded: two mappings each, of the 65,530 that the kernel allows.
-const MOST_WHEN_GUARDED: usize = 8192;
 
 /// Whether a purge clears.
 const UNTRIED: u8 = 0;
@@ -80,10 +78,10 @@ impl Kernel {
         }
     }
 
-    /// Fences as many arenas as may be, from now on.
-    pub fn guard(&self) {
+    /// Fences up to `most` arenas at a time from now on; two mappings each.
+    pub fn guard(&self, most: usize) {
         // Relaxed: a bound, set before the first arena.
-        self.most_fences.store(MOST_WHEN_GUARDED, Ordering::Relaxed);
+        self.most_fences.store(most, Ordering::Relaxed);
     }
 
     /// Gives memory back and keeps the addresses. True when the pages are known to read as zero now.

@@ -29,6 +29,7 @@ mod report;
 mod stacks;
 mod tag;
 
+pub(super) use pages::most_frames;
 pub(super) use quarantine::lock;
 pub(super) use report::{Guards, write_stack};
 pub(super) use tag::secret;
