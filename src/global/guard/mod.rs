@@ -140,8 +140,12 @@ pub(super) fn stack_at(depth: usize) -> u32 {
     stacks::number_of(&frames[..n])
 }
 
-/// A block for an API.
+/// A block for an API. What the kernel refuses on the way, such as a page to guard it, leaves no errno.
 pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
+    os::keep_errno(|| make(size, align, zeroed, api))
+}
+
+fn make(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
     let align = align.max(ALIGNMENT);
     if align > ALIGN_MOST {
         return plain(size, align, zeroed);
@@ -262,6 +266,13 @@ fn fault_of(block: Guarded, facts: &Facts, claim: &Claim) -> Option<Fault> {
 /// # Safety
 /// If `p` is a live block, it is not used any more.
 pub(super) unsafe fn free(p: NonNull<u8>, claim: &Claim) -> bool {
+    // SAFETY: passed on.
+    os::keep_errno(|| unsafe { retire(p, claim) })
+}
+
+/// # Safety
+/// As [`free`].
+unsafe fn retire(p: NonNull<u8>, claim: &Claim) -> bool {
     let Some((block, mut facts)) = verified(p, claim) else {
         return false;
     };

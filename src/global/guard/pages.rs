@@ -114,7 +114,10 @@ fn take_between(n: usize, align: usize) -> Option<Room> {
                     is_zero,
                 });
             }
-            os::commit(base.add(page), page);
+            if !os::commit(base.add(page), page) {
+                // Refused both ways: nobody can use this block.
+                return None;
+            }
         }
     }
     let Layout { offset, .. } = layout(n, align)?;
