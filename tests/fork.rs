@@ -19,12 +19,17 @@ static GLOBAL: PyMalloc = PyMalloc;
 const CHILD_SECONDS: u32 = 20;
 const THREADS: usize = 4;
 
+/// So many seconds, or four times as many where every block is guarded: filled, looked at, its stacks taken.
+fn seconds(n: u32) -> u32 {
+    if child::is_guarded() { 4 * n } else { n }
+}
+
 fn alone(test: &str, f: impl FnOnce()) {
     match child::part() {
         None => child::succeeds(test, "alone"),
         Some(_) => {
             child::no_core();
-            child::watchdog(60);
+            child::watchdog(seconds(60));
             f();
         }
     }
@@ -111,7 +116,7 @@ fn fork(f: impl FnOnce()) -> libc::pid_t {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork failed");
     if pid == 0 {
-        child::watchdog(CHILD_SECONDS);
+        child::watchdog(seconds(CHILD_SECONDS));
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
         // SAFETY: ends the child without the parent's exit handlers.
         unsafe { libc::_exit(i32::from(ran.is_err())) };
@@ -144,7 +149,8 @@ fn children_of_a_busy_process_allocate_and_fork_again() {
     alone("children_of_a_busy_process_allocate_and_fork_again", || {
         let sizes = every_class();
         among_threads(|| {
-            for round in 0..300 {
+            let rounds = if child::is_guarded() { 60 } else { 300 };
+            for round in 0..rounds {
                 let parents: Vec<Block> = sizes.iter().map(|&size| Block::new(size)).collect();
                 let pid = fork(|| {
                     let copies = parents.iter().map(|block| Block { ..*block }).collect();
@@ -178,11 +184,13 @@ fn children_of_a_busy_process_allocate_and_fork_again() {
 fn several_threads_fork_at_once() {
     alone("several_threads_fork_at_once", || {
         let sizes = every_class();
+        let forks = if child::is_guarded() { 10 } else { 40 };
         among_threads(|| {
             std::thread::scope(|scope| {
                 for _ in 0..3 {
-                    scope
-                        .spawn(|| (0..40).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new())))));
+                    scope.spawn(|| {
+                        (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))))
+                    });
                 }
             });
         });
@@ -202,7 +210,8 @@ fn a_process_forks_while_it_gives_memory_back() {
                         let _ = PyMalloc.stats();
                     }
                 });
-                (0..60).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))));
+                let forks = if child::is_guarded() { 20 } else { 60 };
+                (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))));
                 stop.store(true, Ordering::Relaxed);
             });
         });
@@ -262,7 +271,9 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 });
                 let start = std::time::Instant::now();
                 // Statistics of a heap with many pools hold its lock for long, so that signals hit inside.
-                let many: Vec<Block> = (0..200_000).map(|_| Block::new(200)).collect();
+                // Guarded ones are freed one by one, with a signal in each.
+                let n = if child::is_guarded() { 5000 } else { 200_000 };
+                let many: Vec<Block> = (0..n).map(|_| Block::new(200)).collect();
                 while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 20 {
                     let blocks: Vec<Block> = (0..1000).map(|_| Block::new(16)).collect();
                     pass.lock().unwrap().extend(blocks);
@@ -273,7 +284,8 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
             });
             pass.into_inner().unwrap().into_iter().for_each(Block::free);
             PyMalloc.collect();
-            assert!(FORKS.load(Ordering::Relaxed) >= 50, "{FORKS:?} forks");
+            let least = if child::is_guarded() { 10 } else { 50 };
+            assert!(FORKS.load(Ordering::Relaxed) >= least, "{FORKS:?} forks");
         },
     );
 }

@@ -10,7 +10,7 @@
 # | test | not run under | because |
 # |---|---|---|
 # | those of C programs and the launcher (`tests/c`) | all but valgrind | a sanitizer brings its own malloc, which a preloaded malloc replaces, or the reverse; valgrind takes the library as it ships |
-# | `memory_returns`, `soak`, `a_live_heap_costs_little` | all | they measure resident memory, which shadow memory multiplies |
+# | `memory_returns`, `soak`, `a_live_heap_costs_little`, `a_dropped_heap_leaves_an_idle_process_small` | all | they measure resident memory, which shadow memory multiplies |
 # | `fork` | address, thread | a fork copies the page tables of some gigabytes of shadow, and the runtime promises nothing in the child of a process with threads |
 # | `exhaustion` | address, thread | its own mmap and pthread_create stand where the sanitizer's interceptors do |
 # | `trace_lines` | all | it builds programs of its own, by cargo |
@@ -36,7 +36,7 @@ sanitized() {
 
 run_address() {
     sanitized address "${allocator[@]}"
-    ASAN_OPTIONS=detect_leaks=0 sanitized address "${objects[@]}" -- --skip costs_little
+    ASAN_OPTIONS=detect_leaks=0 sanitized address "${objects[@]}" -- --skip costs_little --skip an_idle_process
     PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on sanitized address --test oracle --test alignment
 }
 

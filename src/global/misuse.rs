@@ -1,8 +1,8 @@
 //! Pointers that are not live blocks: who owns the address, and what is said of it.
 
 use super::{HUGE, MAP, OPTIONS, options};
-use crate::obmalloc::address_map::Owner;
-use crate::obmalloc::heap::{double_free, freed_class, not_a_block};
+use crate::obmalloc::address_map::{Owner, Slot};
+use crate::obmalloc::heap::{class_around, double_free, freed_class, interior, not_a_block};
 use crate::obmalloc::size_class::{ALIGNMENT, ARENA_BYTES};
 use crate::os;
 use core::ptr::NonNull;
@@ -20,6 +20,10 @@ pub(super) fn owner_around(p: NonNull<u8>) -> Owner {
             break;
         };
         match MAP.owner(slot) {
+            // An arena that was: its addresses are still ours.
+            Owner::Nobody if back == 0 && MAP.slot(slot).is_some_and(Slot::is_free) => {
+                return Owner::Arena;
+            }
             Owner::Nobody | Owner::Gone(_) => {}
             Owner::Freed(bytes) if back == 0 => here = Owner::Freed(bytes),
             Owner::Freed(_) => {}
@@ -65,6 +69,9 @@ pub(super) fn misuse(p: NonNull<u8>, owner: Owner) -> ! {
             "free of {p:p}, which belongs to a heap of its own"
         )),
         Owner::Arena => {
+            if let Some(class) = class_around(&MAP, p) {
+                interior(p, class);
+            }
             if let Some(class) = freed_class(p) {
                 double_free(p, class);
             }

@@ -90,12 +90,14 @@ fn region() -> *mut u8 {
 
 /// A block of no bytes; `None` when there is no place for one or none is wanted.
 pub(super) fn alloc() -> Option<NonNull<u8>> {
+    OPTIONS.load();
+    OPTIONS.zero_size_traps().then(take_place).flatten()
+}
+
+/// Takes a place; `None` when none is free, or there is no region.
+fn take_place() -> Option<NonNull<u8>> {
     /// Places that may be taken before we give up looking.
     const TRIES: usize = 64;
-    OPTIONS.load();
-    if !OPTIONS.zero_size_traps() {
-        return None;
-    }
     let mut start = REGION.load(Ordering::Acquire);
     if start.is_null() {
         start = os::keep_errno(region);
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_block_of_nothing_is_another_and_freed_once() {
-        let blocks: Vec<_> = (0..1000).map(|_| alloc().expect("a place")).collect();
+        let blocks: Vec<_> = (0..1000).map(|_| take_place().expect("a place")).collect();
         let mut sorted = blocks.clone();
         sorted.sort();
         sorted.dedup();
@@ -183,13 +185,21 @@ mod tests {
             Nothing::Elsewhere
         );
         a_full_region_gives_none_and_a_free_place_is_found_again();
+        places_are_given_where_the_options_want_them();
     }
 
     /// Not a test of its own: beside it nobody else can have a place.
     fn a_full_region_gives_none_and_a_free_place_is_found_again() {
-        let all: Vec<_> = core::iter::from_fn(alloc).take(PLACES + 1).collect();
+        let all: Vec<_> = core::iter::from_fn(take_place).take(PLACES + 1).collect();
         assert!(all.len() <= PLACES && all.len() > PLACES - 2000);
         all.into_iter().for_each(|p| assert!(free(p)));
-        assert!(free(alloc().expect("a place")));
+        assert!(free(take_place().expect("a place")));
+    }
+
+    /// In production and under `checks:on`; in debug mode a block of no bytes has pads, and lies elsewhere.
+    fn places_are_given_where_the_options_want_them() {
+        let given = alloc();
+        assert_eq!(given.is_some(), OPTIONS.zero_size_traps());
+        assert!(given.is_none_or(free));
     }
 }

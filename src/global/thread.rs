@@ -133,6 +133,7 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());
+        EXTENTS.guard_books(guard::most_frames());
     }
     // SAFETY: mapped just now, large enough, page-aligned; a heap lives for ever.
     unsafe {

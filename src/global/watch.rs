@@ -164,14 +164,16 @@ pub(super) fn is_drawn() -> bool {
     MODES.load(Ordering::Relaxed) & DRAWN != 0
 }
 
-/// Makes this thread a watched one.
+/// Makes this thread a watched one. It may be its first call: what is refused then leaves no errno.
 fn enter() {
-    if let Some(Caller::Live(thread, heap)) = thread::caller() {
-        let watch = WATCH.load(Ordering::Relaxed);
-        if thread.watch.replace(watch) != watch {
-            os::keep_errno(|| slow::close_all(thread, heap));
+    os::keep_errno(|| {
+        if let Some(Caller::Live(thread, heap)) = thread::caller() {
+            let watch = WATCH.load(Ordering::Relaxed);
+            if thread.watch.replace(watch) != watch {
+                slow::close_all(thread, heap);
+            }
         }
-    }
+    });
 }
 
 /// A block, for an API. Null when memory is out.

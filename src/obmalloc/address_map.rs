@@ -7,7 +7,8 @@
 //!                             slots[pool / 64]      one per 1 MiB: who owns it
 //! ```
 //!
-//! A label of 0 means "ask the slow path": foreign, huge, private or free. Because the address is rotated
+//! A label of 0 means "ask the slow path": foreign, huge, private or free, or a pool of a run in which no block
+//! begins. Because the address is rotated
 //! right by 4 before the range test, a misaligned pointer fails that one test, too.
 //! CPython asks a radix tree of arenas (3.10+, `arena_map_is_used`); this one answers by pool, which is
 //! as good, since no block lies outside a pool, and gives the class without reading the pool.
@@ -65,7 +66,7 @@ pub const fn class_of(label: Label) -> Option<SizeClass> {
 pub enum Owner {
     /// Not ours, or given back.
     Nobody,
-    /// An arena; its descriptor is at the slot's address.
+    /// An arena; its descriptor is in the slot's first page.
     Arena,
     /// An arena of a first-class heap, whose blocks enter no thread's list.
     PrivateArena,
@@ -216,15 +217,18 @@ impl AddressMap {
         true
     }
 
-    /// Labels the `span` pools from `first` on.
+    /// Labels the `span` pools from `first` on, those in which no block of the label's class begins with 0: a
+    /// pointer there is none to take into a list.
     pub fn set_labels(&self, first: NonNull<u8>, span: usize, label: Label) {
         let start = first.addr().get();
         let Some(leaf) = self.leaf(start) else { return };
         let index = (start / POOL_BYTES) % LEAF_POOLS;
         // An arena never crosses a leaf: both are aligned powers of two.
-        for entry in &leaf.labels[index..index + span] {
+        let class = class_of(label);
+        for (slot, entry) in leaf.labels[index..index + span].iter().enumerate() {
+            let begins = class.is_none_or(|class| class.begins_in(slot));
             // Relaxed: I2.
-            entry.store(label, Ordering::Relaxed);
+            entry.store(if begins { label } else { 0 }, Ordering::Relaxed);
         }
     }
 

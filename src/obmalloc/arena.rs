@@ -68,7 +68,9 @@ impl Arena {
     /// # Safety
     /// `memory` is an arena's mapping that nobody else uses.
     pub unsafe fn init<G: Geometry>(memory: &ArenaMemory, for_runs: bool) -> NonNull<Arena> {
-        let (_, pools) = G::layout(memory.base.addr().get());
+        let (_, all_pools) = G::layout(memory.base.addr().get());
+        // Runs end before the last pool: see `geometry.rs`.
+        let pools = all_pools - usize::from(for_runs);
         let mask = if pools == 64 {
             u64::MAX
         } else {

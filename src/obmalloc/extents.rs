@@ -280,7 +280,7 @@ impl Extents {
         loop {
             if let Some(base) = self.reserve(size) {
                 // SAFETY: reserved just now.
-                unsafe { os::refuse_huge_pages(base, size) };
+                unsafe { os::refuse_huge_pages(base, size + tail()) };
                 state.bump = base.addr().get();
                 state.end = state.bump + size;
                 if size >= MARGIN_FROM.max(len + ARENA_BYTES) {
@@ -298,12 +298,12 @@ impl Extents {
 
     /// Address space with its place in the map. A reservation that leaves no room for the map is none.
     fn reserve(&self, size: usize) -> Option<NonNull<u8>> {
-        let base = os::reserve(size, ARENA_BYTES)?;
+        let base = os::reserve(size + tail(), ARENA_BYTES)?;
         if self.cover_locked(base, size) {
             return Some(base);
         }
         // SAFETY: reserved just now.
-        unsafe { os::unmap(base, size) };
+        unsafe { os::unmap(base, size + tail()) };
         None
     }
 
@@ -397,6 +397,12 @@ impl Extents {
 /// Extents from this size on begin with a slot that is never used, so that nothing of ours lies in front of
 /// their first arena.
 const MARGIN_FROM: usize = 32 * ARENA_BYTES;
+
+/// Bytes behind an extent that are reserved and never used: what is handed out in the last place of a small pool
+/// ends there, not in somebody else's mapping (`geometry.rs`). A model's memory is whole slots.
+fn tail() -> usize {
+    if cfg!(loom) { 0 } else { os::page_size() }
+}
 
 /// The slot at `addr`, whose mapping was exposed when it was made.
 pub(super) fn at(addr: usize) -> NonNull<u8> {

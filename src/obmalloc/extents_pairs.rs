@@ -23,8 +23,18 @@ impl Extents {
         self.huge_pages.store(choice as u8, Ordering::Relaxed);
     }
 
+    /// Fences the books of up to `most` arenas: blocks are guarded. No huge page is asked for that a fence would
+    /// split.
+    pub fn guard_books(&self, most: usize) {
+        self.kernel.guard(most);
+        let wanted = self.huge_pages.load(Ordering::Relaxed);
+        if wanted == HugePages::WhenLarge as u8 {
+            self.set_huge_pages(HugePages::Never);
+        }
+    }
+
     /// Whether slots carved now are to be backed by huge pages.
-    pub(super) fn wants_huge_pages(&self, is_large: bool) -> bool {
+    pub fn wants_huge_pages(&self, is_large: bool) -> bool {
         let choice = self.huge_pages.load(Ordering::Relaxed);
         let wanted =
             choice == HugePages::Always as u8 || (choice == HugePages::WhenLarge as u8 && is_large);

@@ -8,11 +8,18 @@
 //! |  up to 16 KiB unused                         | slot 0: Arena | 63 headers | bits of what is out | unused
 //! | pool 0: header 48 | block 0 | block 1 …      | slot 1: block 0 | block 1 …
 //! | pool 1: header 48 | block 0 | block 1 …      | slot 2: block 0 | block 1 …
+//!                                                | slot 63: of no run
 //! ```
 //!
 //! Production keeps the headers of an arena together because headers at multiples of 16 KiB fall into
 //! one cache set, and because blocks at offset 0 give every power-of-two class its natural alignment.
 //! Slot 0 costs one pool of 64, the same 63 that real CPython arenas have, since theirs are not aligned.
+//!
+//! A program that frees a pointer into the middle of a block may have that place handed out to it, as long as a
+//! block, until the list goes home; it then writes to what follows its block. That must not be the books of the
+//! next arena, whose slot may begin there. So the first [`UNUSED`] bytes of slot 0 hold nothing, as many as a
+//! small block has; and where blocks are larger, the last slot of an arena belongs to no run, and the lists take
+//! no pointer into a slot in which no block begins (`address_map.rs`), so that none reaches beyond that slot.
 //!
 //! Two rules differ, too. Production takes the lowest free block of a pool, where CPython takes the one freed
 //! last: its bits have no order, and a flush and a refill touch no block (`free_bits.rs`; both together, in a
@@ -24,7 +31,7 @@ use super::free_bits::{BITS_BYTES, Bits, FreeBits};
 use super::free_chain::FreeChain;
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SMALL_MAX, SizeClass};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
@@ -163,9 +170,12 @@ impl Geometry for Cpython {
 /// The layout the allocator ships with.
 pub struct Production;
 
+/// Bytes at the start of slot 0 that hold nothing: as far as a small block's length reaches from the last place
+/// of the slot in front of it.
+pub(super) const UNUSED: usize = SMALL_MAX;
 /// Where the headers begin in slot 0, so that the last one ends with the first 4 KiB.
 const TABLE: usize = 4096 - 63 * POOL_HEADER_BYTES;
-const_assert!(size_of::<Arena>() <= TABLE);
+const_assert!(UNUSED + size_of::<Arena>() <= TABLE);
 /// Where the bits of blocks that are out begin in slot 0.
 pub(super) const BITS: usize = 4096;
 /// Bytes of slot 0 that are used.
@@ -189,7 +199,7 @@ impl Geometry for Production {
         unsafe {
             arena
                 .cast::<u8>()
-                .add(TABLE + index * POOL_HEADER_BYTES)
+                .add(TABLE - UNUSED + index * POOL_HEADER_BYTES)
                 .cast()
         }
     }

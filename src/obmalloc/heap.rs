@@ -15,7 +15,7 @@ use super::arena::Arena;
 use super::block::{Block, Chain};
 use super::engine::Engine;
 use super::free_bits::Shuffle;
-use super::geometry::{Geometry, Production};
+use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
@@ -355,7 +355,7 @@ pub unsafe fn home_of(block: Block) -> usize {
 pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     let addr = p.addr().get() & !(ARENA_BYTES - 1);
     // SAFETY: callers pass addresses inside arenas, which are not at 0.
-    unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr)) }
+    unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr + UNUSED)) }
 }
 
 /// Checks that `block` lies in a pool of `class`.
@@ -410,18 +410,26 @@ pub unsafe fn verify_in(
     }
 }
 
-/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
-/// Racy, for reports only.
-pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
+/// The header of the pool or run that the slot of `p`, in an arena of ours, is part of or was last. Racy, and
+/// of a slot that was never used anything: for reports only.
+fn pool_around(p: NonNull<u8>) -> Option<NonNull<Pool>> {
     if p.addr().get() % ARENA_BYTES < POOL_BYTES {
         return None;
     }
-    // Any class: the header of the slot itself, whatever run it was part of.
-    let smallest = SizeClass::new(0);
-    // SAFETY: in an arena, and not in its header slot.
+    // SAFETY: in an arena, and not in its header slot. Of any class: the header of the slot itself.
     unsafe {
-        let slot = Production::pool_of(p, smallest).as_ref();
-        let pool = Production::pool_of(p, smallest).sub(slot.lead());
+        let slot = Production::pool_of(p, SizeClass::new(0));
+        let lead = slot.as_ref().lead();
+        (lead <= Production::index(slot)).then(|| slot.sub(lead))
+    }
+}
+
+/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
+/// Racy, for reports only.
+pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
+    let pool = pool_around(p)?;
+    // SAFETY: a header's place.
+    unsafe {
         let class = pool.as_ref().class()?;
         let offset = p.addr().get() - Production::memory(pool).addr().get();
         let index = block_index(offset, class)?;
@@ -429,12 +437,28 @@ pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
     }
 }
 
+/// The class of the pool or run in use around `p`, in an arena of ours. Exact for a place in a live block;
+/// racy for any other, for reports only.
+pub fn class_around(map: &AddressMap, p: NonNull<u8>) -> Option<SizeClass> {
+    let pool = pool_around(p)?;
+    // SAFETY: a header's place. The first slot of a run has its label, since its first block begins there.
+    let first = unsafe { Production::memory(pool) }.addr().get();
+    class_of(map.label(first)).filter(|class| p.addr().get() - first < class.span() * POOL_BYTES)
+}
+
 /// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
 #[cold]
 #[inline(never)]
 fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
-    if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
-        double_free(block.start(), class);
+    if map.owner(block.addr()) == Owner::Arena {
+        if freed_class(block.start()) == Some(class) {
+            double_free(block.start(), class);
+        }
+        if map.label(block.addr()) == 0
+            && let Some(around) = class_around(map, block.start())
+        {
+            interior(block.start(), around);
+        }
     }
     // The map knows no label for a misaligned address.
     if map.lookup(block.addr() & !(ALIGNMENT - 1)) == Some(label_of(class)) {

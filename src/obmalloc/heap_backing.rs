@@ -4,6 +4,7 @@ use super::address_map::{Owner, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::extents::{Extents, LARGE, Pair, SlotMemory, at};
+use super::geometry::UNUSED;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
 use crate::os;
@@ -53,7 +54,7 @@ impl Backing for HeapBacking {
         self.arenas += 1;
         self.arenas_high = self.arenas_high.max(self.arenas);
         // A fence would split a huge page, which a dirty slot may be part of, too.
-        let may_be_huge = huge || pair.is_large;
+        let may_be_huge = huge || self.extents.wants_huge_pages(pair.is_large);
         // SAFETY: an arena's pools begin behind its first 16 KiB.
         let fenced = !may_be_huge && unsafe { self.extents.kernel.build_fence(base) };
         let owner = if self.shared {
@@ -68,7 +69,8 @@ impl Backing for HeapBacking {
             .store(if fenced { FENCED } else { 0 }, Ordering::Relaxed);
         Some(ArenaMemory {
             base,
-            descriptor: base.cast(),
+            // SAFETY: inside the arena's header slot, at a multiple of its alignment.
+            descriptor: unsafe { base.add(UNUSED) }.cast(),
             home: self.home,
             zeroed,
         })
@@ -76,7 +78,8 @@ impl Backing for HeapBacking {
 
     unsafe fn release(&mut self, arena: NonNull<Arena>) {
         self.arenas -= 1;
-        let addr = arena.addr().get();
+        // SAFETY: ours until it is released below.
+        let addr = unsafe { arena.as_ref() }.base().addr().get();
         let slot = self.extents.slot(addr);
         slot.set_owner(Owner::Nobody);
         // SAFETY: it has a fence; no block is live, by the caller's word.

@@ -6,8 +6,8 @@
 //!
 //! A program that writes in front of a block may hit its neighbour; in front of an arena's first block it would
 //! hit what the allocator knows of all of them, or the unused pages behind it. There it faults instead. Each
-//! fence splits a mapping, and the kernel counts those, so only the first arenas of the process have one; and
-//! none has where pages are larger than it.
+//! fence splits a mapping, and the kernel counts those, so only the first arenas of the process have one, or, where
+//! blocks are guarded, as many as are said to be bearable; and none has where pages are larger than it.
 //!
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
@@ -34,6 +34,7 @@ const LIES: u8 = 2;
 /// The kernel, as far as it was tried.
 pub struct Kernel {
     n_fences: AtomicUsize,
+    most_fences: AtomicUsize,
     purge: AtomicU8,
 }
 
@@ -69,8 +70,18 @@ impl Kernel {
     const_unless_loom! {
         /// Not tried, no fences.
         pub fn new() -> Self {
-            Self { n_fences: AtomicUsize::new(0), purge: AtomicU8::new(UNTRIED) }
+            Self {
+                n_fences: AtomicUsize::new(0),
+                most_fences: AtomicUsize::new(MOST),
+                purge: AtomicU8::new(UNTRIED),
+            }
         }
+    }
+
+    /// Fences up to `most` arenas at a time from now on; two mappings each.
+    pub fn guard(&self, most: usize) {
+        // Relaxed: a bound, set before the first arena.
+        self.most_fences.store(most, Ordering::Relaxed);
     }
 
     /// Gives memory back and keeps the addresses. True when the pages are known to read as zero now.
@@ -100,7 +111,9 @@ impl Kernel {
     /// The arena is committed, and its first block begins at its second pool or later.
     pub unsafe fn build_fence(&self, arena: NonNull<u8>) -> bool {
         // A model's memory is whole slots. Relaxed: a bound that may be missed by some.
-        if cfg!(loom) || self.n_fences.load(Ordering::Relaxed) >= MOST || os::page_size() > 4096 {
+        let enough =
+            self.n_fences.load(Ordering::Relaxed) >= self.most_fences.load(Ordering::Relaxed);
+        if cfg!(loom) || enough || os::page_size() > 4096 {
             return false;
         }
         // SAFETY: between headers and blocks, by the caller's word.

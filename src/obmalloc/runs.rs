@@ -7,6 +7,8 @@
 //! bucket[k]: arenas whose longest run of free pools is k      index: bit k set = bucket[k] not empty
 //! ```
 //!
+//! Its last pool is part of no run (`geometry.rs`).
+//!
 //! Invariants:
 //! * I1 an arena is in `bucket[longest(free)]`, or in none when nothing is free.
 //! * I2 `available` is the number of bits in `free`.

@@ -123,7 +123,32 @@ impl SizeClass {
     pub const fn span(self) -> usize {
         SPANS[self.0 as usize] as usize
     }
+
+    /// Whether a block of this class begins in slot `slot` of its span.
+    #[inline]
+    pub const fn begins_in(self, slot: usize) -> bool {
+        debug_assert!(slot < self.span());
+        BEGINS_IN[self.0 as usize] >> slot & 1 == 1
+    }
 }
+
+/// Per class, the slots of its span in which a block begins.
+const BEGINS_IN: [u16; SizeClass::COUNT] = {
+    let mut table = [0; SizeClass::COUNT];
+    let mut index = 0;
+    while index < SizeClass::COUNT {
+        let class = SizeClass(index as u8);
+        let mut end = class.block_bytes();
+        while end <= class.span() * POOL_BYTES {
+            table[index] |= 1 << ((end - class.block_bytes()) / POOL_BYTES);
+            end += class.block_bytes();
+        }
+        index += 1;
+    }
+    table
+};
+
+const_assert!(MAX_SPAN <= u16::BITS as usize);
 
 /// Most pools one run spans.
 pub const MAX_SPAN: usize = MEDIUM_MAX / POOL_BYTES;
@@ -232,6 +257,30 @@ mod tests {
             assert!((class.block_bytes() - below) * 8 <= class.block_bytes() + 64);
             let run = class.span() * POOL_BYTES;
             assert!((run % class.block_bytes()) * 8 <= run);
+        }
+    }
+
+    #[test]
+    fn blocks_begin_in_the_slots_that_say_so() {
+        for class in SizeClass::all() {
+            let n = class.span() * POOL_BYTES / class.block_bytes();
+            for slot in 0..class.span() {
+                let begins = (0..n).any(|k| k * class.block_bytes() / POOL_BYTES == slot);
+                assert_eq!(class.begins_in(slot), begins, "{slot} of {class:?}");
+            }
+        }
+    }
+
+    /// What a free in the middle of a block may have handed out, as far as the lists take it: it begins in a
+    /// slot in which a block begins, and it is as long as one.
+    #[test]
+    fn no_place_in_a_slot_where_blocks_begin_reaches_a_slot_beyond_the_span() {
+        for class in SizeClass::all().filter(|class| !class.is_small()) {
+            for slot in (0..class.span()).filter(|slot| class.begins_in(*slot)) {
+                let last_place = (slot + 1) * POOL_BYTES - ALIGNMENT;
+                let end = last_place + class.block_bytes();
+                assert!(end < (class.span() + 1) * POOL_BYTES, "{class:?}");
+            }
         }
     }
 

@@ -27,6 +27,13 @@ pub const FENCED: usize = 1 << STATE_BITS;
 /// The bits of a dirty slot's pools.
 const POOLS_BITS: u32 = 8;
 
+impl Slot {
+    /// Whether nobody uses it and it is ours. Racy, for reports only.
+    pub fn is_free(&self) -> bool {
+        self.note.load(Ordering::Relaxed) & STATE != USED
+    }
+}
+
 /// Slots linked both ways, by address; 0 for none.
 struct List {
     first: usize,

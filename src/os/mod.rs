@@ -33,8 +33,8 @@ pub use pages::{
 };
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
-    is_privileged, keep_errno, next_symbol, now_ms, on_fork, pid, secret, set_errno, write_error,
-    write_file,
+    is_privileged, keep_errno, most_mappings, next_symbol, now_ms, on_fork, pid, secret, set_errno,
+    write_error, write_file,
 };
 pub use registers::{Registers, registers, stack_word};
 pub use stack::return_addresses;

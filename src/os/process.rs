@@ -54,6 +54,19 @@ pub fn cpus() -> usize {
     1
 }
 
+/// Mappings the kernel lets a process have.
+pub fn most_mappings() -> usize {
+    /// The kernel's own default, for where it does not say.
+    const DEFAULT: usize = 65_530;
+    let mut text = [0; 24];
+    let n = super::File::open(c"/proc/sys/vm/max_map_count").map_or(0, |file| file.read(&mut text));
+    let number = core::str::from_utf8(&text[..n])
+        .unwrap_or("")
+        .trim()
+        .parse();
+    number.unwrap_or(DEFAULT)
+}
+
 /// Milliseconds of a clock that only goes forward, to about 4 ms.
 pub fn now_ms() -> u64 {
     let mut time = libc::timespec {

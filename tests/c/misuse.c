@@ -61,6 +61,18 @@ static void double_after_another_thread(size_t size, size_t unused) {
     on_a_thread(p);
     free(hide_pointer(p));
 }
+/* By then the block's arena is no arena any more; with `trims` its memory is the system's. */
+static void double_after_the_arena_went_back(size_t size, size_t trims) {
+    enum { MOST = 400000 };
+    static char *blocks[MOST];
+    int n = 0;
+    for (size_t held = 0; held < 8 * MIB; held += size, n++) blocks[n] = malloc(size);
+    char *p = blocks[n / 2];
+    announce(p, malloc_usable_size(p));
+    for (int i = 0; i < n; i++) free(blocks[i]);
+    if (trims) malloc_trim(0);
+    free(hide_pointer(p));
+}
 static void double_in_other_words(size_t size, size_t how) {
     void (*delete_)(void *) = (void (*)(void *))symbol("_ZdlPv");
     void (*free_sized_)(void *, size_t) = (void (*)(void *, size_t))symbol("free_sized");
@@ -107,6 +119,53 @@ static void interior_then_reuse(size_t size, size_t offset) {
     for (int i = 0; i < OTHERS; i++) free(others[i]);
     say(1, "others are whole%s\n", met ? ", and it was handed out" : "");
     for (int i = 0; i < AGAIN; i++) free(company[i]), free(again[i]);
+}
+/* The same of the last block in an arena: what is handed out in the middle of it reaches, if it may, into the next
+ * arena, whose books come first. That arena is used, emptied and filled afterwards. */
+static void interior_at_an_arenas_end(size_t size, size_t back) {
+    enum { MOST = 400000, AGAIN = 64 };
+    static char *blocks[MOST];
+    int n = 0, last = -1;
+    for (size_t held = 0; held < 8 * MIB; held += size, n++) fill(blocks[n] = malloc(size), size, (uint64_t)n);
+    /* The block that ends nearest to the end of an arena behind which there is another. */
+    for (int i = 0; i < n; i++) {
+        uintptr_t next = (uintptr_t)blocks[i] / MIB + 1;
+        int is_followed = 0;
+        for (int k = 0; k < n && !is_followed; k += 8) is_followed = (uintptr_t)blocks[k] / MIB == next;
+        if (is_followed && (last < 0 || (uintptr_t)blocks[i] % MIB > (uintptr_t)blocks[last] % MIB)) last = i;
+    }
+    CHECK(last >= 0, "no arena follows another");
+    size_t usable = malloc_usable_size(blocks[last]);
+    char *p = blocks[last] + usable - back, *again[AGAIN];
+    uintptr_t next = (uintptr_t)blocks[last] / MIB + 1;
+    announce(p, usable);
+    free(hide_pointer(p));
+    int met = 0;
+    for (int i = 0; i < AGAIN; i++) {
+        memset(again[i] = malloc(size), 0xff, usable);
+        met |= again[i] == p;
+    }
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < n; i++)
+            if (i != last) verify(blocks[i], size, (uint64_t)i, "another block, when one was freed inside");
+        for (int i = 0; i < n; i++)
+            if ((uintptr_t)blocks[i] / MIB == next) free(blocks[i]), blocks[i] = NULL;
+        for (int i = 0; i < n; i++)
+            if (!blocks[i]) fill(blocks[i] = malloc(size), size, (uint64_t)i);
+    }
+    workout(9, "a free inside the last block of an arena");
+    say(1, "others are whole%s\n", met ? ", and it was handed out" : "");
+    for (int i = 0; i < n; i++) free(blocks[i]);
+    for (int i = 0; i < AGAIN; i++) free(again[i]);
+}
+/* In front of the first block of an arena, when there are many: there its books lie. */
+static void write_to_books(size_t size, size_t arenas) {
+    char *p = NULL;
+    for (size_t held = 0; held < arenas * MIB; held += size) memset(p = malloc(size), 1, size);
+    volatile char *end_of_books = (char *)((uintptr_t)p & ~(MIB - 1)) + 16 * KIB - 1;
+    announce((void *)end_of_books, malloc_usable_size(p));
+    *end_of_books = 1;
+    say(1, "went on\n");
 }
 /* An address of the heap's own book-keeping, or of pages nobody was given: the start of the 1 MiB
  * arena around a small block, and a block's place far behind the only one of its class. */
@@ -179,6 +238,14 @@ static void foreign_block_of_glibc(size_t size, size_t how) {
         free(p);
     }
 }
+/* What lies in front of a block and behind it: two words and one. */
+static void neighbours(size_t size, size_t unused) {
+    (void)unused;
+    unsigned char *p = announced(size);
+    uint64_t words[3];
+    memcpy(words, p - 16, 16), memcpy(words + 2, p + size, 8);
+    say(1, "%#lx %#lx %#lx\n", (unsigned long)words[0], (unsigned long)words[1], (unsigned long)words[2]);
+}
 static void nothing(size_t size, size_t unused) {
     (void)unused;
     free(announced(size));
@@ -193,10 +260,13 @@ static const struct {
     {"double_after_another", double_after_another},
     {"double_on_another_thread", double_on_another_thread},
     {"double_after_another_thread", double_after_another_thread},
+    {"double_after_the_arena_went_back", double_after_the_arena_went_back},
     {"double_in_other_words", double_in_other_words},
     {"double_under_a_crash_reporter", double_under_a_crash_reporter},
     {"interior", interior},
     {"interior_then_reuse", interior_then_reuse},
+    {"interior_at_an_arenas_end", interior_at_an_arenas_end},
+    {"write_to_books", write_to_books},
     {"own_metadata", own_metadata},
     {"never_given_out", never_given_out},
     {"foreign_static", foreign_static},
@@ -204,6 +274,7 @@ static const struct {
     {"foreign_mapping", foreign_mapping},
     {"foreign_number", foreign_number},
     {"foreign_block_of_glibc", foreign_block_of_glibc},
+    {"neighbours", neighbours},
     {"nothing", nothing},
 };
 

@@ -24,6 +24,8 @@ static BY_FAMILY: [AtomicUsize; FAMILIES.len()] = [const { AtomicUsize::new(0) }
 /// Calls from this one on fail, this many; 0 of them: none.
 static FIRST: AtomicUsize = AtomicUsize::new(0);
 static HOW_MANY: AtomicUsize = AtomicUsize::new(0);
+/// Of those, one in so many.
+static EVERY: AtomicUsize = AtomicUsize::new(1);
 /// Bit per family: which count and may fail.
 static WHICH: AtomicUsize = AtomicUsize::new(usize::MAX);
 
@@ -35,8 +37,15 @@ pub fn arm(first: usize, how_many: usize, which: usize) {
     CALLS.store(0, Ordering::SeqCst);
     FIRST.store(first, Ordering::SeqCst);
     HOW_MANY.store(how_many, Ordering::SeqCst);
+    EVERY.store(1, Ordering::SeqCst);
     WHICH.store(which, Ordering::SeqCst);
     ARMED.store(true, Ordering::SeqCst);
+}
+
+/// Counts from now on, and refuses call `k`, and every `k`th from there on.
+pub fn arm_every(k: usize) {
+    arm(k, usize::MAX, usize::MAX);
+    EVERY.store(k, Ordering::SeqCst);
 }
 
 /// Refuses nothing more. Calls counted so far.
@@ -100,7 +109,9 @@ fn refuses(family: usize) -> bool {
     }
     let call = CALLS.fetch_add(1, Ordering::SeqCst) + 1;
     let first = FIRST.load(Ordering::SeqCst);
-    call >= first && call - first < HOW_MANY.load(Ordering::SeqCst)
+    call >= first
+        && call - first < HOW_MANY.load(Ordering::SeqCst)
+        && (call - first).is_multiple_of(EVERY.load(Ordering::SeqCst))
 }
 
 fn set_errno(value: c_int) {

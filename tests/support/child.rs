@@ -13,6 +13,12 @@ const PART: &str = "PYMALLOC_TEST_PART";
 const CONF: &str = "PYMALLOC_TEST_CONF";
 const MODE: &str = "PYMALLOC_TEST_MODE";
 
+/// Whether the options of this process have every block guarded.
+pub fn is_guarded() -> bool {
+    let says = |name, what| std::env::var(name).is_ok_and(|value| value.contains(what));
+    says("PYMALLOC_CONF", "checks:on") || says("PYMALLOC", "debug")
+}
+
 /// The part this process was started to run, if it is such a child.
 pub fn part() -> Option<String> {
     std::env::var(PART).ok()

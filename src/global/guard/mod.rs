@@ -29,6 +29,7 @@ mod report;
 mod stacks;
 mod tag;
 
+pub(super) use pages::most_frames;
 pub(super) use quarantine::lock;
 pub(super) use report::{Guards, write_stack};
 pub(super) use tag::secret;
@@ -37,6 +38,7 @@ use super::misuse::owner_around;
 use super::{HUGE, MAP, OPTIONS, slow, thread};
 use crate::obmalloc::address_map::{Owner, class_of};
 use crate::obmalloc::geometry::{Geometry, Production};
+use crate::obmalloc::heap::class_around;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use crate::sync::{AtomicU64, Ordering};
@@ -81,9 +83,15 @@ enum Found {
 
 fn find(p: NonNull<u8>) -> Found {
     let addr = p.addr().get();
-    let base = match class_of(MAP.label(addr & !(ALIGNMENT - 1))) {
+    let labelled = class_of(MAP.label(addr & !(ALIGNMENT - 1)));
+    // An aligned block's bytes may begin in a slot of its run in which no block does.
+    let class = labelled.or_else(|| match MAP.owner(addr) {
+        Owner::Arena => class_around(&MAP, p),
+        _ => None,
+    });
+    let base = match class {
         Some(class) => {
-            // SAFETY: labelled, so in a pool of `class`.
+            // SAFETY: in a pool of `class`, which is in use.
             let memory = unsafe { Production::memory(Production::pool_of(p, class)) };
             let index = (addr - memory.addr().get()) / class.block_bytes();
             if index >= Production::capacity(class) as usize {
@@ -132,8 +140,12 @@ pub(super) fn stack_at(depth: usize) -> u32 {
     stacks::number_of(&frames[..n])
 }
 
-/// A block for an API.
+/// A block for an API. What the kernel refuses on the way, such as a page to guard it, leaves no errno.
 pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
+    os::keep_errno(|| make(size, align, zeroed, api))
+}
+
+fn make(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
     let align = align.max(ALIGNMENT);
     if align > ALIGN_MOST {
         return plain(size, align, zeroed);
@@ -254,6 +266,13 @@ fn fault_of(block: Guarded, facts: &Facts, claim: &Claim) -> Option<Fault> {
 /// # Safety
 /// If `p` is a live block, it is not used any more.
 pub(super) unsafe fn free(p: NonNull<u8>, claim: &Claim) -> bool {
+    // SAFETY: passed on.
+    os::keep_errno(|| unsafe { retire(p, claim) })
+}
+
+/// # Safety
+/// As [`free`].
+unsafe fn retire(p: NonNull<u8>, claim: &Claim) -> bool {
     let Some((block, mut facts)) = verified(p, claim) else {
         return false;
     };

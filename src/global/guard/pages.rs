@@ -7,11 +7,15 @@
 //!
 //! Between two guards there are neither head nor tail: the first byte beyond faults, but for up to 15 bytes
 //! that the alignment leaves; those are looked at when the block is freed.
+//!
+//! A frame costs up to four mappings, of which the kernel allows a number. So an eighth as many blocks have one at
+//! a time; the others have head, pads and tail instead, as smaller blocks have.
 
 use super::layout::{BEHIND_BYTES, Layout, against_page_end, layout};
 use super::tag::{Facts, Guarded};
 use crate::global::slow;
 use crate::os;
+use crate::sync::{AtomicUsize, Ordering};
 use core::ptr::NonNull;
 
 /// Which pages around a block are inaccessible.
@@ -38,8 +42,35 @@ pub struct Room {
     pub is_zero: bool,
 }
 
+/// Blocks with a frame now, and how many there may be; 0: not asked yet.
+static FRAMED: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Most frames, and most fences around books: together they need three quarters of the mappings at most.
+pub fn most_frames() -> usize {
+    // Relaxed, here and below: a bound that may be passed by what is taken at the same time.
+    match MOST.load(Ordering::Relaxed) {
+        0 => {
+            let most = (os::most_mappings() / 8).max(1);
+            MOST.store(most, Ordering::Relaxed);
+            most
+        }
+        most => most,
+    }
+}
+
 /// Memory for `n` bytes at a multiple of `align`, with a page behind it; `between`: and one in front.
 pub fn take(n: usize, align: usize, between: bool) -> Option<Room> {
+    let framed = FRAMED.load(Ordering::Relaxed) < most_frames();
+    let room = take_framed(n, align, between, framed)?;
+    FRAMED.fetch_add(usize::from(room.frame != Frame::None), Ordering::Relaxed);
+    Some(room)
+}
+
+fn take_framed(n: usize, align: usize, between: bool, framed: bool) -> Option<Room> {
+    if !framed {
+        return take_bare(n, align);
+    }
     if between && align <= os::page_size() {
         take_between(n, align)
     } else {
@@ -83,10 +114,24 @@ fn take_between(n: usize, align: usize) -> Option<Room> {
                     is_zero,
                 });
             }
-            os::commit(base.add(page), page);
+            if !os::commit(base.add(page), page) {
+                // Refused both ways: nobody can use this block.
+                return None;
+            }
         }
     }
     let Layout { offset, .. } = layout(n, align)?;
+    Some(Room {
+        base,
+        offset,
+        frame: Frame::None,
+        is_zero,
+    })
+}
+
+fn take_bare(n: usize, align: usize) -> Option<Room> {
+    let Layout { offset, total } = layout(n, align)?;
+    let (base, is_zero) = slow::take(total, align)?;
     Some(Room {
         base,
         offset,
@@ -137,11 +182,13 @@ pub unsafe fn reveal(block: Guarded, facts: &Facts) -> bool {
     let page = os::page_size();
     let (start, len) = inside(block, facts);
     // SAFETY: pages of the block.
-    unsafe {
+    let revealed = unsafe {
         match facts.frame() {
-            Frame::None => true,
+            Frame::None => return true,
             Frame::Behind => os::commit(start, len + page),
             Frame::Between => os::commit(start.sub(page), len + 2 * page),
         }
-    }
+    };
+    FRAMED.fetch_sub(usize::from(revealed), Ordering::Relaxed);
+    revealed
 }
