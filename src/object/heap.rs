@@ -40,7 +40,8 @@ pub enum Phase {
     Collecting,
 }
 
-/// One entry of the cache: a bin and its current pool.
+/// One entry of the cache: a bin and its current pool. 32 bytes, so that the index is a shift and a mask.
+#[repr(align(32))]
 pub struct CacheEntry {
     /// The bin's key; 0 for none.
     pub key: Cell<usize>,
@@ -149,21 +150,39 @@ impl Heap {
         unsafe { PoolRef::new(NonNull::from(&*self.empty)) }
     }
 
+    /// The pool that objects of `info` in `class` come from, if the cache knows it.
+    #[inline(always)]
+    fn cached(&self, info: &'static TypeInfo, class: SizeClass) -> Option<PoolRef> {
+        let key = bin_key(info, class.index());
+        let entry = &self.cache[cache_index(key)];
+        // SAFETY: an entry with a key has a pool.
+        (entry.key.get() == key).then(|| unsafe { entry.pool.get().unwrap_unchecked() })
+    }
+
     /// A slot for an object of `info` in `class`, with the header of a new object and no bit set; `None`
     /// when memory is out.
     #[inline(always)]
     pub fn take(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
-        let key = (&raw const *info).addr() + class.index();
-        let entry = &self.cache[cache_index(key)];
-        if entry.key.get() == key {
-            // SAFETY: an entry with a key has a pool.
-            let pool = unsafe { entry.pool.get().unwrap_unchecked() };
-            if let Some(object) = pool.take() {
-                object.write_header(pool.header.get());
-                return Some(object);
-            }
+        let cached = self.cached(info, class).and_then(PoolRef::take);
+        cached.or_else(|| take_slow(self, info, class.index(), 0))
+    }
+
+    /// As [`Self::take`], counting the allocation of a tracked type; `None`, and nothing done, unless it is a
+    /// matter of a few instructions.
+    #[inline(always)]
+    pub fn take_counted(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
+        let pool = self.cached(info, class)?;
+        if !pool.has_chain() {
+            return None;
         }
-        take_slow(self, info, class.index(), 0)
+        if info.cyclic {
+            let count = self.count.get().wrapping_add(1);
+            if count > self.limit.get() {
+                return None;
+            }
+            self.count.set(count);
+        }
+        pool.take()
     }
 
     /// As [`Self::take`], where the fast way ends; `None` and the bytes of the value for an object that takes
@@ -177,14 +196,11 @@ impl Heap {
         let bin = self.bin(info, class)?;
         if bin.span == 0 {
             let pool = self.huge_pool(bin, bytes)?;
-            let object = pool.refill(false).then(|| pool.take()).flatten()?;
-            object.write_header(bin.header);
-            return Some(object);
+            return pool.refill(false).then(|| pool.take()).flatten();
         }
         loop {
             let pool = bin.current();
             if let Some(object) = pool.take() {
-                object.write_header(bin.header);
                 return Some(object);
             }
             if pool.refill(self.depth.get() == 0) {
@@ -192,6 +208,7 @@ impl Heap {
             }
             if bin.has_current() && pool.is_full() {
                 bin.unlink(pool);
+                pool.become_full();
                 continue;
             }
             bin.link(self.new_pool(bin)?);
@@ -200,8 +217,7 @@ impl Heap {
 
     /// The bin for objects of a type and class; `None` when memory for a new one is out.
     fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> Option<&Bin> {
-        let class_index = class.map_or(SizeClass::COUNT, SizeClass::index);
-        let key = (&raw const *info).addr() + class_index;
+        let key = bin_key(info, class.map_or(SizeClass::COUNT, SizeClass::index));
         let entry = &self.cache[cache_index(key)];
         if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
             // SAFETY: bins live as long as the heap.
@@ -272,33 +288,27 @@ impl Heap {
     /// Frees a slot whose bit is cleared.
     #[inline(always)]
     pub fn free(&self, pool: PoolRef, object: Raw) {
-        pool.put(object);
-        if !pool.in_list() || (pool.live.get() == 0 && self.may_end(pool)) {
-            self.moved(pool);
+        if pool.put(object) {
+            self.moved(pool, 1);
         }
-    }
-
-    /// Whether an empty pool may go back: not while it is what its bin takes from.
-    #[inline]
-    fn may_end(&self, pool: PoolRef) -> bool {
-        bin_of(pool).current() != pool || self.orphan.get()
     }
 
     /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
     pub fn free_many(&self, pool: PoolRef, n: u32) {
-        pool.live.set(pool.live.get() - n);
-        self.moved(pool);
+        pool.lose(n);
+        self.moved(pool, n);
     }
 
-    /// A pool left the full state, or became empty.
+    /// A pool left the full state by `n` frees, or became empty.
     #[cold]
     #[inline(never)]
-    fn moved(&self, pool: PoolRef) {
+    fn moved(&self, pool: PoolRef, n: u32) {
         let bin = bin_of(pool);
         if bin.span == 0 {
             // Its memory is not for another size.
             self.unlist(pool);
         } else if !pool.in_list() {
+            pool.leave_full(n);
             bin.link_second(pool);
         }
         self.give_back(pool);
@@ -368,10 +378,17 @@ pub extern "C" fn take_slow(
     heap.take_general(info, class, bytes)
 }
 
-/// Where a bin's key is looked for: keys are multiples of 128 plus a class.
+/// What a bin is found by. Its seven low bits are the class, because types lie at multiples of 128; the bits
+/// above differ by type and by class.
+#[inline(always)]
+fn bin_key(info: &'static TypeInfo, class_index: usize) -> usize {
+    (&raw const *info).addr() + class_index * 257
+}
+
+/// Where a bin's key is looked for.
 #[inline(always)]
 const fn cache_index(key: usize) -> usize {
-    (key ^ key >> 7) % CACHE
+    (key >> 8) % CACHE
 }
 
 /// The bin of a pool.

@@ -17,7 +17,7 @@
 use super::arena::{Arena, GRANULE, POOL_WORDS, WORD};
 use super::header::Raw;
 use super::pool::PoolRef;
-use super::release::release;
+use super::release::give_up;
 use super::trace::Visitor;
 use super::type_info::Kind;
 use core::ptr::NonNull;
@@ -304,9 +304,6 @@ pub fn decrement(object: Raw) {
 /// The last handle, or one of an immortal object.
 #[inline(never)]
 fn decrement_slow(object: Raw) {
-    if object.count() == 1 {
-        object.set_count(0);
-        // SAFETY: no handle is left.
-        unsafe { release(object) };
-    }
+    // SAFETY: the handle is given up by whoever called.
+    unsafe { give_up(object) };
 }

@@ -12,12 +12,14 @@
 //!
 //! Invariants:
 //! * I1 each chained slot is free, and lies below `carved`.
-//! * I2 `live` = taken slots; a free slot below `carved` that is not chained is found by the bitmaps.
+//! * I2 [`Pool::live`] = taken slots; a free slot below `carved` that is not chained is found by the bitmaps.
 //! * I3 a pool is in its bin's list exactly if `in_list`, and then `live < capacity` or it is the first.
+//! * I4 `until` = frees until something is to be done: `live` in the list, and one more for what its bin takes
+//!   from (`held`), which is kept when it is empty; 1 when full.
 
 use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
 use super::header::Raw;
-use super::heap::{CacheEntry, Heap};
+use super::heap::CacheEntry;
 use super::type_info::{TAIL_PREFIX, TypeInfo};
 use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
@@ -47,19 +49,19 @@ impl FreeSlot {
     }
 }
 
-/// Lets an object die.
-pub type Die = unsafe fn(Raw, &Heap);
+/// Lets the object of a handle that is given up die, if it was the last; with the descriptor it begins in.
+pub type Die = unsafe fn(Raw, PoolRef);
 
 /// The pool's descriptor, in the arena's tables.
 #[repr(C, align(128))]
 pub struct Pool {
     free: Cell<Option<FreeSlot>>,
-    /// The header of a new object.
+    /// The header of a new object; also in the descriptors of a run behind the first.
     pub header: Cell<u64>,
     /// How an object of its type dies; also in the descriptors of a run behind the first.
     pub die: Cell<Option<Die>>,
-    /// Taken slots (I2).
-    pub live: Cell<u32>,
+    /// Frees until the pool moves (I4).
+    until: Cell<u32>,
     /// Slots there are.
     pub capacity: Cell<u32>,
     /// Its type.
@@ -74,6 +76,7 @@ pub struct Pool {
     /// How many descriptors before this one its run begins.
     lead: Cell<u8>,
     in_list: Cell<bool>,
+    held: Cell<bool>,
     /// Whether it is in the heap's lists of pools with young and with middle objects.
     pub listed: [Cell<bool>; 2],
     next: Cell<Option<PoolRef>>,
@@ -143,7 +146,7 @@ impl PoolRef {
             free: Cell::new(None),
             header: Cell::new(bin.header),
             die: Cell::new(Some(bin.info.die)),
-            live: Cell::new(0),
+            until: Cell::new(0),
             capacity: Cell::new(capacity),
             info: Cell::new(Some(bin.info)),
             bin: Cell::new(Some(NonNull::from(bin))),
@@ -153,6 +156,7 @@ impl PoolRef {
             span: Cell::new(span as u8),
             lead: Cell::new(0),
             in_list: Cell::new(false),
+            held: Cell::new(false),
             listed: [const { Cell::new(false) }; 2],
             next: Cell::new(None),
             prev: Cell::new(None),
@@ -165,42 +169,92 @@ impl PoolRef {
         for behind in 1..span {
             // SAFETY: the run's descriptors are adjacent, and nobody uses them.
             let piece = unsafe { Self(self.0.add(behind)) };
-            // SAFETY: as above; only these two are ever read of it.
+            // SAFETY: as above; only these three are ever read of it.
             let piece = unsafe { piece.0.as_ref() };
             piece.lead.set(behind as u8);
+            piece.header.set(bin.header);
             piece.die.set(Some(bin.info.die));
         }
     }
 
-    /// Takes a slot from the chain.
+    /// Whether the chain has a slot.
+    #[inline(always)]
+    pub fn has_chain(self) -> bool {
+        self.free.get().is_some()
+    }
+
+    /// Takes a slot from the chain, and writes a new object's header.
     #[inline(always)]
     pub fn take(self) -> Option<Raw> {
         let slot = self.free.get()?;
         self.free.set(slot.next());
-        self.live.set(self.live.get() + 1);
-        // SAFETY: taken just now; the caller writes the header and sets its bit.
-        Some(unsafe { Raw::new(slot.0) })
+        self.until.set(self.until.get() + 1);
+        // SAFETY: taken just now; the caller sets its bit.
+        let object = unsafe { Raw::new(slot.0) };
+        object.write_header(self.header.get());
+        Some(object)
     }
 
-    /// Puts a slot on the chain. The caller cleared its bit.
+    /// Puts a slot on the chain. The caller cleared its bit. True when the pool left the full state or became
+    /// empty.
     #[inline(always)]
-    pub fn put(self, object: Raw) {
+    #[must_use]
+    pub fn put(self, object: Raw) -> bool {
         let slot = FreeSlot(object.value());
         slot.set_next(self.free.get());
         self.free.set(Some(slot));
-        self.live.set(self.live.get() - 1);
+        let until = self.until.get() - 1;
+        self.until.set(until);
+        until == 0
+    }
+
+    /// Counts `n` slots free that are not chained, unless the pool is full: then [`Self::leave_full`] does.
+    pub fn lose(self, n: u32) {
+        if self.is_counted() {
+            self.until.set(self.until.get() - n);
+        }
+    }
+
+    /// Counts `n` slots of a full pool free.
+    pub fn leave_full(self, n: u32) {
+        self.until.set(self.capacity.get() - n);
+    }
+
+    /// Notes that the pool, which left the list, is full.
+    pub fn become_full(self) {
+        self.until.set(1);
+    }
+
+    /// Whether `until` counts taken slots; a full pool's does not.
+    fn is_counted(self) -> bool {
+        self.in_list.get() || self.span.get() == 0
+    }
+
+    /// Taken slots (I2).
+    pub fn live(self) -> u32 {
+        if self.is_counted() {
+            self.until.get() - u32::from(self.held.get())
+        } else {
+            self.capacity.get()
+        }
+    }
+
+    /// Keeps the pool when it is empty, or does not (I4).
+    fn hold(self, held: bool) {
+        if self.held.replace(held) != held {
+            let until = self.until.get();
+            self.until.set(if held { until + 1 } else { until - 1 });
+        }
     }
 
     /// Whether it is in its bin's list.
-    #[inline(always)]
     pub fn in_list(self) -> bool {
         self.in_list.get()
     }
 
     /// Whether every slot is taken.
-    #[inline(always)]
     pub fn is_full(self) -> bool {
-        self.live.get() == self.capacity.get()
+        self.live() == self.capacity.get()
     }
 
     /// Chains free slots: those the bitmaps tell of, unless `may_sweep` is false, else some never used. False
@@ -211,7 +265,7 @@ impl PoolRef {
     #[inline(never)]
     pub fn refill(self, may_sweep: bool) -> bool {
         debug_assert!(self.free.get().is_none());
-        let (live, carved) = (self.live.get(), self.carved.get());
+        let (live, carved) = (self.live(), self.carved.get());
         let (from, to) = if live < carved && may_sweep {
             (0, carved)
         } else {
@@ -254,7 +308,7 @@ impl PoolRef {
 pub struct Bin {
     /// The type.
     pub info: &'static TypeInfo,
-    /// What it is found by: the type's address and the class.
+    /// What it is found by: see [`super::heap`].
     pub key: usize,
     /// The header of a new object.
     pub header: u64,
@@ -312,16 +366,27 @@ impl Bin {
         self.current.get()
     }
 
+    /// Lets go of the pool it takes from, which may go back when it is empty.
+    pub fn let_go(&self) {
+        self.current.get().hold(false);
+    }
+
     fn set_current(&self, pool: PoolRef) {
+        self.let_go();
         self.current.set(pool);
         // SAFETY: the heap's cache lives as long as its bins.
         let entry = unsafe { self.entry.as_ref() };
         if entry.key.get() == self.key {
             entry.pool.set(Some(pool));
         }
-        if self.info.cyclic && pool != self.empty {
+        if pool == self.empty {
+            return;
+        }
+        let heap = pool.arena().heap();
+        pool.hold(!heap.orphan.get());
+        if self.info.cyclic {
             // Whatever is made in it is young.
-            pool.arena().heap().list(pool, 0);
+            heap.list(pool, 0);
         }
     }
 
@@ -387,7 +452,7 @@ impl Pool {
             free: Cell::new(None),
             header: Cell::new(0),
             die: Cell::new(None),
-            live: Cell::new(0),
+            until: Cell::new(0),
             capacity: Cell::new(0),
             info: Cell::new(None),
             bin: Cell::new(None),
@@ -396,6 +461,7 @@ impl Pool {
             span: Cell::new(1),
             lead: Cell::new(0),
             in_list: Cell::new(false),
+            held: Cell::new(false),
             listed: [const { Cell::new(false) }; 2],
             next: Cell::new(None),
             prev: Cell::new(None),

@@ -6,6 +6,7 @@
 
 use super::arena::{ALL_POOLS, Arena, FIRST_POOL, TABLE_BYTES};
 use super::heap::{Heap, Phase, bin_of};
+use super::passes::words_of;
 use super::pool::{Bin, PoolRef};
 use super::type_info::TAIL_PREFIX;
 use crate::global::object_memory;
@@ -117,9 +118,11 @@ impl Heap {
 
     /// Gives an empty pool back to its arena, unless it is needed (I2) or the only one of its bin.
     pub fn give_back(&self, pool: PoolRef) {
+        // A value being dropped has no bit, and its slot is taken still.
+        debug_assert!(self.depth.get() > 0 || pool.live() == n_taken(pool));
         let listed = pool.listed[0].get() || pool.listed[1].get();
         let bin = bin_of(pool);
-        if pool.live.get() > 0 {
+        if pool.live() > 0 {
             return;
         }
         if self.phase.get() != Phase::Idle {
@@ -177,6 +180,7 @@ impl Heap {
 
     /// Gives back every empty pool, also those that bins keep.
     pub fn give_back_all(&self) {
+        self.for_each_bin(Bin::let_go);
         for age in 0..2 {
             self.take_listed(age, |_| ());
         }
@@ -198,7 +202,7 @@ impl Heap {
         if self.left_behind.replace(false) {
             let mut empty = Vec::new();
             self.for_each_pool(|pool| {
-                if pool.live.get() == 0 && empty.try_reserve(1).is_ok() {
+                if pool.live() == 0 && empty.try_reserve(1).is_ok() {
                     empty.push(pool);
                 }
             });
@@ -226,6 +230,14 @@ impl Heap {
             }
         }
     }
+}
+
+/// Objects that have a bit in a pool.
+fn n_taken(pool: PoolRef) -> u32 {
+    let (first, words) = words_of(pool);
+    (first..first + words)
+        .map(|word| pool.arena().taken(word).count_ones())
+        .sum()
 }
 
 /// The bits of `span` pools from `index` on.
