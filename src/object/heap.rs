@@ -13,7 +13,8 @@
 //! The collector stands above this layer. It fills `on_limit` and `upper`, and everything here works without.
 //!
 //! Invariants:
-//! * I1 each arena of the heap is in `arenas`; it is in the list of usable ones exactly if it has free pools.
+//! * I1 each arena of the heap is in the list that begins with `newest`, in the order they were made; it is in
+//!   the list of usable ones exactly if it has free pools.
 //! * I2 each pool with young (middle) objects is in the list `listed[0]` (`listed[1]`); a pool in a list, or
 //!   any pool while `phase` is not idle, is not given back to its arena.
 //! * I3 no borrow of a `RefCell` here is held across a call to user code.
@@ -87,7 +88,8 @@ pub struct Parts {
     pub weak: RefCell<WeakMap>,
     pub(super) bins: RefCell<Vec<NonNull<Bin>>>,
     pub(super) types: RefCell<Vec<&'static TypeInfo>>,
-    pub(super) arenas: RefCell<Vec<Arena>>,
+    /// The arena made last.
+    pub(super) newest: Cell<Option<Arena>>,
     /// Arenas with free pools: those of types that are not tracked, and of those that are.
     pub(super) usable: [Cell<Option<Arena>>; 2],
     /// Whether some empty pool could not be given back when it became empty.
@@ -130,7 +132,7 @@ impl Heap {
             weak: RefCell::default(),
             bins: RefCell::default(),
             types: RefCell::default(),
-            arenas: RefCell::default(),
+            newest: Cell::new(None),
             usable: [const { Cell::new(None) }; 2],
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
@@ -322,7 +324,7 @@ impl Heap {
             return;
         }
         // A new object may have come meanwhile.
-        self.vacant.set(self.arenas.borrow().is_empty());
+        self.vacant.set(self.newest.get().is_none());
         if self.vacant.get() {
             (self.on_empty.get())(self);
         }
@@ -331,8 +333,29 @@ impl Heap {
     /// Puts a pool into the list of those with objects of generation `age`.
     pub fn list(&self, pool: PoolRef, age: usize) {
         if !pool.listed[age].replace(true) {
-            pool.next_listed[age].set(self.listed[age].get());
-            self.listed[age].set(Some(pool));
+            let first = self.listed[age].replace(Some(pool));
+            pool.next_listed[age].set(first);
+            pool.prev_listed[age].set(None);
+            if let Some(first) = first {
+                first.prev_listed[age].set(Some(pool));
+            }
+        }
+    }
+
+    /// Takes a pool out of both lists, if it is in them.
+    pub(super) fn unlist(&self, pool: PoolRef) {
+        for age in 0..2 {
+            if !pool.listed[age].replace(false) {
+                continue;
+            }
+            let (prev, next) = (pool.prev_listed[age].get(), pool.next_listed[age].take());
+            match prev {
+                Some(prev) => prev.next_listed[age].set(next),
+                None => self.listed[age].set(next),
+            }
+            if let Some(next) = next {
+                next.prev_listed[age].set(prev);
+            }
         }
     }
 

@@ -83,6 +83,8 @@ pub struct Pool {
     prev: Cell<Option<PoolRef>>,
     /// Next in those lists.
     pub next_listed: [Cell<Option<PoolRef>>; 2],
+    /// The one before, which the first one does not have.
+    pub prev_listed: [Cell<Option<PoolRef>>; 2],
     /// Next of the pools a collection looks at.
     pub next_candidate: Cell<Option<PoolRef>>,
     /// Whether it is one of those.
@@ -161,6 +163,7 @@ impl PoolRef {
             next: Cell::new(None),
             prev: Cell::new(None),
             next_listed: [const { Cell::new(None) }; 2],
+            prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
         };
@@ -466,6 +469,7 @@ impl Pool {
             next: Cell::new(None),
             prev: Cell::new(None),
             next_listed: [const { Cell::new(None) }; 2],
+            prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
         }
