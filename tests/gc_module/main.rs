@@ -6,7 +6,7 @@
 //! so nothing can stand for it), `WeakMethod`, `weakref.finalize` and the weak dictionaries' own methods
 //! (there are no such types), keyword arguments and `__init__` of a weak reference, ordering of weak references
 //! (none), hash and equality by referent (`ptr_eq` is what there is), `refcount_errors` (no safe program can
-//! make a count too small), `tuple_untrack_counts` (of a build without a lock), `warnings_fini` and the text
+//! make a count too small), `legacy_resurrect` (a `Drop` cannot resurrect), `tuple_untrack_counts` (of a build without a lock), `warnings_fini` and the text
 //! of `ResourceWarning` (no interpreter).
 
 mod callbacks;
