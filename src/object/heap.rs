@@ -291,26 +291,27 @@ impl Heap {
     #[inline(always)]
     pub fn free(&self, pool: PoolRef, object: Raw) {
         if pool.put(object) {
-            self.moved(pool, 1);
+            self.moved(pool, pool.enough());
         }
     }
 
     /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
     pub fn free_many(&self, pool: PoolRef, n: u32) {
-        pool.lose(n);
-        self.moved(pool, n);
+        if let Some(free) = pool.lose(n) {
+            self.moved(pool, free);
+        }
     }
 
-    /// A pool left the full state by `n` frees, or became empty.
+    /// A full pool has `free` slots, enough to be used again, or a pool became empty.
     #[cold]
     #[inline(never)]
-    fn moved(&self, pool: PoolRef, n: u32) {
+    fn moved(&self, pool: PoolRef, free: u32) {
         let bin = bin_of(pool);
         if bin.span == 0 {
             // Its memory is not for another size.
             self.unlist(pool);
         } else if !pool.in_list() {
-            pool.leave_full(n);
+            pool.leave_full(free);
             bin.link_second(pool);
         }
         self.give_back(pool);
