@@ -2,12 +2,12 @@
 //!
 //! | process | who purges | what |
 //! |---|---|---|
-//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first |
+//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first: whole slots and stored blocks at once, pools of arenas in use when a quarter of what is used lies free |
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
 //! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
-//! wanted again: a program that works in waves faster than that keeps its memory from the second one on. It
+//! wanted again, be it pool by pool or by huge pages: a program that works in waves faster than that keeps its memory from the second one on. It
 //! halves after ten quiet delays.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
@@ -83,9 +83,9 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
 /// much lies free.
 #[inline]
 pub(super) fn poll(parts: u64) {
-    let all = parts + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
-    if all > LEAST {
-        poll_slow(all, 1);
+    let whole = whole_pools();
+    if whole + parts > LEAST {
+        poll_slow(whole, parts, 1);
     }
 }
 
@@ -93,25 +93,33 @@ pub(super) fn poll(parts: u64) {
 /// is likely to want much again.
 #[cfg(feature = "objects")]
 pub(super) fn poll_for_half() {
-    let all = EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
-    if all > LEAST {
-        poll_slow(all, 2);
+    let whole = whole_pools();
+    if whole > LEAST {
+        poll_slow(whole, 0, 2);
     }
 }
 
-/// Purges the `share`th part of what exceeds the allowance, when it is also half as much as what is used.
+/// Pools with memory in free slots and stored blocks.
+fn whole_pools() -> u64 {
+    EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64
+}
+
+/// Purges the `share`th part of what is too much: free slots and blocks beyond the allowance; and free pools in
+/// arenas in use, when all that lies free is a quarter of what is used, too. What is purged pool by pool splits huge
+/// pages, and its arena may come free whole a moment later.
 #[cold]
-fn poll_slow(dirty: u64, share: u64) {
+fn poll_slow(whole: u64, parts: u64, share: u64) {
     if wants_thread() {
         return summon();
     }
-    let allowed = allowance();
+    let (allowed, dirty) = (allowance(), whole + parts);
     let mapped = EXTENTS.counts().mapped_bytes as u64 / POOL_BYTES as u64;
     let used = mapped.saturating_sub(dirty);
-    if dirty <= allowed.max(used / 2) {
+    let most = if dirty > used / 4 { dirty } else { whole };
+    if most <= allowed {
         return;
     }
-    let excess = (dirty - allowed).div_ceil(share);
+    let excess = (most - allowed).div_ceil(share);
     if is_wave(allowed, excess) {
         return;
     }
