@@ -100,6 +100,34 @@ fn churn_keeps_its_size() {
 }
 
 #[test]
+fn what_comes_and_goes_stays_in_few_pools() {
+    let _turn = take_turn();
+    start();
+    gc::enable();
+    // A large structure, one object of which is replaced for each hundred that come and go.
+    let n = 20_000;
+    let mut kept: Vec<_> = (0..n).map(|_| self_cycle(0)).collect();
+    let mut random = 1u32;
+    for turn in 0..2_000_000 {
+        let made = self_cycle(turn);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if turn % 100 == 0 {
+            kept[(random >> 8) as usize % n] = made;
+        }
+    }
+    let fresh: Vec<_> = (0..600).map(|_| self_cycle(0)).collect();
+    let pools = |objects: &[Gc<Node>]| {
+        let pools = objects.iter().map(|object| Gc::id(object) >> 14);
+        pools.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let (young, all) = (pools(&fresh), pools(&kept));
+    assert!(
+        young * 4 <= all,
+        "600 new objects in {young} of {all} pools"
+    );
+}
+
+#[test]
 fn a_huge_object_goes_back_at_once() {
     let _turn = take_turn();
     start();

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import sys
+import time
 
 MILLION = 1 << 20
 
@@ -96,6 +97,46 @@ def empty(n):
         pass
 
 
+def pauses(n):
+    """The program of the worker's pauses.rs; CPython makes a tenth of the garbage."""
+    number = numbers()
+    nodes = [Node(key) for key in range(n)]
+    gc.collect()
+    seen, started = [[], [], []], [0.0]
+
+    def watch(phase, info):
+        if phase == "start":
+            started[0] = time.perf_counter()
+        else:
+            seen[info["generation"]].append((time.perf_counter() - started[0]) * 1e6)
+
+    gc.callbacks.append(watch)
+    gc.enable()
+    made = 2_000_000
+    begun = time.perf_counter()
+    for key in range(made):
+        a, b = Node(key), Node(key)
+        a.a = b
+        b.a = a
+        if key % 100 == 0:
+            at = next(number) % n
+            a.b = nodes[next(number) % n]
+            nodes[at] = a
+    rate = 2 * made / (time.perf_counter() - begun) / 1e6
+    more = [["million objects per second", rate]]
+    for generation, of in enumerate(seen):
+        of.sort()
+        if of:
+            name = f"generation {generation}: "
+            more.append([name + "pauses", len(of)])
+            more.append([name + "median us", of[int((len(of) - 1) * 0.5)]])
+            more.append([name + "99 % us", of[int((len(of) - 1) * 0.99)]])
+            more.append([name + "longest us", of[-1]])
+    sample = {"value": max(of[-1] for of in seen if of), "more": more}
+    print(json.dumps(sample), flush=True)
+    os._exit(0)
+
+
 def run(workload):
     gc.disable()
     if workload == "a-clone":
@@ -136,6 +177,8 @@ def run(workload):
         print(json.dumps({"value": sample}), flush=True)
         os._exit(0)
         return root
+    if workload.startswith("pauses-"):
+        return pauses(4 * MILLION if workload.endswith("4m") else MILLION)
     if workload.startswith("memory"):
         n = 2 * MILLION
         nodes = [None] * n

@@ -25,7 +25,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Render saved samples again
     Report {
-        /// A file written by `run` or `preload` [default: the newest of each kind in target/bench]
+        /// Files written by `run`, `preload` or `gc`; those of `gc` are one run in parts [default: the newest of
+        /// each kind in target/bench]
         files: Vec<PathBuf>,
     },
     /// Collectors of cycles, beside Rc and CPython
@@ -233,7 +234,10 @@ pub fn dispatch() -> Result<(), String> {
             } else {
                 files
             };
-            files
+            let (collectors, allocators): (Vec<_>, Vec<_>) =
+                files.into_iter().partition(|file| gc_report::is_ours(file));
+            gc_report::print_saved(&collectors)?;
+            allocators
                 .iter()
                 .try_for_each(|file| report::print(&session::Session::load(file)?, file))
         }

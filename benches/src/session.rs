@@ -6,14 +6,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What was measured: in process, by preload, instructions of crates, instructions of preloaded
-/// libraries, a recording replayed by either. Also the beginning of the file's name.
-pub const KINDS: [&str; 6] = [
+/// libraries, a recording replayed by either; collectors, whose samples are another type's. Also the beginning
+/// of the file's name.
+pub const KINDS: [&str; 7] = [
     "run",
     "preload",
     "instructions",
     "cinstructions",
     "replay",
     "creplay",
+    "gc",
 ];
 
 /// One run of the suite.

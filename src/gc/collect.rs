@@ -138,7 +138,7 @@ impl Collector {
     /// without a decrement that left a count above zero. Forgets the cards.
     fn old_changed(&self) -> bool {
         let mut changed = self.must_look.replace(false);
-        for arena in self.heap.arenas().iter() {
+        for arena in self.heap.arenas() {
             let header = arena.header();
             changed |= header.card.replace(false) && header.tracked.get();
         }

@@ -8,11 +8,15 @@ use core::ptr::NonNull;
 /// The thread's collector.
 #[inline(always)]
 pub fn current<'a>() -> &'a Collector {
-    match NonNull::new(object_memory::current().cast::<Collector>()) {
-        // SAFETY: set by `first`, and reset before the collector is dropped.
-        Some(collector) => unsafe { collector.as_ref() },
-        None => first(),
-    }
+    existing().unwrap_or_else(|| first())
+}
+
+/// The thread's collector, if it has one already.
+#[inline(always)]
+pub fn existing<'a>() -> Option<&'a Collector> {
+    let collector = NonNull::new(object_memory::current().cast::<Collector>())?;
+    // SAFETY: set by `first`, and reset before the collector is dropped.
+    Some(unsafe { collector.as_ref() })
 }
 
 /// Does not unwind.

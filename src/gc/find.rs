@@ -29,6 +29,8 @@ use core::cell::Cell;
 
 /// Objects on their way from memory.
 const AHEAD: usize = 16;
+/// Bytes of work bytes from which they exceed what a processor's caches hold.
+const LARGE: usize = 8 << 20;
 
 /// The pools a collection looks at, linked through their descriptors.
 #[derive(Default)]
@@ -122,10 +124,13 @@ impl Collector {
         if counter.downwards {
             candidates.reverse();
         }
+        let mut n_words = 0;
         candidates.for_each(|pool| {
             let (first, words) = words_of(pool);
             pool.arena().zero_work(first, words);
+            n_words += words;
         });
+        counter.is_large = n_words * WORD > LARGE;
         candidates.for_each(|pool| {
             // SAFETY: the pool's objects are of its type, and candidates are whole.
             unsafe { (type_of(pool).count)(pool, selection, &mut counter) };

@@ -60,7 +60,7 @@ impl GcHeap {
 
     /// Bytes of the arenas it holds.
     pub fn arena_bytes(&self) -> usize {
-        self.collector().heap.arenas().len() * crate::obmalloc::size_class::ARENA_BYTES
+        self.collector().heap.arenas().count() * crate::obmalloc::size_class::ARENA_BYTES
     }
 }
 

@@ -1,10 +1,12 @@
 //! Making objects in the thread's heap.
 
-use super::current::current;
+use super::current::{current, existing};
+use crate::object::handle::{Unfilled, fixed_class, prepare_slow};
 use crate::object::tail::WithItems;
-use crate::object::type_info::Kind;
+use crate::object::type_info::{Fixed, Kind, TypeInfo};
 use crate::object::{Gc, OutOfMemory, Raw, Tail, Trace, Weak};
 use core::alloc::Layout;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 /// Ends the process. Does not unwind, so that a value that waits for its slot need not lie in memory.
@@ -17,14 +19,29 @@ extern "C" fn no_memory(size: usize, align: usize) -> ! {
     }
 }
 
+/// The cold continuation of [`Gc::new`]: all of it but the value. Does not unwind.
+#[cold]
+#[inline(never)]
+extern "C" fn new_slow(info: &'static TypeInfo, class: usize, size: usize, align: usize) -> Raw {
+    match prepare_slow(&current().heap, info, class, size) {
+        Some(object) => object,
+        None => no_memory(size, align),
+    }
+}
+
 impl<T: Trace> Gc<T> {
     /// An object with this value. A collection may run first.
     #[inline]
     pub fn new(value: T) -> Self {
-        match current().heap.prepare::<T>() {
-            Some(slot) => slot.fill(value),
-            None => no_memory(size_of::<T>(), align_of::<T>()),
-        }
+        let slot = match existing().and_then(|known| known.heap.prepare_fast::<T>()) {
+            Some(slot) => slot,
+            None => {
+                let class = const { fixed_class::<T>() };
+                let object = new_slow(Fixed::<T>::INFO, class, size_of::<T>(), align_of::<T>());
+                Unfilled(object, PhantomData)
+            }
+        };
+        slot.fill(value)
     }
 
     /// As [`Gc::new`].

@@ -70,10 +70,14 @@ const_assert!(PENDING + ARENA_BYTES / GRANULE / 8 <= WORK + TABLE_BYTES / GRANUL
 #[repr(C)]
 pub struct ArenaHeader {
     heap: Cell<Option<NonNull<Heap>>>,
-    /// The heap's list of arenas.
+    /// The heap's list of usable arenas.
     pub next: Cell<Option<Arena>>,
     /// The one before.
     pub prev: Cell<Option<Arena>>,
+    /// The heap's arena made before this one.
+    pub older: Cell<Option<Arena>>,
+    /// The one made after it.
+    pub newer: Cell<Option<Arena>>,
     /// Pools nobody has (I3).
     pub free_pools: Cell<u64>,
     /// Whether it holds one object larger than a pool's run.
@@ -126,6 +130,8 @@ impl Arena {
             heap: Cell::new(Some(heap)),
             next: Cell::new(None),
             prev: Cell::new(None),
+            older: Cell::new(None),
+            newer: Cell::new(None),
             free_pools: Cell::new(ALL_POOLS),
             huge: Cell::new(huge),
             tracked: Cell::new(tracked),

@@ -91,16 +91,33 @@ impl Heap {
         }
     }
 
+    /// [`Self::prepare`] where it is a matter of a few instructions; `None`, and nothing done, where not.
+    #[inline(always)]
+    pub(crate) fn prepare_fast<T: Trace>(&self) -> Option<Unfilled<T>> {
+        const {
+            assert!(
+                align_of::<T>() <= TAIL_PREFIX,
+                "values aligned above 16 bytes go in a Box"
+            );
+        }
+        if T::FREE_LIST > 0 {
+            return None;
+        }
+        let class = const { slot_class(size_of::<T>(), false) }?;
+        let object = self.take_counted(Fixed::<T>::INFO, class)?;
+        Some(Unfilled(object, PhantomData))
+    }
+
     /// Counts and takes a slot for a T; `None` when memory is out.
     ///
     /// Nothing here unwinds, so the value that is to go there need not lie in memory meanwhile.
     #[inline(always)]
     pub(crate) fn prepare<T: Trace>(&self) -> Option<Unfilled<T>> {
-        self.count_for(
-            Fixed::<T>::INFO,
-            const { slot_class(size_of::<T>(), false) },
-        );
-        Some(Unfilled(self.take_fixed::<T>()?, PhantomData))
+        self.prepare_fast().or_else(|| {
+            let class = const { fixed_class::<T>() };
+            let object = prepare_slow(self, Fixed::<T>::INFO, class, size_of::<T>())?;
+            Some(Unfilled(object, PhantomData))
+        })
     }
 
     /// Makes an object of `value`; gives the value back when memory is out.
@@ -132,21 +149,30 @@ impl Heap {
         // SAFETY: the one count.
         Ok(unsafe { Gc::from_value(place) })
     }
+}
 
-    /// A slot for a T; the caller sets its bit.
-    #[inline(always)]
-    pub(crate) fn take_fixed<T: Trace>(&self) -> Option<Raw> {
-        const {
-            assert!(
-                align_of::<T>() <= TAIL_PREFIX,
-                "values aligned above 16 bytes go in a Box"
-            );
-        }
-        match const { slot_class(size_of::<T>(), false) } {
-            Some(class) => self.take(Fixed::<T>::INFO, class),
-            None => take_slow(self, Fixed::<T>::INFO, SizeClass::COUNT, size_of::<T>()),
-        }
+/// The index of the class of a T's slots; [`SizeClass::COUNT`] for an arena of its own.
+pub(crate) const fn fixed_class<T>() -> usize {
+    match slot_class(size_of::<T>(), false) {
+        Some(class) => class.index(),
+        None => SizeClass::COUNT,
     }
+}
+
+/// The cold continuation of [`Heap::prepare_fast`], for `bytes` of value. Does not unwind.
+#[cold]
+#[inline(never)]
+pub(crate) extern "C" fn prepare_slow(
+    heap: &Heap,
+    info: &'static TypeInfo,
+    class: usize,
+    bytes: usize,
+) -> Option<Raw> {
+    heap.count_for(
+        info,
+        (class < SizeClass::COUNT).then(|| SizeClass::new(class)),
+    );
+    take_slow(heap, info, class, bytes)
 }
 
 /// The allocations exceed the limit. Does not unwind: what user code panics with goes to the hook.
@@ -157,7 +183,7 @@ extern "C" fn over_limit(heap: &Heap) {
 }
 
 /// A slot taken for a T, to be filled at once.
-pub(crate) struct Unfilled<T>(Raw, PhantomData<T>);
+pub(crate) struct Unfilled<T>(pub(crate) Raw, pub(crate) PhantomData<T>);
 
 impl<T: Trace> Unfilled<T> {
     /// The object with its value.

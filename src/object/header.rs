@@ -104,6 +104,13 @@ impl Raw {
         self.arena().pool_of(self.granule())
     }
 
+    /// Count, flags and type as one word: that of [`new_header`] if there is one handle and no flag.
+    #[inline(always)]
+    pub(crate) fn word(self) -> u64 {
+        // SAFETY: every taken slot has its header before the value (I1); nobody holds it mutably.
+        unsafe { self.0.cast::<u64>().sub(1).read() }
+    }
+
     #[inline(always)]
     fn header<'a>(self) -> &'a Header {
         // SAFETY: every taken slot has its header before the value (I1); nobody holds it mutably.

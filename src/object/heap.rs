@@ -13,7 +13,8 @@
 //! The collector stands above this layer. It fills `on_limit` and `upper`, and everything here works without.
 //!
 //! Invariants:
-//! * I1 each arena of the heap is in `arenas`; it is in the list of usable ones exactly if it has free pools.
+//! * I1 each arena of the heap is in the list that begins with `newest`, in the order they were made; it is in
+//!   the list of usable ones exactly if it has free pools.
 //! * I2 each pool with young (middle) objects is in the list `listed[0]` (`listed[1]`); a pool in a list, or
 //!   any pool while `phase` is not idle, is not given back to its arena.
 //! * I3 no borrow of a `RefCell` here is held across a call to user code.
@@ -40,7 +41,8 @@ pub enum Phase {
     Collecting,
 }
 
-/// One entry of the cache: a bin and its current pool.
+/// One entry of the cache: a bin and its current pool. 32 bytes, so that the index is a shift and a mask.
+#[repr(align(32))]
 pub struct CacheEntry {
     /// The bin's key; 0 for none.
     pub key: Cell<usize>,
@@ -86,7 +88,8 @@ pub struct Parts {
     pub weak: RefCell<WeakMap>,
     pub(super) bins: RefCell<Vec<NonNull<Bin>>>,
     pub(super) types: RefCell<Vec<&'static TypeInfo>>,
-    pub(super) arenas: RefCell<Vec<Arena>>,
+    /// The arena made last.
+    pub(super) newest: Cell<Option<Arena>>,
     /// Arenas with free pools: those of types that are not tracked, and of those that are.
     pub(super) usable: [Cell<Option<Arena>>; 2],
     /// Whether some empty pool could not be given back when it became empty.
@@ -129,7 +132,7 @@ impl Heap {
             weak: RefCell::default(),
             bins: RefCell::default(),
             types: RefCell::default(),
-            arenas: RefCell::default(),
+            newest: Cell::new(None),
             usable: [const { Cell::new(None) }; 2],
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
@@ -149,21 +152,39 @@ impl Heap {
         unsafe { PoolRef::new(NonNull::from(&*self.empty)) }
     }
 
+    /// The pool that objects of `info` in `class` come from, if the cache knows it.
+    #[inline(always)]
+    fn cached(&self, info: &'static TypeInfo, class: SizeClass) -> Option<PoolRef> {
+        let key = bin_key(info, class.index());
+        let entry = &self.cache[cache_index(key)];
+        // SAFETY: an entry with a key has a pool.
+        (entry.key.get() == key).then(|| unsafe { entry.pool.get().unwrap_unchecked() })
+    }
+
     /// A slot for an object of `info` in `class`, with the header of a new object and no bit set; `None`
     /// when memory is out.
     #[inline(always)]
     pub fn take(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
-        let key = (&raw const *info).addr() + class.index();
-        let entry = &self.cache[cache_index(key)];
-        if entry.key.get() == key {
-            // SAFETY: an entry with a key has a pool.
-            let pool = unsafe { entry.pool.get().unwrap_unchecked() };
-            if let Some(object) = pool.take() {
-                object.write_header(pool.header.get());
-                return Some(object);
-            }
+        let cached = self.cached(info, class).and_then(PoolRef::take);
+        cached.or_else(|| take_slow(self, info, class.index(), 0))
+    }
+
+    /// As [`Self::take`], counting the allocation of a tracked type; `None`, and nothing done, unless it is a
+    /// matter of a few instructions.
+    #[inline(always)]
+    pub fn take_counted(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
+        let pool = self.cached(info, class)?;
+        if !pool.has_chain() {
+            return None;
         }
-        take_slow(self, info, class.index(), 0)
+        if info.cyclic {
+            let count = self.count.get().wrapping_add(1);
+            if count > self.limit.get() {
+                return None;
+            }
+            self.count.set(count);
+        }
+        pool.take()
     }
 
     /// As [`Self::take`], where the fast way ends; `None` and the bytes of the value for an object that takes
@@ -177,14 +198,11 @@ impl Heap {
         let bin = self.bin(info, class)?;
         if bin.span == 0 {
             let pool = self.huge_pool(bin, bytes)?;
-            let object = pool.refill(false).then(|| pool.take()).flatten()?;
-            object.write_header(bin.header);
-            return Some(object);
+            return pool.refill(false).then(|| pool.take()).flatten();
         }
         loop {
             let pool = bin.current();
             if let Some(object) = pool.take() {
-                object.write_header(bin.header);
                 return Some(object);
             }
             if pool.refill(self.depth.get() == 0) {
@@ -192,6 +210,7 @@ impl Heap {
             }
             if bin.has_current() && pool.is_full() {
                 bin.unlink(pool);
+                pool.become_full();
                 continue;
             }
             bin.link(self.new_pool(bin)?);
@@ -200,8 +219,7 @@ impl Heap {
 
     /// The bin for objects of a type and class; `None` when memory for a new one is out.
     fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> Option<&Bin> {
-        let class_index = class.map_or(SizeClass::COUNT, SizeClass::index);
-        let key = (&raw const *info).addr() + class_index;
+        let key = bin_key(info, class.map_or(SizeClass::COUNT, SizeClass::index));
         let entry = &self.cache[cache_index(key)];
         if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
             // SAFETY: bins live as long as the heap.
@@ -272,33 +290,28 @@ impl Heap {
     /// Frees a slot whose bit is cleared.
     #[inline(always)]
     pub fn free(&self, pool: PoolRef, object: Raw) {
-        pool.put(object);
-        if !pool.in_list() || (pool.live.get() == 0 && self.may_end(pool)) {
-            self.moved(pool);
+        if pool.put(object) {
+            self.moved(pool, pool.enough());
         }
-    }
-
-    /// Whether an empty pool may go back: not while it is what its bin takes from.
-    #[inline]
-    fn may_end(&self, pool: PoolRef) -> bool {
-        bin_of(pool).current() != pool || self.orphan.get()
     }
 
     /// Notes that `n` slots of a pool, which held dead objects, have no bit any more.
     pub fn free_many(&self, pool: PoolRef, n: u32) {
-        pool.live.set(pool.live.get() - n);
-        self.moved(pool);
+        if let Some(free) = pool.lose(n) {
+            self.moved(pool, free);
+        }
     }
 
-    /// A pool left the full state, or became empty.
+    /// A full pool has `free` slots, enough to be used again, or a pool became empty.
     #[cold]
     #[inline(never)]
-    fn moved(&self, pool: PoolRef) {
+    fn moved(&self, pool: PoolRef, free: u32) {
         let bin = bin_of(pool);
         if bin.span == 0 {
             // Its memory is not for another size.
             self.unlist(pool);
         } else if !pool.in_list() {
+            pool.leave_full(free);
             bin.link_second(pool);
         }
         self.give_back(pool);
@@ -312,7 +325,7 @@ impl Heap {
             return;
         }
         // A new object may have come meanwhile.
-        self.vacant.set(self.arenas.borrow().is_empty());
+        self.vacant.set(self.newest.get().is_none());
         if self.vacant.get() {
             (self.on_empty.get())(self);
         }
@@ -321,8 +334,29 @@ impl Heap {
     /// Puts a pool into the list of those with objects of generation `age`.
     pub fn list(&self, pool: PoolRef, age: usize) {
         if !pool.listed[age].replace(true) {
-            pool.next_listed[age].set(self.listed[age].get());
-            self.listed[age].set(Some(pool));
+            let first = self.listed[age].replace(Some(pool));
+            pool.next_listed[age].set(first);
+            pool.prev_listed[age].set(None);
+            if let Some(first) = first {
+                first.prev_listed[age].set(Some(pool));
+            }
+        }
+    }
+
+    /// Takes a pool out of both lists, if it is in them.
+    pub(super) fn unlist(&self, pool: PoolRef) {
+        for age in 0..2 {
+            if !pool.listed[age].replace(false) {
+                continue;
+            }
+            let (prev, next) = (pool.prev_listed[age].get(), pool.next_listed[age].take());
+            match prev {
+                Some(prev) => prev.next_listed[age].set(next),
+                None => self.listed[age].set(next),
+            }
+            if let Some(next) = next {
+                next.prev_listed[age].set(prev);
+            }
         }
     }
 
@@ -368,10 +402,17 @@ pub extern "C" fn take_slow(
     heap.take_general(info, class, bytes)
 }
 
-/// Where a bin's key is looked for: keys are multiples of 128 plus a class.
+/// What a bin is found by. Its seven low bits are the class, because types lie at multiples of 128; the bits
+/// above differ by type and by class.
+#[inline(always)]
+fn bin_key(info: &'static TypeInfo, class_index: usize) -> usize {
+    (&raw const *info).addr() + class_index * 257
+}
+
+/// Where a bin's key is looked for.
 #[inline(always)]
 const fn cache_index(key: usize) -> usize {
-    (key ^ key >> 7) % CACHE
+    (key >> 8) % CACHE
 }
 
 /// The bin of a pool.

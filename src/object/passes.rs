@@ -17,13 +17,15 @@
 use super::arena::{Arena, GRANULE, POOL_WORDS, WORD};
 use super::header::Raw;
 use super::pool::PoolRef;
-use super::release::release;
+use super::release::give_up;
 use super::trace::Visitor;
 use super::type_info::Kind;
 use core::ptr::NonNull;
 
 /// How many words of 64 granules the counting pass asks for memory ahead: 2 KiB.
 const WORDS_AHEAD: usize = 2;
+/// Bytes between what neighbours refer to from which they are said to jump.
+const FAR: usize = 16 << 10;
 
 /// Which objects of a pool are candidates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +61,8 @@ pub struct Counter {
     pub big: Vec<Raw>,
     /// Whether some candidate was taken for a root for want of memory.
     pub gave_up: bool,
+    /// Whether the candidates' work bytes exceed what a processor's caches hold.
+    pub is_large: bool,
     /// Whether objects are counted from the highest address to the lowest.
     pub downwards: bool,
     /// Handles to the candidates, less handles they own: the handles from outside less those to outside.
@@ -74,6 +78,26 @@ impl Visitor for Edges {
         self.0 += 1;
         let work = object.arena().work(object.granule());
         work.set(work.get().wrapping_sub(1));
+    }
+}
+
+/// Asks for the work bytes of what an object has handles to.
+struct Prefetch;
+
+impl Visitor for Prefetch {
+    #[inline(always)]
+    fn edge(&mut self, object: Raw) {
+        crate::sync::prefetch(object.arena().work(object.granule()).as_ptr().cast());
+    }
+}
+
+/// The last handle of an object.
+struct Last(usize);
+
+impl Visitor for Last {
+    #[inline(always)]
+    fn edge(&mut self, object: Raw) {
+        self.0 = object.addr();
     }
 }
 
@@ -161,17 +185,22 @@ pub unsafe fn count_pool<K: Kind + ?Sized>(
     // What makes the place of a bit that of the same bit in a word turned round.
     let turn = if downwards { 63 } else { 0 };
     for step in 0..words {
-        let (word, ahead) = if downwards {
+        let (word, next, ahead) = if downwards {
             let word = first + words - 1 - step;
-            (word, word.wrapping_sub(WORDS_AHEAD))
+            (word, word.wrapping_sub(1), word.wrapping_sub(WORDS_AHEAD))
         } else {
-            (first + step, first + step + WORDS_AHEAD)
+            let word = first + step;
+            (word, word + 1, word + WORDS_AHEAD)
         };
         let mut bits = selection.of(arena, word);
         if bits == 0 {
             continue;
         }
         prefetch_word(arena, ahead);
+        if counter.is_large && step + 1 < words {
+            // SAFETY: duty 1; the next word is the pool's, too.
+            unsafe { prefetch_if_far::<K>(arena, (word, bits), (next, selection)) };
+        }
         if downwards {
             bits = bits.reverse_bits();
         }
@@ -197,6 +226,49 @@ pub unsafe fn count_pool<K: Kind + ?Sized>(
         arena.white(word).set(unseen);
     }
     counter.balance += handles - edges.0;
+}
+
+/// Whether the handles of the first two objects among `bits` lead to places far from each other: in a structure
+/// that was built in order those of neighbours are neighbours.
+///
+/// # Safety
+/// 1. As for [`count_pool`].
+#[inline(always)]
+unsafe fn handles_jump<K: Kind + ?Sized>(arena: Arena, word: usize, mut bits: u64) -> bool {
+    let mut last = [Last(0), Last(0)];
+    for last in &mut last {
+        if bits == 0 {
+            return false;
+        }
+        let granule = word * WORD + bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        // SAFETY: candidates are taken slots, whole and of kind K (duty 1).
+        unsafe { K::trace(object_at(arena, granule), last) };
+    }
+    last[0].0.abs_diff(last[1].0) > FAR
+}
+
+/// Asks for the work bytes of what the next word's candidates have handles to, if handles jump in this one.
+///
+/// # Safety
+/// 1. As for [`count_pool`]; both words are the pool's.
+#[inline(never)]
+unsafe fn prefetch_if_far<K: Kind + ?Sized>(
+    arena: Arena,
+    (word, bits): (usize, u64),
+    (next, selection): (usize, Selection),
+) {
+    // SAFETY: duty 1.
+    if !unsafe { handles_jump::<K>(arena, word, bits) } {
+        return;
+    }
+    let mut bits = selection.of(arena, next);
+    while bits != 0 {
+        let granule = next * WORD + bits.trailing_zeros() as usize;
+        bits &= bits - 1;
+        // SAFETY: candidates are taken slots, whole and of kind K (duty 1).
+        unsafe { K::trace(object_at(arena, granule), &mut Prefetch) };
+    }
 }
 
 /// Objects that wait to be traversed, in a bounded stack; what finds no room stays pending.
@@ -304,9 +376,6 @@ pub fn decrement(object: Raw) {
 /// The last handle, or one of an immortal object.
 #[inline(never)]
 fn decrement_slow(object: Raw) {
-    if object.count() == 1 {
-        object.set_count(0);
-        // SAFETY: no handle is left.
-        unsafe { release(object) };
-    }
+    // SAFETY: the handle is given up by whoever called.
+    unsafe { give_up(object) };
 }

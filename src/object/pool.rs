@@ -3,21 +3,26 @@
 //! | pool | condition | where |
 //! |---|---|---|
 //! | used | `live < capacity` | its bin's list; the first one gives the next slot |
-//! | full | `live == capacity` | nowhere until a slot comes free |
+//! | full | few slots are free, or none | nowhere until a sixteenth of its slots is free |
 //! | free | `live == 0` | its arena's, unless it is the only pool its bin has |
 //!
 //! Free slots are linked through the place of their header. Slots of dead sets are freed by clearing their
 //! bits, without touching them: `live` then says that there are more free slots than the chain has, and when
 //! the chain is used up it is made again from the bitmaps.
 //!
+//! A full pool waits for more than one free slot, so that what comes and goes beside a large structure that
+//! changes stays in few pools: those a collection looks at. The price is a sixteenth of a pool at most.
+//!
 //! Invariants:
 //! * I1 each chained slot is free, and lies below `carved`.
-//! * I2 `live` = taken slots; a free slot below `carved` that is not chained is found by the bitmaps.
+//! * I2 [`Pool::live`] = taken slots; a free slot below `carved` that is not chained is found by the bitmaps.
 //! * I3 a pool is in its bin's list exactly if `in_list`, and then `live < capacity` or it is the first.
+//! * I4 `until` = frees until something is to be done: `live` in the list, and one more for what its bin takes
+//!   from (`held`), which is kept when it is empty; [`Pool::enough`] less its free slots when full.
 
 use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
 use super::header::Raw;
-use super::heap::{CacheEntry, Heap};
+use super::heap::CacheEntry;
 use super::type_info::{TAIL_PREFIX, TypeInfo};
 use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
@@ -27,6 +32,9 @@ use static_assertions::const_assert_eq;
 
 /// Bytes of slots that a refill carves.
 const CARVE_BYTES: usize = 2048;
+
+/// A full pool is used again when one slot in so many is free.
+const ENOUGH: u32 = 16;
 
 /// A free slot, seen from the place of its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,19 +55,19 @@ impl FreeSlot {
     }
 }
 
-/// Lets an object die.
-pub type Die = unsafe fn(Raw, &Heap);
+/// Lets the object of a handle that is given up die, if it was the last; with the descriptor it begins in.
+pub type Die = unsafe fn(Raw, PoolRef);
 
 /// The pool's descriptor, in the arena's tables.
 #[repr(C, align(128))]
 pub struct Pool {
     free: Cell<Option<FreeSlot>>,
-    /// The header of a new object.
+    /// The header of a new object; also in the descriptors of a run behind the first.
     pub header: Cell<u64>,
     /// How an object of its type dies; also in the descriptors of a run behind the first.
     pub die: Cell<Option<Die>>,
-    /// Taken slots (I2).
-    pub live: Cell<u32>,
+    /// Frees until the pool moves (I4).
+    until: Cell<u32>,
     /// Slots there are.
     pub capacity: Cell<u32>,
     /// Its type.
@@ -74,12 +82,15 @@ pub struct Pool {
     /// How many descriptors before this one its run begins.
     lead: Cell<u8>,
     in_list: Cell<bool>,
+    held: Cell<bool>,
     /// Whether it is in the heap's lists of pools with young and with middle objects.
     pub listed: [Cell<bool>; 2],
     next: Cell<Option<PoolRef>>,
     prev: Cell<Option<PoolRef>>,
     /// Next in those lists.
     pub next_listed: [Cell<Option<PoolRef>>; 2],
+    /// The one before, which the first one does not have.
+    pub prev_listed: [Cell<Option<PoolRef>>; 2],
     /// Next of the pools a collection looks at.
     pub next_candidate: Cell<Option<PoolRef>>,
     /// Whether it is one of those.
@@ -143,7 +154,7 @@ impl PoolRef {
             free: Cell::new(None),
             header: Cell::new(bin.header),
             die: Cell::new(Some(bin.info.die)),
-            live: Cell::new(0),
+            until: Cell::new(0),
             capacity: Cell::new(capacity),
             info: Cell::new(Some(bin.info)),
             bin: Cell::new(Some(NonNull::from(bin))),
@@ -153,10 +164,12 @@ impl PoolRef {
             span: Cell::new(span as u8),
             lead: Cell::new(0),
             in_list: Cell::new(false),
+            held: Cell::new(false),
             listed: [const { Cell::new(false) }; 2],
             next: Cell::new(None),
             prev: Cell::new(None),
             next_listed: [const { Cell::new(None) }; 2],
+            prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
         };
@@ -165,42 +178,101 @@ impl PoolRef {
         for behind in 1..span {
             // SAFETY: the run's descriptors are adjacent, and nobody uses them.
             let piece = unsafe { Self(self.0.add(behind)) };
-            // SAFETY: as above; only these two are ever read of it.
+            // SAFETY: as above; only these three are ever read of it.
             let piece = unsafe { piece.0.as_ref() };
             piece.lead.set(behind as u8);
+            piece.header.set(bin.header);
             piece.die.set(Some(bin.info.die));
         }
     }
 
-    /// Takes a slot from the chain.
+    /// Whether the chain has a slot.
+    #[inline(always)]
+    pub fn has_chain(self) -> bool {
+        self.free.get().is_some()
+    }
+
+    /// Takes a slot from the chain, and writes a new object's header.
     #[inline(always)]
     pub fn take(self) -> Option<Raw> {
         let slot = self.free.get()?;
         self.free.set(slot.next());
-        self.live.set(self.live.get() + 1);
-        // SAFETY: taken just now; the caller writes the header and sets its bit.
-        Some(unsafe { Raw::new(slot.0) })
+        self.until.set(self.until.get() + 1);
+        // SAFETY: taken just now; the caller sets its bit.
+        let object = unsafe { Raw::new(slot.0) };
+        object.write_header(self.header.get());
+        Some(object)
     }
 
-    /// Puts a slot on the chain. The caller cleared its bit.
+    /// Puts a slot on the chain. The caller cleared its bit. True when a full pool has [`Self::enough`] free
+    /// slots, or the pool became empty.
     #[inline(always)]
-    pub fn put(self, object: Raw) {
+    #[must_use]
+    pub fn put(self, object: Raw) -> bool {
         let slot = FreeSlot(object.value());
         slot.set_next(self.free.get());
         self.free.set(Some(slot));
-        self.live.set(self.live.get() - 1);
+        let until = self.until.get() - 1;
+        self.until.set(until);
+        until == 0
+    }
+
+    /// Counts `n` slots free that are not chained. The free slots of a full pool that has enough of them now;
+    /// `None` for one that has not; any number for other pools.
+    pub fn lose(self, n: u32) -> Option<u32> {
+        let until = self.until.get();
+        if self.is_counted() || n < until {
+            self.until.set(until - n);
+            return self.is_counted().then_some(n);
+        }
+        Some(self.enough() - until + n)
+    }
+
+    /// Counts what is live in a full pool, because `free` slots are enough.
+    pub fn leave_full(self, free: u32) {
+        self.until.set(self.capacity.get() - free);
+    }
+
+    /// Notes that the pool, which left the list, is full.
+    pub fn become_full(self) {
+        self.until.set(self.enough());
+    }
+
+    /// Free slots from which a full pool is used again.
+    pub fn enough(self) -> u32 {
+        (self.capacity.get() / ENOUGH).max(1)
+    }
+
+    /// Whether `until` counts taken slots; a full pool's does not.
+    fn is_counted(self) -> bool {
+        self.in_list.get() || self.span.get() == 0
+    }
+
+    /// Taken slots (I2).
+    pub fn live(self) -> u32 {
+        if self.is_counted() {
+            self.until.get() - u32::from(self.held.get())
+        } else {
+            self.capacity.get() - (self.enough() - self.until.get())
+        }
+    }
+
+    /// Keeps the pool when it is empty, or does not (I4).
+    fn hold(self, held: bool) {
+        if self.held.replace(held) != held {
+            let until = self.until.get();
+            self.until.set(if held { until + 1 } else { until - 1 });
+        }
     }
 
     /// Whether it is in its bin's list.
-    #[inline(always)]
     pub fn in_list(self) -> bool {
         self.in_list.get()
     }
 
     /// Whether every slot is taken.
-    #[inline(always)]
     pub fn is_full(self) -> bool {
-        self.live.get() == self.capacity.get()
+        self.live() == self.capacity.get()
     }
 
     /// Chains free slots: those the bitmaps tell of, unless `may_sweep` is false, else some never used. False
@@ -211,7 +283,7 @@ impl PoolRef {
     #[inline(never)]
     pub fn refill(self, may_sweep: bool) -> bool {
         debug_assert!(self.free.get().is_none());
-        let (live, carved) = (self.live.get(), self.carved.get());
+        let (live, carved) = (self.live(), self.carved.get());
         let (from, to) = if live < carved && may_sweep {
             (0, carved)
         } else {
@@ -254,7 +326,7 @@ impl PoolRef {
 pub struct Bin {
     /// The type.
     pub info: &'static TypeInfo,
-    /// What it is found by: the type's address and the class.
+    /// What it is found by: see [`super::heap`].
     pub key: usize,
     /// The header of a new object.
     pub header: u64,
@@ -312,16 +384,27 @@ impl Bin {
         self.current.get()
     }
 
+    /// Lets go of the pool it takes from, which may go back when it is empty.
+    pub fn let_go(&self) {
+        self.current.get().hold(false);
+    }
+
     fn set_current(&self, pool: PoolRef) {
+        self.let_go();
         self.current.set(pool);
         // SAFETY: the heap's cache lives as long as its bins.
         let entry = unsafe { self.entry.as_ref() };
         if entry.key.get() == self.key {
             entry.pool.set(Some(pool));
         }
-        if self.info.cyclic && pool != self.empty {
+        if pool == self.empty {
+            return;
+        }
+        let heap = pool.arena().heap();
+        pool.hold(!heap.orphan.get());
+        if self.info.cyclic {
             // Whatever is made in it is young.
-            pool.arena().heap().list(pool, 0);
+            heap.list(pool, 0);
         }
     }
 
@@ -387,7 +470,8 @@ impl Pool {
             free: Cell::new(None),
             header: Cell::new(0),
             die: Cell::new(None),
-            live: Cell::new(0),
+            // Full (I4).
+            until: Cell::new(1),
             capacity: Cell::new(0),
             info: Cell::new(None),
             bin: Cell::new(None),
@@ -396,10 +480,12 @@ impl Pool {
             span: Cell::new(1),
             lead: Cell::new(0),
             in_list: Cell::new(false),
+            held: Cell::new(false),
             listed: [const { Cell::new(false) }; 2],
             next: Cell::new(None),
             prev: Cell::new(None),
             next_listed: [const { Cell::new(None) }; 2],
+            prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
         }

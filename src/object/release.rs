@@ -25,48 +25,76 @@ const NESTING: u32 = 50;
 /// Added to the depth while a dead set is torn down: each death takes the slow way, which knows its members.
 pub const TEARING: u32 = 1 << 16;
 
-/// Lets an object die.
+/// Gives up a handle of an object whose count is not above one.
 ///
 /// # Safety
-/// 1. Its count is 0, and no handle to it is left.
+/// 1. The handle is not used again.
 #[inline(always)]
-pub unsafe fn release(object: Raw) {
-    let die = object.piece().die.get();
+pub unsafe fn give_up(object: Raw) {
+    let piece = object.piece();
     // SAFETY: a pool in use knows how its objects die; the object is of its type; duty 1.
-    unsafe { die.unwrap_unchecked()(object, object.arena().heap()) };
+    unsafe { piece.die.get().unwrap_unchecked()(object, piece) };
 }
 
-/// [`release`] for objects of one kind.
+/// [`give_up`] for objects of one kind; `piece` is where the object begins.
+///
+/// What is not young, has flags, or has anything to drop leaves by a call at the end: this function saves no
+/// register for it.
 ///
 /// # Safety
-/// 1. As for [`release`]; `heap` is the object's.
-pub unsafe fn die<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
-    if K::FINALIZE.is_some() || object.has(flags::WEAK) || heap.depth.get() >= NESTING {
+/// 1. As for [`give_up`].
+pub unsafe fn die<K: Kind + ?Sized>(object: Raw, piece: PoolRef) {
+    // One comparison for: the last handle, no weak reference, never finalized, not immortal.
+    if K::FINALIZE.is_some() || object.word() != piece.header.get() {
         // SAFETY: duty 1.
-        return unsafe { die_slow(object, heap, K::INFO, tear_down::<K>) };
+        return unsafe { die_flagged::<K>(object) };
     }
+    // A member of a dead set is not young. Its value is not looked at: it may be dropped.
+    let Some((place, without)) = object.place(K::CYCLIC) else {
+        // SAFETY: duty 1; no flag is set.
+        return unsafe { die_whole::<K>(object) };
+    };
     // SAFETY: whole still.
     let is_empty =
         !K::NEEDS_DROP || (K::DROPS_HANDLES_ONLY && unsafe { !has_handles::<K>(object) });
-    // What is not where most die, or has handles, leaves by a call at the end: this function saves no
-    // register for it.
-    if !object.leave_from(K::CYCLIC) {
-        // SAFETY: duty 1.
-        return unsafe { leave_and_tear_down::<K>(object, heap) };
-    }
     if !is_empty {
-        // SAFETY: duty 1.
-        return unsafe { tear_down::<K>(object, heap) };
+        // SAFETY: duty 1; no flag is set.
+        return unsafe { die_whole::<K>(object) };
     }
-    free(object, heap, pool_of::<K>(object), K::INFO);
+    place.set(without);
+    let heap = object.arena().heap();
+    let pool = if K::IS_SMALL {
+        piece
+    } else {
+        piece.first_of_run()
+    };
+    if K::CYCLIC && !uncount(heap, pool, K::INFO) {
+        return free_uncounted(object, heap, pool);
+    }
+    heap.free(pool, object);
 }
 
-/// For an object of an older generation.
-#[cold]
+/// For an object with flags, and for a handle that was not the last.
 #[inline(never)]
-unsafe fn leave_and_tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
+unsafe fn die_flagged<K: Kind + ?Sized>(object: Raw) {
+    if object.count() == 1 {
+        object.set_count(0);
+        // SAFETY: the last handle is gone.
+        unsafe { die_slow(object, object.arena().heap(), K::INFO, tear_down::<K>) };
+    }
+}
+
+/// For an object without flags that has something to drop, or is not where most die.
+#[inline(never)]
+unsafe fn die_whole<K: Kind + ?Sized>(object: Raw) {
+    let heap = object.arena().heap();
+    object.set_count(0);
+    if heap.depth.get() >= NESTING {
+        // SAFETY: the last handle is gone.
+        return unsafe { die_slow(object, heap, K::INFO, tear_down::<K>) };
+    }
     object.leave(K::CYCLIC);
-    // SAFETY: passed on.
+    // SAFETY: the last handle is gone, and the bit with it.
     unsafe { tear_down::<K>(object, heap) };
 }
 
@@ -192,22 +220,33 @@ unsafe fn say_goodbye(heap: &Heap, object: Raw, info: &'static TypeInfo, tracked
 /// Frees the slot, which has no bit.
 #[inline(always)]
 fn free(object: Raw, heap: &Heap, pool: PoolRef, info: &'static TypeInfo) {
-    if info.cyclic {
-        uncount(heap, pool, info);
+    if info.cyclic && !uncount(heap, pool, info) {
+        heap.count.set(0);
     }
     heap.free(pool, object);
 }
 
-/// Counts a deallocation, unless the object goes on its type's free list.
+/// Counts a deallocation, unless the object goes on its type's free list. False if the count was 0 already:
+/// the caller sets it to that again.
 #[inline(always)]
-fn uncount(heap: &Heap, pool: PoolRef, info: &'static TypeInfo) {
+fn uncount(heap: &Heap, pool: PoolRef, info: &'static TypeInfo) -> bool {
     if info.free_list > 0 {
         let kept = &bin_of(pool).kept;
         if kept.get() < info.free_list {
-            return kept.set(kept.get() + 1);
+            kept.set(kept.get() + 1);
+            return true;
         }
     }
-    heap.count.set(heap.count.get().saturating_sub(1));
+    let count = heap.count.get().wrapping_sub(1);
+    heap.count.set(count);
+    count as i32 >= 0
+}
+
+/// For deallocations beyond the count: large structures that die by their handles.
+#[inline(never)]
+fn free_uncounted(object: Raw, heap: &Heap, pool: PoolRef) {
+    heap.count.set(0);
+    heap.free(pool, object);
 }
 
 /// Frees a slot whose value was moved out.
@@ -255,8 +294,9 @@ fn afterwards(heap: &Heap) {
         let Some(object) = heap.queue.borrow_mut().pop() else {
             break;
         };
-        // SAFETY: queued with a count of 0.
-        unsafe { release(object) };
+        object.set_count(1);
+        // SAFETY: queued when its last handle was gone; this one stands for it.
+        unsafe { give_up(object) };
     }
     heap.draining.set(false);
     heap.afterwards.set(heap.vacant.get());

@@ -6,6 +6,7 @@
 
 use super::arena::{ALL_POOLS, Arena, FIRST_POOL, TABLE_BYTES};
 use super::heap::{Heap, Phase, bin_of};
+use super::passes::words_of;
 use super::pool::{Bin, PoolRef};
 use super::type_info::TAIL_PREFIX;
 use crate::global::object_memory;
@@ -17,7 +18,6 @@ impl Heap {
     pub(super) fn new_pool(&self, bin: &Bin) -> Option<PoolRef> {
         let span = bin.span;
         let (arena, index) = self.find_run(span, bin.info.cyclic).or_else(|| {
-            self.arenas.borrow_mut().try_reserve(1).ok()?;
             let (base, zeroed) = object_memory::obtain()?;
             // SAFETY: a slot of an arena's size that nobody uses.
             self.adopt(unsafe {
@@ -52,12 +52,11 @@ impl Heap {
     /// A pool that is an arena of its own, for one object of `bytes`.
     pub(super) fn huge_pool(&self, bin: &Bin, bytes: usize) -> Option<PoolRef> {
         let len = bytes.checked_add(TABLE_BYTES + TAIL_PREFIX)?;
-        self.arenas.borrow_mut().try_reserve(1).ok()?;
         let base = object_memory::obtain_huge(len)?;
         // SAFETY: a huge block at a multiple of an arena's size.
         let arena =
             unsafe { Arena::init(base, NonNull::from(self), (true, false, bin.info.cyclic)) };
-        self.arenas.borrow_mut().push(arena);
+        self.link_newest(arena);
         let pool = arena.pool(FIRST_POOL);
         pool.init(bin, 0, 1);
         if bin.info.cyclic {
@@ -67,8 +66,27 @@ impl Heap {
     }
 
     fn adopt(&self, arena: Arena) {
-        self.arenas.borrow_mut().push(arena);
+        self.link_newest(arena);
         self.link_usable(arena);
+    }
+
+    fn link_newest(&self, arena: Arena) {
+        let older = self.newest.replace(Some(arena));
+        arena.header().older.set(older);
+        if let Some(older) = older {
+            older.header().newer.set(Some(arena));
+        }
+    }
+
+    fn unlink_arena(&self, arena: Arena) {
+        let (newer, older) = (arena.header().newer.get(), arena.header().older.get());
+        match newer {
+            Some(newer) => newer.header().older.set(older),
+            None => self.newest.set(older),
+        }
+        if let Some(older) = older {
+            older.header().newer.set(newer);
+        }
     }
 
     fn usable_like(&self, arena: Arena) -> &Cell<Option<Arena>> {
@@ -95,31 +113,13 @@ impl Heap {
         }
     }
 
-    /// Takes one pool out of the lists of pools with young and middle objects.
-    pub(super) fn unlist(&self, pool: PoolRef) {
-        for age in 0..2 {
-            if !pool.listed[age].get() {
-                continue;
-            }
-            let mut kept = None;
-            self.take_listed(age, |other| {
-                if other != pool {
-                    other.next_listed[age].set(kept);
-                    kept = Some(other);
-                }
-            });
-            while let Some(other) = kept {
-                kept = other.next_listed[age].take();
-                self.list(other, age);
-            }
-        }
-    }
-
     /// Gives an empty pool back to its arena, unless it is needed (I2) or the only one of its bin.
     pub fn give_back(&self, pool: PoolRef) {
+        // A value being dropped has no bit, and its slot is taken still.
+        debug_assert!(self.depth.get() > 0 || pool.live() == n_taken(pool));
         let listed = pool.listed[0].get() || pool.listed[1].get();
         let bin = bin_of(pool);
-        if pool.live.get() > 0 {
+        if pool.live() > 0 {
             return;
         }
         if self.phase.get() != Phase::Idle {
@@ -157,7 +157,7 @@ impl Heap {
     }
 
     fn release_arena(&self, arena: Arena) {
-        self.arenas.borrow_mut().retain(|known| *known != arena);
+        self.unlink_arena(arena);
         // SAFETY: no pool of it is used, and no list has it.
         unsafe { object_memory::release(arena.base(), arena.header().huge.get()) };
         if !self.frees_many.get() {
@@ -177,6 +177,7 @@ impl Heap {
 
     /// Gives back every empty pool, also those that bins keep.
     pub fn give_back_all(&self) {
+        self.for_each_bin(Bin::let_go);
         for age in 0..2 {
             self.take_listed(age, |_| ());
         }
@@ -187,7 +188,7 @@ impl Heap {
     }
 
     fn note_vacant(&self) {
-        if self.orphan.get() && self.arenas.borrow().is_empty() {
+        if self.orphan.get() && self.newest.get().is_none() {
             self.vacant.set(true);
             self.afterwards.set(true);
         }
@@ -198,7 +199,7 @@ impl Heap {
         if self.left_behind.replace(false) {
             let mut empty = Vec::new();
             self.for_each_pool(|pool| {
-                if pool.live.get() == 0 && empty.try_reserve(1).is_ok() {
+                if pool.live() == 0 && empty.try_reserve(1).is_ok() {
                     empty.push(pool);
                 }
             });
@@ -206,14 +207,14 @@ impl Heap {
         }
     }
 
-    /// The heap's arenas.
-    pub fn arenas(&self) -> core::cell::Ref<'_, Vec<Arena>> {
-        self.arenas.borrow()
+    /// The heap's arenas, the newest first. None may go meanwhile.
+    pub fn arenas(&self) -> impl Iterator<Item = Arena> {
+        core::iter::successors(self.newest.get(), |arena| arena.header().older.get())
     }
 
     /// Calls `f` on each pool some bin has, the newest arena's last one first.
     pub fn for_each_pool(&self, mut f: impl FnMut(PoolRef)) {
-        for arena in self.arenas.borrow().iter().rev() {
+        for arena in self.arenas() {
             let mut used = !arena.header().free_pools.get() & ALL_POOLS;
             if arena.header().huge.get() {
                 used = 1 << FIRST_POOL;
@@ -226,6 +227,14 @@ impl Heap {
             }
         }
     }
+}
+
+/// Objects that have a bit in a pool.
+fn n_taken(pool: PoolRef) -> u32 {
+    let (first, words) = words_of(pool);
+    (first..first + words)
+        .map(|word| pool.arena().taken(word).count_ones())
+        .sum()
 }
 
 /// The bits of `span` pools from `index` on.

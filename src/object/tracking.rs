@@ -2,6 +2,7 @@
 
 use super::arena::WORD;
 use super::header::Raw;
+use core::cell::Cell;
 
 /// Where an object stands; the order is that of [`gc::get_objects`](crate::gc::get_objects).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,25 +52,24 @@ impl Raw {
         .find_map(|(bits, generation)| (bits & bit != 0).then_some(generation))
     }
 
-    /// Clears its bit if it is young, or for an untracked object plain; false, and nothing done, if not.
+    /// The word its bit is in if it is young, or for an untracked object plain, with the bit cleared; `None`
+    /// if it is neither.
     #[inline(always)]
-    pub(crate) fn leave_from(self, tracked: bool) -> bool {
+    pub(crate) fn place(self, tracked: bool) -> Option<(&'static Cell<u64>, u64)> {
         let (word, bit) = self.bit();
         let words = self.arena().words(word);
         let place = if tracked { &words.young } else { &words.plain };
-        let is_there = place.get() & bit != 0;
-        if is_there {
-            place.set(place.get() ^ bit);
-        }
-        is_there
+        let bits = place.get();
+        (bits & bit != 0).then_some((place, bits ^ bit))
     }
 
     /// Clears its bit, wherever it is; `tracked` says where to look first. A member of a dead set is none any
     /// more.
     #[inline(always)]
     pub(crate) fn leave(self, tracked: bool) {
-        if !self.leave_from(tracked) {
-            self.leave_slow();
+        match self.place(tracked) {
+            Some((place, without)) => place.set(without),
+            None => self.leave_slow(),
         }
     }
 
@@ -78,7 +78,7 @@ impl Raw {
         let (word, bit) = self.bit();
         let arena = self.arena();
         let words = arena.words(word);
-        let clear = |place: &core::cell::Cell<u64>| place.set(place.get() & !bit);
+        let clear = |place: &Cell<u64>| place.set(place.get() & !bit);
         clear(&words.young);
         clear(&words.plain);
         clear(&words.middle);

@@ -3,9 +3,12 @@
 
 use crate::world::{Instance, count, counter, instance, legacy, list, self_list, start, with_del};
 use pymalloc::gc;
-use pymalloc::object::{Gc, Weak};
+use pymalloc::impl_trace;
+use pymalloc::object::{Erased, Gc, Weak};
 use pymalloc::python::{Dict, Python, Value};
 use std::cell::RefCell;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -154,6 +157,65 @@ fn del_newclass() {
         gc::collect();
     }
     assert_eq!(gc::get_objects(None).unwrap().len(), 0);
+}
+
+/// What has side effects on the cycle it is in whenever it is looked at, by printing, comparing or hashing.
+pub struct Hostile {
+    attributes: RefCell<Vec<Gc<Erased>>>,
+}
+impl_trace!(struct Hostile { attributes });
+
+impl Hostile {
+    fn boom(&self) -> ! {
+        drop(self.attributes.take());
+        panic!("the collector looks at no value");
+    }
+}
+
+impl fmt::Debug for Hostile {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.boom()
+    }
+}
+
+impl PartialEq for Hostile {
+    fn eq(&self, _: &Self) -> bool {
+        self.boom()
+    }
+}
+
+impl Hash for Hostile {
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        self.boom()
+    }
+}
+
+/// Two hostile objects that refer to each other are collected, whatever else the first one holds.
+pub fn hostile_cycle(more: impl Fn(&Gc<Hostile>)) {
+    let [a, b] = [(); 2].map(|()| {
+        let attributes = RefCell::default();
+        Gc::new(Hostile { attributes })
+    });
+    a.attributes.borrow_mut().push(Gc::erased(&b));
+    b.attributes.borrow_mut().push(Gc::erased(&a));
+    more(&a);
+    drop((a, b));
+    assert_eq!(gc::collect(), 2);
+    assert!(gc::garbage().is_empty());
+    assert_eq!(gc::get_objects(None).unwrap().len(), 0);
+}
+
+#[test]
+fn boom_new() {
+    start();
+    hostile_cycle(|_| ());
+}
+
+/// As [`boom2`], with more than the one reference that the hostile object holds.
+#[test]
+fn boom2_new() {
+    start();
+    hostile_cycle(|hostile| hostile.attributes.borrow_mut().push(Gc::erased(hostile)));
 }
 
 #[test]

@@ -97,6 +97,24 @@ fn simple_resurrect() {
 }
 
 #[test]
+fn non_gc() {
+    start();
+    struct NonGc(Rc<Cell<u32>>);
+    impl_trace!(struct NonGc(calls): finalize);
+    impl Finalize for NonGc {
+        fn finalize(this: &Gc<Self>) {
+            this.0.set(this.0.get() + 1);
+        }
+    }
+    let calls = Rc::new(Cell::new(0));
+    let it = Gc::new(NonGc(calls.clone()));
+    let weak = Weak::from(&it);
+    assert!(!Gc::is_tracked(&it));
+    drop(it);
+    assert_eq!((calls.get(), weak.is_alive()), (1, false));
+}
+
+#[test]
 fn non_gc_resurrect() {
     start();
     /// Without handles, and so without the flag.
@@ -131,33 +149,105 @@ fn non_gc_resurrect() {
 }
 
 #[test]
-fn self_cycles() {
-    for kind in [Simple, Suicidal, Resurrecting] {
-        ring(&[kind]);
-    }
+fn self_cycle_simple() {
+    ring(&[Simple]);
+}
+
+#[test]
+fn self_cycle_simple_resurrect() {
+    ring(&[Resurrecting]);
+}
+
+#[test]
+fn self_cycle_simple_suicide() {
+    ring(&[Suicidal]);
 }
 
 #[test]
 fn homogenous() {
-    for kind in [Simple, Suicidal, Resurrecting] {
-        ring(&[kind; 3]);
+    ring(&[Simple; 3]);
+}
+
+#[test]
+fn homogenous_resurrect() {
+    ring(&[Resurrecting; 3]);
+}
+
+#[test]
+fn homogenous_suicidal() {
+    ring(&[Suicidal; 3]);
+}
+
+#[test]
+fn heterogenous_suicidal_one() {
+    ring(&[Suicidal, Simple, Suicidal, Simple]);
+}
+
+#[test]
+fn heterogenous_suicidal_two() {
+    ring(&[Suicidal, Suicidal, Simple, Simple]);
+}
+
+#[test]
+fn heterogenous_resurrect_one() {
+    ring(&[Resurrecting, Simple, Resurrecting, Simple]);
+}
+
+#[test]
+fn heterogenous_resurrect_two() {
+    let three = [Resurrecting, Simple, Suicidal];
+    ring(&[three, three].concat());
+}
+
+#[test]
+fn heterogenous_resurrect_three() {
+    ring(&[
+        Resurrecting,
+        Resurrecting,
+        Simple,
+        Simple,
+        Suicidal,
+        Suicidal,
+    ]);
+}
+
+#[test]
+fn rings_of_every_composition() {
+    // An interpreter has time for those of two.
+    for n in 1..=if cfg!(miri) { 2 } else { 5u32 } {
+        for code in 0..3usize.pow(n) {
+            let kind = |place: u32| [Simple, Suicidal, Resurrecting][code / 3usize.pow(place) % 3];
+            ring(&(0..n).map(kind).collect::<Vec<_>>());
+        }
     }
 }
 
 #[test]
-fn heterogenous() {
-    ring(&[Suicidal, Simple]);
-    ring(&[Suicidal, Simple, Suicidal, Simple]);
-    ring(&[Suicidal, Resurrecting]);
-    ring(&[Suicidal, Resurrecting, Suicidal]);
-    ring(&[Resurrecting, Suicidal, Resurrecting]);
-    ring(&[Resurrecting, Resurrecting, Suicidal, Suicidal]);
-    ring(&[
-        Simple,
-        Suicidal,
-        Resurrecting,
-        Simple,
-        Suicidal,
-        Resurrecting,
-    ]);
+fn legacy() {
+    start();
+    let deaths = Rc::new(Cell::new(0));
+    let it = crate::world::legacy(&deaths);
+    let weak = Weak::from(&it);
+    drop(it);
+    assert_eq!((deaths.get(), weak.is_alive()), (1, false));
+}
+
+#[test]
+fn legacy_self_cycle() {
+    start();
+    let deaths = Rc::new(Cell::new(0));
+    let it = crate::world::legacy(&deaths);
+    let weak = Weak::from(&it);
+    let attribute = Gc::erased(&it);
+    it.attributes.borrow_mut().push(attribute);
+    drop(it);
+    assert_eq!(gc::collect(), 1, "found, and left alone");
+    assert_eq!((deaths.get(), weak.is_alive()), (0, true));
+    let garbage = gc::take_garbage();
+    assert_eq!(garbage.len(), 1);
+    // Freed once the cycle is broken.
+    let it = garbage[0].downcast_ref::<crate::world::Legacy>();
+    drop(it.expect("the one").attributes.take());
+    drop(garbage);
+    assert_eq!((deaths.get(), weak.is_alive()), (1, false));
 }

@@ -3,11 +3,11 @@
 //! objects is said here about a node with a list of references.
 //!
 //! Not ported, because there is nothing here it could say anything about: proxies (a handle is not the value,
-//! so nothing can stand for it), `WeakMethod`, `weakref.finalize` and the weak dictionaries' own methods
-//! (there are no such types), keyword arguments and `__init__` of a weak reference, ordering of weak references
+//! so nothing can stand for it), `WeakMethod`, `weakref.finalize` and the weak dictionaries' own methods (there
+//! are no such types), keyword arguments and `__init__` of a weak reference, ordering of weak references
 //! (none), hash and equality by referent (`ptr_eq` is what there is), `refcount_errors` (no safe program can
-//! make a count too small), `tuple_untrack_counts` (of a build without a lock), `warnings_fini` and the text
-//! of `ResourceWarning` (no interpreter).
+//! make a count too small), `legacy_resurrect` (a `Drop` cannot resurrect), `tuple_untrack_counts` (of a build
+//! without a lock), `warnings_fini` and the text of `ResourceWarning` (no interpreter).
 
 mod callbacks;
 mod classes;
