@@ -17,6 +17,7 @@ use crate::global::slot::Keeper;
 use crate::global::watch::{self, Event};
 use crate::os;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Frames kept beyond the limit: those of the allocator and of a language's machinery, which are taken away when the
 /// frames get their names.
@@ -40,6 +41,35 @@ pub(super) struct Stack {
     pub total: usize,
 }
 
+/// Blocks by address.
+pub(super) type Blocks = HashMap<usize, Record, BuildHasherDefault<Mixer>>;
+
+/// Mixes one word: addresses and hashes are nobody's to choose.
+#[derive(Default)]
+pub(super) struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // Tables look at the lowest bits and at the highest.
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
+    }
+}
+
 /// A code address in the numbering of its file.
 pub(super) type InFile = (Vec<u8>, u64);
 
@@ -52,11 +82,11 @@ pub(super) struct State {
     pub current: u64,
     pub peak: u64,
     /// By domain and address.
-    pub traces: HashMap<u32, HashMap<usize, Record>>,
+    pub traces: HashMap<u32, Blocks>,
     pub stacks: Vec<Stack>,
     /// Indices into `stacks` by a hash of their frames: two different stacks of one hash are not to be expected
     /// before there are billions.
-    numbers: HashMap<u64, usize>,
+    numbers: HashMap<u64, usize, BuildHasherDefault<Mixer>>,
     walker: Option<(Unwinder, Threads)>,
 }
 
@@ -133,7 +163,7 @@ impl Default for State {
             peak: 0,
             traces: HashMap::new(),
             stacks: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             walker: None,
         }
     }
@@ -246,7 +276,7 @@ impl State {
 
     /// Bytes of the tables, not of the stacks.
     pub fn own_bytes(&self) -> usize {
-        let blocks = self.traces.values().map(HashMap::capacity).sum::<usize>();
+        let blocks = self.traces.values().map(Blocks::capacity).sum::<usize>();
         let block = size_of::<(usize, Record)>() + 1;
         let stack = size_of::<(u64, usize)>() + 1;
         blocks * block + self.numbers.capacity() * stack
