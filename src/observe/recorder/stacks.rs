@@ -148,7 +148,7 @@ impl Stacks {
             parent: 0,
             new: 0,
         };
-        if trail.is_whole {
+        if trail.is_whole() {
             found.number = trail.node(|parent, steps, at| {
                 let node = child(&mut self.below, &mut self.n, parent, steps[at].program);
                 let (node, is_new) = node.unwrap_or((0, false));

@@ -1,6 +1,6 @@
 //! The walk itself: out of our own code by a known way, over what is new by rules, then along the trail.
 
-use super::trail::{Inner, Needs, Reached, Step, Trail};
+use super::trail::{Inner, MOST_STEPS, Needs, Reached, Step, Trail};
 use super::ways::Way;
 use super::{Bounds, Exit, Unwinder};
 use crate::os::Registers;
@@ -47,23 +47,25 @@ impl Unwinder {
         let inner = unsafe { self.inner.as_mut() };
         inner.n = 0;
         self.follow(&first, trail, most, inner);
-        trail.extend(inner);
+        trail.extend(inner, most);
     }
 
     /// From the first frame on, until one is met that was met before, or all are known.
     #[inline]
     fn follow(&mut self, first: &Exit, trail: &mut Trail, most: usize, inner: &mut Inner) {
+        // Where nothing is met, some steps beyond the limit, for when inner functions have returned.
+        let reach = (2 * most).min(MOST_STEPS);
         let mut step = step_of(first);
         loop {
             if trail.meets(step.stack, step.program) {
-                match trail.compare(&step, most - inner.n, inner) {
+                match trail.compare(&step, most.saturating_sub(inner.n), inner) {
                     Reached::End => return,
                     Reached::Step(last) => step = last,
                 }
             } else if !inner.push(step) {
                 return trail.replaced(false);
             }
-            if inner.n >= most {
+            if inner.n >= reach {
                 return trail.replaced(false);
             }
             let at = Registers {

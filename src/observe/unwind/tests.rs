@@ -80,9 +80,9 @@ fn a_recursion_is_seen_and_left_at_its_start() {
         frames.len() > recursive + 3,
         "the test runner's frames, too"
     );
-    assert!(walker.trail().is_whole);
+    assert!(walker.trail().is_whole());
     assert_eq!(deep(20, &mut walker, 5).len(), 5);
-    assert!(!walker.trail().is_whole);
+    assert!(!walker.trail().is_whole());
 }
 
 /// Functions that call each other, with frames of different sizes and registers in use.
@@ -107,9 +107,7 @@ fn plain(seed: &mut u64, depth: usize, walker: &mut Walker, most: usize) -> u64 
 #[inline(never)]
 fn wide(seed: &mut u64, depth: usize, walker: &mut Walker, most: usize) -> u64 {
     let mut room = [0u64; 40];
-    for at in 0..room.len() {
-        room[at] = next(seed);
-    }
+    room.iter_mut().for_each(|word| *word = next(seed));
     let sum = plain(seed, depth, walker, most);
     black_box(&mut room)[depth % 40] ^ sum
 }
@@ -150,7 +148,7 @@ fn nodes_are_those_of_paths() {
         // Some walks end by their limit, and paths that begin elsewhere come between.
         let most = if start % 7 == 3 { 6 } else { 64 };
         let frames = deep(start as usize * 5 % 23, &mut walker, most);
-        if !walker.trail().is_whole {
+        if !walker.trail().is_whole() {
             continue;
         }
         let node = walker.trail().node(|parent, steps, at| {

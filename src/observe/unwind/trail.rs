@@ -12,9 +12,15 @@
 //! the words on the stack that the rule names. Where all of these are what they were, so is the caller. What is
 //! between the innermost frame and the first one that is met again is walked as ever.
 //!
+//! A walk has a limit; steps beyond it stay on the trail, unlooked at, for when the functions inside of them have
+//! returned. Then they are compared as any other.
+//!
 //! * **I1** Steps lie above each other: their stack pointers fall from `bottom` to `top`.
-//! * **I2** `is_whole` says that the step at `bottom` has no caller; else the walk was ended by its limit.
-//! * **I3** The node of a step is that of the path from `bottom` up to it, if the step's generation is the trail's.
+//! * **I2** Two neighbours were found by one walk, the outer one as the caller of the inner one.
+//! * **I3** The steps from `outermost` to `top` are what the last walk found. `ends` says that the step at `bottom` has no
+//!   caller.
+//! * **I4** The node of a step, if it is not 0, is that of the path from `bottom` up to it; then `ends` is true, and the
+//!   steps outside of it have nodes, too.
 
 use super::super::recording::format::MOST_FRAMES;
 use crate::os;
@@ -48,13 +54,12 @@ pub struct Step {
     pub(super) stack: usize,
     /// The return address.
     pub program: usize,
-    /// The frame pointer register.
+    /// The frame pointer register, when the caller was looked for last.
     pub(super) frame: usize,
     /// Where on the stack its callee had saved that; 0 if it did not.
     pub(super) saved: usize,
-    /// See I3.
-    pub node: u32,
-    generation: u32,
+    /// See I4.
+    node: u32,
     pub(super) needs: Needs,
 }
 
@@ -66,7 +71,6 @@ impl Step {
             frame,
             saved,
             node: 0,
-            generation: 0,
             needs: Needs::More,
         }
     }
@@ -75,9 +79,9 @@ impl Step {
 /// See the module.
 pub struct Trail {
     bottom: usize,
+    outermost: usize,
     top: usize,
-    pub is_whole: bool,
-    generation: u32,
+    ends: bool,
     /// What the steps were found with.
     pub(super) epoch: u32,
     pub(super) high: usize,
@@ -114,14 +118,20 @@ impl Trail {
         unsafe { os::unmap(trail.cast(), Self::len_mapped()) };
     }
 
-    /// The steps, outermost first.
+    /// What the last walk found, outermost first.
     pub fn steps(&self) -> &[Step] {
-        &self.steps[self.bottom..self.top]
+        &self.steps[self.outermost..self.top]
+    }
+
+    /// Whether the last walk came to the end of the stack.
+    pub fn is_whole(&self) -> bool {
+        self.ends && self.outermost == self.bottom
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        (self.bottom, self.top, self.number, self.is_whole) = (0, 0, 0, false);
+        (self.bottom, self.outermost, self.top) = (0, 0, 0);
+        (self.number, self.ends) = (0, false);
     }
 
     /// Whether the frame at `stack` that is returned to at `program` was met by the last walk. Frames inside of it
@@ -139,21 +149,22 @@ impl Trail {
     }
 
     /// Compares with the stack from the innermost step on, which was just met as `met`, for at most `most` steps, that
-    /// one included. Steps that are taken off go to `inner`, innermost first.
+    /// one included; for none, nothing is asked. Steps that are taken off go to `inner`, innermost first.
     #[inline]
     pub(super) fn compare(&mut self, met: &Step, most: usize, inner: &mut Inner) -> Reached {
+        self.steps[self.top - 1].saved = met.saved;
         let last = self.bottom.max(self.top.saturating_sub(most));
         let steps = &mut self.steps[last..self.top];
         let Some((mut step, mut outside)) = steps.split_last_mut() else {
             return Reached::End;
         };
-        step.saved = met.saved;
         let mut frame = met.frame;
         loop {
-            let same_frame = core::mem::replace(&mut step.frame, frame) == frame;
+            // The frame pointer of the last step stays the one that its caller was found with.
             let Some((caller, rest)) = outside.split_last_mut() else {
                 break;
             };
+            let same_frame = core::mem::replace(&mut step.frame, frame) == frame;
             let usable = step.needs == Needs::Stack || (step.needs == Needs::Frame && same_frame);
             // SAFETY: both words were read by the walk that made the step. They lie above the stack pointer of a frame
             // that this walk has met, below the end of the same mapping, and are aligned.
@@ -168,26 +179,11 @@ impl Trail {
             }
             (step, outside) = (caller, rest);
         }
-        if self.top - last == most && last > self.bottom {
-            self.cut(last);
-        } else if !self.is_whole && self.top - last < most {
+        if !self.ends && self.top - last < most {
+            self.steps[last].frame = frame;
             return Reached::Step(self.take_off(last, inner));
         }
         Reached::End
-    }
-
-    /// Forgets what is outside of the step at `at`.
-    #[cold]
-    fn cut(&mut self, at: usize) {
-        self.bottom = at;
-        self.ends_early();
-    }
-
-    /// The walk ended by its limit: paths begin elsewhere.
-    fn ends_early(&mut self) {
-        self.is_whole = false;
-        self.number = 0;
-        self.generation += 1;
     }
 
     /// Takes the steps from `at` inwards off, to `inner`; the outermost of them.
@@ -201,47 +197,54 @@ impl Trail {
         self.steps[at]
     }
 
-    /// Forgets all that is left: `inner` has all there is. `is_whole` as in I2.
-    pub(super) fn replaced(&mut self, is_whole: bool) {
-        (self.bottom, self.top) = (0, 0);
-        self.ends_early();
-        self.is_whole = is_whole;
+    /// Forgets all that is left: `inner` has all there is. `ends` as in I3.
+    pub(super) fn replaced(&mut self, ends: bool) {
+        self.clear();
+        self.ends = ends;
     }
 
-    /// Puts the new steps on top.
+    /// Puts the new steps on top; the walk was for `most`.
     #[inline]
-    pub(super) fn extend(&mut self, inner: &Inner) {
-        if inner.n == 0 {
-            return;
+    pub(super) fn extend(&mut self, inner: &Inner, most: usize) {
+        if inner.n > 0 {
+            self.number = 0;
+            if self.top + inner.n > ROOM {
+                self.make_room();
+            }
+            let places = self.steps[self.top..].iter_mut();
+            for (to, from) in places.zip(inner.steps().iter().rev()) {
+                *to = *from;
+            }
+            self.top += inner.n;
         }
-        self.number = 0;
-        if self.top + inner.n > ROOM {
-            self.steps.copy_within(self.bottom..self.top, 0);
-            (self.bottom, self.top) = (0, self.top - self.bottom);
-        }
-        for (to, from) in self.steps[self.top..]
-            .iter_mut()
-            .zip(inner.steps().iter().rev())
-        {
-            *to = *from;
-        }
-        self.top += inner.n;
+        self.outermost = self.bottom.max(self.top.saturating_sub(most));
     }
 
-    /// The node of the innermost step. `child` finds that of a frame below a node, 0 being the root; 0 if it cannot.
-    /// Only for a whole trail, since other ones begin in the middle.
+    /// Moves the steps to the front, without the outermost ones if there are many.
+    #[cold]
+    fn make_room(&mut self) {
+        let first = self.bottom.max(self.top.saturating_sub(ROOM - MOST_STEPS));
+        if first > self.bottom {
+            self.ends = false;
+            let kept = &mut self.steps[first..self.top];
+            kept.iter_mut().for_each(|step| step.node = 0);
+        }
+        self.steps.copy_within(first..self.top, 0);
+        (self.bottom, self.top) = (0, self.top - first);
+    }
+
+    /// The node of the innermost step. `child` finds that of the step at an index below a node, 0 being the root; 0 if
+    /// it cannot. Only for a whole trail, since other ones begin in the middle.
     pub fn node(&mut self, mut child: impl FnMut(u32, &[Step], usize) -> u32) -> u32 {
-        let generation = self.generation;
         let steps = &mut self.steps[self.bottom..self.top];
-        let known = |step: &Step| step.node != 0 && step.generation == generation;
-        let n_unknown = steps.iter().rev().take_while(|step| !known(step)).count();
-        for at in steps.len() - n_unknown..steps.len() {
+        let unknown = steps.iter().rev().take_while(|step| step.node == 0);
+        for at in steps.len() - unknown.count()..steps.len() {
             let parent = if at == 0 { 0 } else { steps[at - 1].node };
             let node = child(parent, steps, at);
             if node == 0 {
                 return 0;
             }
-            (steps[at].node, steps[at].generation) = (node, generation);
+            steps[at].node = node;
         }
         steps.last().map_or(0, |step| step.node)
     }
