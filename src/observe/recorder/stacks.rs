@@ -16,10 +16,15 @@ struct Entry {
     number: u32,
 }
 
+/// Entries of [`Numbers::recent`]; a power of two. They fit into a processor's cache, where a large table does not.
+const RECENT: usize = 8192;
+
 /// Numbers by a hash of 64 bits: two different things of one hash are not to be expected before there are
 /// billions.
 struct Numbers {
     entries: NonNull<Entry>,
+    /// Entries asked for lately, by the highest bits of their hashes.
+    recent: NonNull<[Entry; RECENT]>,
     /// Entries there is room for, a power of two.
     room: usize,
     used: usize,
@@ -31,6 +36,7 @@ impl Numbers {
         let len = (room * size_of::<Entry>()).next_multiple_of(page);
         Some(Self {
             entries: os::map(len, page)?.cast(),
+            recent: os::map(size_of::<[Entry; RECENT]>().next_multiple_of(page), page)?.cast(),
             room,
             used: 0,
         })
@@ -42,7 +48,22 @@ impl Numbers {
     }
 
     /// The number at `hash`, or `new`, which is then remembered. `None` when memory is out.
+    #[inline]
     fn get_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
+        // SAFETY: mapped for this, zero at first, which is no entry, and used by this call only.
+        let recent = unsafe { self.recent.as_mut() };
+        let recent = &mut recent[(hash >> 32) as usize % RECENT];
+        if recent.hash == hash {
+            return Some(recent.number);
+        }
+        let number = self.find_or(hash, new)?;
+        *recent = Entry { hash, number };
+        Some(number)
+    }
+
+    /// As [`Self::get_or`], in the whole table.
+    #[inline(never)]
+    fn find_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
         // One place stays free, so that every search ends.
         if self.used * 2 >= self.room && self.grow().is_none() && self.used + 1 >= self.room {
             return None;
@@ -58,18 +79,20 @@ impl Numbers {
     }
 
     fn grow(&mut self) -> Option<()> {
-        let mut wider = Self::with_room(self.room * 2)?;
+        let page = os::page_size();
+        let len = |room: usize| (room * size_of::<Entry>()).next_multiple_of(page);
+        let room = 2 * self.room;
+        let mut wider = os::map(len(room), page)?.cast::<Entry>();
+        // SAFETY: mapped just now for `room` entries, zero at first, which is no entry.
+        let entries = unsafe { core::slice::from_raw_parts_mut(wider.as_mut(), room) };
         for entry in self.entries() {
             if entry.hash != 0 {
-                *place(wider.entries(), entry.hash) = *entry;
+                *place(entries, entry.hash) = *entry;
             }
         }
-        wider.used = self.used;
-        let old = core::mem::replace(self, wider);
-        let page = os::page_size();
-        let len = (old.room * size_of::<Entry>()).next_multiple_of(page);
-        // SAFETY: mapped by `with_room`, and copied.
-        unsafe { os::unmap(old.entries.cast(), len) };
+        // SAFETY: mapped for `self.room` entries, and copied.
+        unsafe { os::unmap(self.entries.cast(), len(self.room)) };
+        (self.entries, self.room) = (wider, room);
         Some(())
     }
 }

@@ -159,11 +159,8 @@ impl Trail {
             return Reached::End;
         };
         let mut frame = met.frame;
-        loop {
-            // The frame pointer of the last step stays the one that its caller was found with.
-            let Some((caller, rest)) = outside.split_last_mut() else {
-                break;
-            };
+        // The frame pointer of the last step stays the one that its caller was found with.
+        while let Some((caller, rest)) = outside.split_last_mut() {
             let same_frame = core::mem::replace(&mut step.frame, frame) == frame;
             let usable = step.needs == Needs::Stack || (step.needs == Needs::Frame && same_frame);
             // SAFETY: both words were read by the walk that made the step. They lie above the stack pointer of a frame
