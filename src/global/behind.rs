@@ -30,12 +30,12 @@ pub(super) fn close(thread: &Thread, heap: &SharedHeap) {
         return;
     }
     slow::flush_all(thread, heap);
-    let Some((region, buffers)) = thread.lists.detach() else {
+    let Some(region) = thread.lists.detach() else {
         return;
     };
     if watch::is_guarded() {
         // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region, buffers) };
+        unsafe { thread.lists.attach(region, thread::buffers()) };
         return;
     }
     // SAFETY: what a set of lists is attached to.
@@ -46,7 +46,7 @@ pub(super) fn close(thread: &Thread, heap: &SharedHeap) {
         place.as_ref()
     };
     // SAFETY: taken from the other set (I1).
-    unsafe { lists.attach(region, buffers) };
+    unsafe { lists.attach(region, thread::buffers()) };
     thread.behind.set(Some(lists));
 }
 
@@ -65,9 +65,18 @@ pub(super) fn open(thread: &Thread, heap: &SharedHeap) {
     let Some(lists) = thread.behind.take() else {
         return;
     };
-    if let Some((region, buffers)) = lists.detach() {
+    if let Some(region) = lists.detach() {
         // SAFETY: taken from the other set (I1).
-        unsafe { thread.lists.attach(region, buffers) };
+        unsafe { thread.lists.attach(region, thread::buffers()) };
+    }
+}
+
+/// Sends home what an unwatched thread holds; its lists have buffers from now on, or not, as new ones have.
+pub(super) fn renew(thread: &Thread, heap: &SharedHeap) {
+    slow::flush_all(thread, heap);
+    if let Some(region) = thread.lists.detach() {
+        // SAFETY: this thread's own, as before.
+        unsafe { thread.lists.attach(region, thread::buffers()) };
     }
 }
 

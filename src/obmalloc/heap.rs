@@ -20,7 +20,7 @@ use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
 use crate::os;
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
@@ -416,6 +416,10 @@ pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
 fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
     if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
         double_free(block.start(), class);
+    }
+    // The map knows no label for a misaligned address.
+    if map.lookup(block.addr() & !(ALIGNMENT - 1)) == Some(label_of(class)) {
+        interior(block.start(), class);
     }
     not_a_block(block.start())
 }

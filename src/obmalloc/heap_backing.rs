@@ -3,7 +3,7 @@
 use super::address_map::{Owner, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
-use super::extents::{Extents, SlotMemory, at};
+use super::extents::{Extents, LARGE, Pair, SlotMemory, at};
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
 use crate::os;
@@ -19,6 +19,9 @@ pub struct HeapBacking {
     shared: bool,
     /// Now, in purge epochs; stamps the arenas it gives back.
     pub epoch: u32,
+    /// Arenas it has, and the most it had.
+    arenas: u32,
+    arenas_high: u32,
 }
 
 impl HeapBacking {
@@ -29,17 +32,30 @@ impl HeapBacking {
             home,
             shared,
             epoch: 0,
+            arenas: 0,
+            arenas_high: 0,
         }
+    }
+
+    /// Whether the heap was ever large: what huge pages may waste is little beside that.
+    fn is_large(&self) -> bool {
+        self.shared && self.arenas_high as usize * ARENA_BYTES >= LARGE
     }
 }
 
 impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
-        let SlotMemory { base, zeroed, huge } =
-            self.extents.obtain(self.shared.then_some(self.epoch))?;
-        // A fence would split the page.
+        let pair = Pair {
+            epoch: self.epoch,
+            is_large: self.is_large(),
+        };
+        let SlotMemory { base, zeroed, huge } = self.extents.obtain(self.shared.then_some(pair))?;
+        self.arenas += 1;
+        self.arenas_high = self.arenas_high.max(self.arenas);
+        // A fence would split a huge page, which a dirty slot may be part of, too.
+        let may_be_huge = huge || pair.is_large;
         // SAFETY: an arena's pools begin behind its first 16 KiB.
-        let fenced = !huge && unsafe { self.extents.kernel.build_fence(base) };
+        let fenced = !may_be_huge && unsafe { self.extents.kernel.build_fence(base) };
         let owner = if self.shared {
             Owner::Arena
         } else {
@@ -59,6 +75,7 @@ impl Backing for HeapBacking {
     }
 
     unsafe fn release(&mut self, arena: NonNull<Arena>) {
+        self.arenas -= 1;
         let addr = arena.addr().get();
         let slot = self.extents.slot(addr);
         slot.set_owner(Owner::Nobody);
