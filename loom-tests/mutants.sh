@@ -130,7 +130,7 @@ mutant no_slot src/obmalloc/extents_pairs.rs 'a pair is had before it is filled'
 mutant no_slot src/obmalloc/slots.rs 'purged slot stays in the queue' 's/let stamp = self\.unlink\(addr\) >> STATE_BITS;/let stamp = self.note(addr) >> STATE_BITS;/'
 mutant no_slot $extents 'put on the stack before it is purged' 's/let zeroed = unsafe \{ (self\.kernel\.purge[^;]*?) \};(\s*for k in 0\.\.n_slots \{\s*self\.put_clean\(base \+ k \* ARENA_BYTES, )zeroed(\);\s*\})/$2true$3 unsafe { $1 };/s'
 mutant no_slot $extents 'a refused purge is believed' 's/self\.put_clean\(base \+ k \* ARENA_BYTES, zeroed\)/self.put_clean(base + k * ARENA_BYTES, true)/'
-mutant no_slot $extents 'a dirty slot is called zero' 's/zeroed: false/zeroed: true/'
+mutant no_slot $extents 'a dirty slot is called zero' 's/slot\(addr, false\)/slot(addr, true)/'
 mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldest.*?)self\.dirty_pools\.fetch_sub\(n_pools, Ordering::Relaxed\);/$1/s'
 
 descriptor=src/obmalloc/descriptor.rs

@@ -86,7 +86,7 @@ impl Extents {
             state.free.push_clean(addr, zeroed);
         }
         if !state.bump.is_multiple_of(HUGE_PAGE) && state.end - state.bump > HUGE_PAGE {
-            // One slot for somebody else, to begin with a pair.
+            // One slot for somebody else, so that a pair begins.
             let single = self.carve(state, 1)?;
             state.free.push_clean(single.addr().get(), true);
             self.note_unmapped(ARENA_BYTES);

@@ -125,8 +125,7 @@ fn two_purges_share_the_work() {
     });
 }
 
-/// One thread fills pairs ahead, as the purging thread does; two large heaps want arenas, and what they leave is
-/// purged.
+/// One thread fills a pair ahead, as the purging thread does, while two heaps want arenas.
 #[test]
 fn a_pair_filled_ahead_is_nobodys_meanwhile() {
     explore("extents: a pair filled ahead", Some(2), || {
@@ -135,14 +134,21 @@ fn a_pair_filled_ahead_is_nobodys_meanwhile() {
         extents.set_huge_pages(HugePages::Always);
         extents.fill_ahead(0);
         assert!(!extents.ask_to_fill());
-        let mut heap = process.heap(1);
-        let first = heap.obtain();
+        let (mut heap, mut other) = (process.heap(1), process.heap(2));
+        // The second and the third slot are a pair.
+        let slots = [(); 3].map(|()| heap.obtain());
+        let last = other.obtain();
         assert!(extents.ask_to_fill(), "nothing was filled yet");
-        let mut other = process.heap(2);
-        let user = thread::spawn(move || other.obtain_and_release());
+        for slot in slots {
+            heap.release(slot);
+        }
+        extents.purge(0, u64::MAX);
         let filler = thread::spawn(|| extents.fill_ahead(0));
+        let user = thread::spawn(move || {
+            other.obtain_and_release();
+            other.release(last);
+        });
         heap.obtain_and_release();
-        heap.release(first);
         filler.join().unwrap();
         user.join().unwrap();
         extents.purge(0, u64::MAX);
