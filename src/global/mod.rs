@@ -7,12 +7,14 @@
 //!                               slow.rs ──► heap (by roster) ──► extents     512 B and below, medium
 //!                                   ├─────► huge                             above 256 KiB
 //!                                   └─────► watch ──► guard, observers       when somebody watches
+//!                                                ├──► behind                   … and nothing is guarded
 //!                                                └──► poisson                  … or samples
 //! ```
 //!
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
 //! them in it: sampled blocks, quarantine, roster, regions, heaps by number, huge, extents.
 
+mod behind;
 mod event;
 mod exit;
 mod fork;

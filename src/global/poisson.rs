@@ -25,7 +25,7 @@ use super::OPTIONS;
 use super::sampled_blocks::{SampledBlocks, pool_bit};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, Event, Observers};
-use super::{MAP, SharedHeap, nothing, slow};
+use super::{MAP, SharedHeap, behind, nothing, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::list::{Buffers, List};
@@ -211,6 +211,7 @@ pub(super) fn consider(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, 
 fn at_work() -> Option<&'static Thread> {
     match thread::caller() {
         Some(Caller::Live(thread, heap)) if !thread.drawing.get() => {
+            behind::open_after_watch(thread, heap);
             if thread.lists.buffers() == Buffers::Without {
                 give_buffers(thread, heap);
             }
@@ -229,7 +230,7 @@ fn give_buffers(thread: &Thread, heap: &SharedHeap) {
             forget(block.start());
         }
     }
-    os::keep_errno(|| slow::close_all(thread, heap));
+    os::keep_errno(|| behind::renew(thread, heap));
     thread.drawing.set(false);
 }
 

@@ -4,13 +4,17 @@
 use super::thread::Thread;
 use super::{EXTENTS, OPTIONS};
 use crate::obmalloc::list::Entry;
-use crate::obmalloc::thread_lists::REGION_ENTRIES;
+use crate::obmalloc::thread_lists::{REGION_ENTRIES, ThreadLists};
 use crate::os::{self, Lock};
 use crate::sync::SharedCell;
 use core::ptr::NonNull;
 
 /// Bytes of a region: about 120 KiB of addresses, of which a thread touches what its lists need.
-const REGION_BYTES: usize = size_of::<Thread>() + REGION_ENTRIES * size_of::<Entry>();
+const REGION_BYTES: usize = size_of::<Thread>()
+    + (REGION_ENTRIES * size_of::<Entry>()).next_multiple_of(align_of::<ThreadLists>())
+    + size_of::<ThreadLists>();
+
+static_assertions::const_assert!(size_of::<Thread>().is_multiple_of(align_of::<ThreadLists>()));
 
 /// A region nobody uses.
 pub(super) struct Region {
@@ -33,6 +37,17 @@ pub(super) fn bytes(n_threads: u64) -> usize {
 /// The lock: for fork.
 pub(super) fn lock() -> &'static Lock {
     &LOCK
+}
+
+/// The place for a second set of lists, behind the entries of a region (`behind.rs`).
+///
+/// # Safety
+/// The entries are those of a region.
+pub(super) unsafe fn behind(entries: NonNull<Entry>) -> NonNull<ThreadLists> {
+    let bytes = (REGION_ENTRIES * size_of::<Entry>()).next_multiple_of(align_of::<ThreadLists>());
+    // SAFETY: `REGION_BYTES` counts so many, and the lists behind them. Records, and so entries, are aligned as
+    // lists are.
+    unsafe { entries.byte_add(bytes).cast() }
 }
 
 /// A region for the calling thread. `None` when memory is out.

@@ -8,7 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge, sample};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, behind, guard, nothing, purge, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -52,19 +52,21 @@ fn start_of(block: Option<Block>) -> *mut u8 {
 
 #[cold]
 #[inline(never)]
-fn alloc_from_heap(class: SizeClass) -> *mut u8 {
+pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
         Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
         Some(Caller::Live(thread, heap)) => {
+            behind::open_after_watch(thread, heap);
+            let lists = thread.active();
             // A call back, while the thread started, may have refilled it.
-            if thread.lists.of(class).nothing_to_take() {
+            if lists.of(class).nothing_to_take() {
                 thread.ebbs.set(false);
-                refill(&thread.lists, heap, class);
+                refill(lists, heap, class);
                 purge::poll_filling();
                 sweep(thread, heap);
             }
-            start_of(thread.lists.of(class).pop())
+            start_of(lists.of(class).pop())
         }
     })
 }
@@ -117,7 +119,7 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
 /// As [`free_listed`].
 #[cold]
 #[inline(never)]
-unsafe fn free_to_heap(block: Block, class: SizeClass) {
+pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
     os::keep_errno(|| {
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
@@ -126,21 +128,23 @@ unsafe fn free_to_heap(block: Block, class: SizeClass) {
                 // SAFETY: verified by the heap.
                 let _ = unsafe { heap.free_one(class, block) };
             }
-            // The lists of a watched thread stay closed.
+            // The lists stay closed (`behind.rs`, I2).
             // SAFETY: the caller gives the block up; verified by the heap.
-            Some(_) if watch::is_exact() => unsafe { give(block.start(), Some(class)) },
+            Some(_) if watch::is_guarded() => unsafe { give(block.start(), Some(class)) },
             Some(Caller::Live(thread, heap)) => {
-                let list = thread.lists.of(class);
+                behind::open_after_watch(thread, heap);
+                let lists = thread.active();
+                let list = lists.of(class);
                 if list.bound() == 0 || !thread.ebbs.get() {
-                    thread.lists.lengthen(class);
+                    lists.lengthen(class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
                 if !list.makes_room() {
-                    let freed = make_room(&thread.lists, heap, class);
+                    let freed = make_room(lists, heap, class);
                     purge::poll(ebb(thread, heap, freed));
                 }
                 // SAFETY: free and of this class.
-                let pushed = unsafe { thread.lists.of(class).push(block) };
+                let pushed = unsafe { list.push(block) };
                 debug_assert!(pushed);
                 sweep(thread, heap);
             }
@@ -178,19 +182,10 @@ fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     }
 }
 
-/// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
-pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
-    flush_all(thread, heap);
-    if let Some(region) = thread.lists.detach() {
-        // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region, thread::buffers()) };
-    }
-}
-
 /// Sends home what a thread holds.
 pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
-        flush(&thread.lists, heap, class);
+        flush(thread.active(), heap, class);
     }
 }
 
@@ -209,7 +204,7 @@ fn ebb(thread: &Thread, heap: &SharedHeap, freed: Freed) -> u64 {
     }
     flush_all(thread, heap);
     for class in SizeClass::all() {
-        thread.lists.shorten(class);
+        thread.active().shorten(class);
     }
     thread.most_live.set(live);
     thread.ebbs.set(true);
@@ -224,8 +219,8 @@ fn sweep(thread: &Thread, heap: &SharedHeap) {
         return;
     }
     let class = SizeClass::new((tick / SWEEP_TICKS) as usize % SizeClass::COUNT);
-    if thread.lists.of(class).rests() {
-        flush(&thread.lists, heap, class);
+    if thread.active().of(class).rests() {
+        flush(thread.active(), heap, class);
     }
 }
 

@@ -248,7 +248,7 @@ pub(crate) fn own_thread() -> Option<ThreadStats> {
             ..ThreadStats::default()
         };
         for class in SizeClass::all() {
-            let n = thread.lists.len(class) as u64;
+            let n = thread.active().len(class) as u64;
             stats.listed_blocks += n;
             stats.listed_bytes += n * class.block_bytes() as u64;
         }

@@ -29,6 +29,8 @@ pub struct Thread {
     pub(super) ticks: Cell<u32>,
     /// Number of the watch for which its lists were closed last (`watch.rs`).
     pub(super) watch: Cell<u32>,
+    /// Its lists, while every call of its is watched (`behind.rs`).
+    pub(super) behind: Cell<Option<&'static ThreadLists>>,
     /// Whether it walks its stack.
     pub(super) walking: Cell<bool>,
     /// Whether it runs an observer: what that allocates is not observed.
@@ -54,6 +56,7 @@ impl Thread {
         hooked: Cell::new(false),
         ticks: Cell::new(0),
         watch: Cell::new(0),
+        behind: Cell::new(None),
         walking: Cell::new(false),
         observing: Cell::new(false),
         drawing: Cell::new(false),
@@ -61,6 +64,12 @@ impl Thread {
         most_live: Cell::new(0),
         ebbs: Cell::new(false),
     };
+
+    /// The lists that hold its blocks.
+    #[inline]
+    pub(super) fn active(&self) -> &ThreadLists {
+        self.behind.get().unwrap_or(&self.lists)
+    }
 }
 
 /// Who makes a slow call.
@@ -157,7 +166,7 @@ pub(super) fn end() {
     let Some(heap) = thread.heap.get() else {
         return;
     };
-    super::slow::flush_all(thread, heap);
+    super::behind::open(thread, heap);
     thread.heap.set(None);
     thread.ended.set(true);
     place::release(thread);

@@ -1,17 +1,17 @@
 //! Who sees every call, at no cost to anybody when nobody looks.
 //!
 //! ```text
-//! hit paths ── no block, no room ──► slow entries ── MODES != 0 ──► here ──► heap, huge: past the lists
+//! hit paths ── no block, no room ──► slow entries ── MODES != 0 ──► here ──► lists out of their sight, heap, huge
 //!                                                                     └────► observers
 //! ```
 //!
 //! A watched thread's lists stay empty and without room, so every call of its takes the slow path, and the
-//! slow path asks one flag. (Calls that reach no list ask it too: Rust's `realloc`, C's `realloc`.)
+//! slow path asks one flag. Its blocks wait in lists that only the slow path reaches (`behind.rs`). (Calls that reach no list ask it too: Rust's `realloc`, C's `realloc`.)
 //!
 //! | state of a thread | its lists | left by |
 //! |---|---|---|
 //! | unwatched | in use | its next slow call after a watch began: they go home and are closed |
-//! | watched | empty, no room | its first slow call after the last watch ended: they lengthen again |
+//! | watched | out of sight | its first slow call after the last watch ended: they come back |
 //!
 //! Invariants:
 //! * I1 while [`MODES`] is 0 nothing of this file runs. It begins as [`UNREAD`], so the first call of the
@@ -26,7 +26,7 @@
 pub(crate) use super::event::*;
 use super::guard::{self, Claim};
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, nothing, poisson, sample, slow};
+use super::{MAP, OPTIONS, behind, nothing, poisson, sample, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::list::List;
@@ -170,7 +170,7 @@ fn enter() {
         if let Some(Caller::Live(thread, heap)) = thread::caller() {
             let watch = WATCH.load(Ordering::Relaxed);
             if thread.watch.replace(watch) != watch {
-                slow::close_all(thread, heap);
+                behind::close(thread, heap);
             }
         }
     });
@@ -205,7 +205,7 @@ pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
     p.as_ptr()
 }
 
-/// A block past the lists, without the mark that the C front leaves in free ones.
+/// A block without the mark that the C front leaves in free ones.
 fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
     if size == 0
         && align <= ALIGNMENT
@@ -216,13 +216,18 @@ fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>>
     if is_guarded() {
         return guard::alloc(size, align, zeroed, api);
     }
-    let (p, is_zero) = slow::take(size, align)?;
+    let class = SizeClass::aligned(size, align)
+        .filter(|class| !zeroed || class.block_bytes() < slow::ZERO_FROM_HEAP);
+    let (p, is_zero) = match class {
+        Some(class) => (NonNull::new(behind::alloc(class))?, false),
+        None => slow::take(size, align)?,
+    };
     // SAFETY: a block of at least `size` and at least 16 bytes, nobody else's yet.
     unsafe {
         if zeroed && !is_zero {
             p.write_bytes(0, size);
         }
-        if class_of(MAP.label(p.addr().get())).is_some() {
+        if class.is_some() || class_of(MAP.label(p.addr().get())).is_some() {
             Block::new(p).unmark();
         }
     }
@@ -267,7 +272,7 @@ pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
     // SAFETY: passed on.
     unsafe {
         if !(is_guarded() && guard::free(p, &claim)) {
-            slow::give(p, class);
+            behind::free(p, class);
         }
     }
 }
@@ -285,6 +290,16 @@ fn tell_of_free(p: NonNull<u8>, size: Option<usize>, api: u8) {
 #[cfg(feature = "preload")]
 pub(crate) fn free_drawn(p: NonNull<u8>, give: impl FnOnce()) {
     poisson::free(p, class_of(MAP.label(p.addr().get())), give);
+}
+
+/// Frees a block of `class` that the C front told of.
+///
+/// # Safety
+/// `p` is a live block of `class`, or corruption to be reported.
+#[cfg(feature = "preload")]
+pub(crate) unsafe fn free_told(p: NonNull<u8>, class: SizeClass) {
+    // SAFETY: passed on.
+    unsafe { behind::free(p, Some(class)) }
 }
 
 /// Notes that a block was resized without a list, when not every call is watched.
@@ -308,7 +323,8 @@ pub(crate) unsafe fn freeing(
     api: u8,
 ) -> bool {
     enter();
-    if slow::usable_unknown(p).is_some() {
+    let known = !is_guarded() && class_of(MAP.label(p.addr().get())).is_some();
+    if known || slow::usable_unknown(p).is_some() {
         tell_of_free(p, size, api);
     }
     let claim = Claim {
@@ -346,7 +362,7 @@ pub(crate) unsafe fn resize_rust(
         api: RUST,
     };
     // SAFETY: passed on.
-    unsafe { resize_by(p, &resize, |old| slow::give(old, class)) }
+    unsafe { resize_by(p, &resize, |old| behind::free(old, class)) }
 }
 
 /// What a block is to become.

@@ -198,6 +198,40 @@ fn a_thread_with_lists_is_watched_from_its_next_slow_call_and_has_lists_again_la
 }
 
 #[test]
+fn a_watched_threads_blocks_wait_out_of_sight_and_come_back() {
+    let layout = layout(64, 8);
+    let class = SizeClass::small(64);
+    // SAFETY: freed by the layout it was allocated for.
+    let pair = move || unsafe { PyMalloc.dealloc(PyMalloc.alloc(layout), layout) };
+    // Blocks that the hit paths see, and all that the thread has.
+    let held = || match thread::caller() {
+        Some(Caller::Live(thread, _)) => (thread.lists.len(class), thread.active().len(class)),
+        _ => panic!("a thread with lists"),
+    };
+    for round in 0..3 {
+        let seen = seen_by(note, || {
+            (0..500).for_each(|_| pair());
+            let (seen, all) = held();
+            assert_eq!(seen, 0, "round {round}");
+            assert!(all > 0 || is_guarded(), "round {round}");
+        });
+        assert_eq!(seen.len(), 1000);
+    }
+    let _alone = alone();
+    assert!(observe(note));
+    // Its region goes to the next thread from behind.
+    std::thread::scope(|scope| scope.spawn(pair).join().expect("no panic"));
+    pair();
+    forget(note);
+    SEEN.take();
+    pair();
+    let (seen, all) = held();
+    assert_eq!(seen, all);
+    assert!(all > 0 || is_guarded());
+    std::thread::scope(|scope| scope.spawn(pair).join().expect("no panic"));
+}
+
+#[test]
 fn there_is_room_for_four_observers() {
     fn a(_: &Event) {
         note(&resized(core::ptr::null_mut(), core::ptr::null_mut(), 1));

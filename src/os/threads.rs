@@ -52,8 +52,7 @@ impl Park for Futex {
     }
 
     fn thread_id() -> usize {
-        // SAFETY: reads the thread register.
-        unsafe { libc::pthread_self() as usize }
+        own_block()
     }
 }
 
@@ -154,6 +153,7 @@ pub fn spawn(_: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: the ABI keeps the thread pointer at offset 0 of its block.
@@ -164,6 +164,7 @@ fn thread_pointer() -> usize {
 }
 
 #[cfg(target_arch = "aarch64")]
+#[inline(always)]
 fn thread_pointer() -> usize {
     let pointer: usize;
     // SAFETY: reads the thread pointer.
@@ -171,6 +172,20 @@ fn thread_pointer() -> usize {
         core::arch::asm!("mrs {0}, tpidr_el0", out(reg) pointer, options(nostack, pure, nomem))
     };
     pointer
+}
+
+/// The address of the calling thread's block, which no other live thread has.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+fn own_block() -> usize {
+    thread_pointer()
+}
+
+/// As above, by a call.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn own_block() -> usize {
+    // SAFETY: reads the thread register.
+    unsafe { libc::pthread_self() as usize }
 }
 
 /// Names the calling thread, for `ps` and debuggers.

@@ -185,7 +185,7 @@ unsafe fn free_watched(start: NonNull<u8>, size: Option<usize>, align: Option<us
         if !watch::is_exact() {
             watch::free_drawn(start, || free_unwatched(start));
         } else if !watch::freeing(start, size, align, api) {
-            free_unwatched(start);
+            free_told(start);
         }
     }
 }
@@ -193,10 +193,37 @@ unsafe fn free_watched(start: NonNull<u8>, size: Option<usize>, align: Option<us
 /// # Safety
 /// As `free`.
 unsafe fn free_unwatched(start: NonNull<u8>) {
-    let p = start.as_ptr();
-    let Some(class) = class_of(MAP.label(p.addr())) else {
+    // SAFETY: passed on.
+    unsafe {
+        if let Some(class) = marked(start) {
+            slow::free_listed(start, class);
+        }
+    }
+}
+
+/// Frees a block that observers of every call were told of.
+///
+/// # Safety
+/// As `free`.
+unsafe fn free_told(start: NonNull<u8>) {
+    // SAFETY: passed on.
+    unsafe {
+        if let Some(class) = marked(start) {
+            watch::free_told(start, class);
+        }
+    }
+}
+
+/// Marks a block as free; its class. One without a class is freed here.
+///
+/// # Safety
+/// As `free`.
+#[inline]
+unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
+    let Some(class) = class_of(MAP.label(start.addr().get())) else {
         // SAFETY: the caller gives the block up.
-        return unsafe { slow::free_unknown(start) };
+        unsafe { slow::free_unknown(start) };
+        return None;
     };
     // SAFETY: labelled; the mark is written to a block that is free from here on.
     unsafe {
@@ -205,8 +232,8 @@ unsafe fn free_unwatched(start: NonNull<u8>) {
             double_free(start, class);
         }
         block.mark(MAP.secret(), Place::List);
-        slow::free_listed(start, class);
     }
+    Some(class)
 }
 
 /// # Safety
@@ -314,7 +341,7 @@ unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_vo
             stays: class.is_some_and(|class| resize_stays(size, class.block_bytes())),
             api: MALLOC,
         };
-        or_enomem(watch::resize_by(old, &to, |old| free_unwatched(old)))
+        or_enomem(watch::resize_by(old, &to, |old| free_told(old)))
     }
 }
 

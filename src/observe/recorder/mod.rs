@@ -143,7 +143,9 @@ fn make_place(config: Config) -> Option<&'static Place> {
     }
 }
 
-/// From blank to recording. The lock is held.
+/// From blank to recording. The lock is held. Out of the way of every event: it needs pages of stack.
+#[cold]
+#[inline(never)]
 fn begin(place: &'static Place) -> Result<(), StartError> {
     let recorder = place.recorder;
     // Stopped, until it has begun: a child that cannot record is not tried again.

@@ -2,11 +2,11 @@
 
 use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
 use super::super::recording::format::{Ending, Header, MOST_FRAMES, MarkKind};
-use super::super::unwind::{Bounds, Unwinder};
+use super::super::unwind::Unwinder;
 use super::StartError;
 use super::config::Config;
 use super::output::{Output, OutputError};
-use super::stacks::{Stacks, Threads};
+use super::stacks::{Found, Stacks, Threads, copy};
 use crate::global::watch::Event;
 use crate::os::{self, File};
 use crate::sync::{Ordering, fence};
@@ -208,28 +208,57 @@ impl Session {
     }
 
     /// The number of the calling thread's stack, defined if it is new. 0 for none.
+    #[inline]
     fn stack(&mut self) -> u32 {
         let Some(tracer) = &mut self.tracer else {
             return 0;
         };
-        let mut frames = [0; MOST_FRAMES];
-        let bounds = &mut self.threads.current().bounds;
-        let n = tracer.walk(bounds, &mut frames);
-        let frames = &frames[..n];
-        if frames.is_empty() {
-            return 0;
+        let here = os::registers();
+        let entry = self.threads.current();
+        let (unwinder, own) = (&mut tracer.unwinder, &tracer.own);
+        if tracer.frames == 1 {
+            let Some(frame) = unwinder.nearest(here, own, &mut entry.bounds) else {
+                return 0;
+            };
+            let Some((number, is_new)) = tracer.stacks.child(0, frame) else {
+                return 0;
+            };
+            if is_new {
+                self.define(0, 0, &[frame]);
+            }
+            return number;
         }
-        let Some(found) = tracer.stacks.find(frames) else {
+        let Some((bounds, trail)) = entry.walk() else {
+            return 0;
+        };
+        unwinder.climb(here, own, bounds, trail, tracer.frames);
+        if trail.number != 0 {
+            return trail.number as u32;
+        }
+        let Some(found) = tracer.stacks.number(trail) else {
             return 0;
         };
         if found.new > 0 {
-            let outside = frames.get(found.new).copied().unwrap_or(0);
-            self.define(found.parent, outside, &frames[..found.new]);
+            self.define_part(found);
         }
         found.number
     }
 
+    /// Writes the definition of the new frames of the calling thread's trail.
+    #[cold]
+    #[inline(never)]
+    fn define_part(&mut self, found: Found) {
+        let mut frames = [0; MOST_FRAMES];
+        if let Some((_, trail)) = self.threads.current().walk() {
+            copy(trail, &mut frames);
+        }
+        let outside = frames.get(found.new).copied().unwrap_or(0);
+        self.define(found.parent, outside, &frames[..found.new]);
+    }
+
     /// Writes the definition of new frames, and of the modules they are the first to touch.
+    #[cold]
+    #[inline(never)]
     fn define(&mut self, parent: u32, outside: usize, frames: &[usize]) {
         for frame in frames {
             self.define_module(*frame);
@@ -267,14 +296,9 @@ fn full() {
 impl Tracer {
     fn new(frames: usize) -> Option<Self> {
         let mut unwinder = Unwinder::new()?;
-        let own = if cfg!(feature = "preload") {
-            let here = os::registers();
-            // Fills the list of modules.
-            unwinder.walk(here, &(0..0), &mut Bounds::default(), &mut [0]);
-            let module = unwinder.module_of(here.program);
-            module.map_or(0..0, |module| module.start..module.end)
-        } else {
-            0..0
+        let own = match cfg!(feature = "preload") {
+            true => unwinder.range_of(os::registers().program),
+            false => 0..0,
         };
         Some(Self {
             unwinder,
@@ -282,12 +306,5 @@ impl Tracer {
             own,
             frames,
         })
-    }
-
-    #[inline(never)]
-    fn walk(&mut self, bounds: &mut Bounds, frames: &mut [usize; MOST_FRAMES]) -> usize {
-        let frames = &mut frames[..self.frames];
-        self.unwinder
-            .walk(os::registers(), &self.own, bounds, frames)
     }
 }

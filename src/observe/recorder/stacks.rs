@@ -3,7 +3,8 @@
 //! Stacks are paths in a tree. Two tables of the same kind find them: one by all frames of a stack, asked for
 //! every event, and one by a node and a frame below it, asked only when the first knows nothing.
 
-use super::super::unwind::Bounds;
+use super::super::recording::format::MOST_FRAMES;
+use super::super::unwind::{Bounds, Trail};
 use crate::os;
 use core::ptr::NonNull;
 
@@ -15,10 +16,15 @@ struct Entry {
     number: u32,
 }
 
+/// Entries of [`Numbers::recent`]; a power of two. They fit into a processor's cache, where a large table does not.
+const RECENT: usize = 8192;
+
 /// Numbers by a hash of 64 bits: two different things of one hash are not to be expected before there are
 /// billions.
 struct Numbers {
     entries: NonNull<Entry>,
+    /// Entries asked for lately, by the highest bits of their hashes.
+    recent: NonNull<[Entry; RECENT]>,
     /// Entries there is room for, a power of two.
     room: usize,
     used: usize,
@@ -30,6 +36,7 @@ impl Numbers {
         let len = (room * size_of::<Entry>()).next_multiple_of(page);
         Some(Self {
             entries: os::map(len, page)?.cast(),
+            recent: os::map(size_of::<[Entry; RECENT]>().next_multiple_of(page), page)?.cast(),
             room,
             used: 0,
         })
@@ -41,7 +48,22 @@ impl Numbers {
     }
 
     /// The number at `hash`, or `new`, which is then remembered. `None` when memory is out.
+    #[inline]
     fn get_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
+        // SAFETY: mapped for this, zero at first, which is no entry, and used by this call only.
+        let recent = unsafe { self.recent.as_mut() };
+        let recent = &mut recent[(hash >> 32) as usize % RECENT];
+        if recent.hash == hash {
+            return Some(recent.number);
+        }
+        let number = self.find_or(hash, new)?;
+        *recent = Entry { hash, number };
+        Some(number)
+    }
+
+    /// As [`Self::get_or`], in the whole table.
+    #[inline(never)]
+    fn find_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
         // One place stays free, so that every search ends.
         if self.used * 2 >= self.room && self.grow().is_none() && self.used + 1 >= self.room {
             return None;
@@ -57,18 +79,20 @@ impl Numbers {
     }
 
     fn grow(&mut self) -> Option<()> {
-        let mut wider = Self::with_room(self.room * 2)?;
+        let page = os::page_size();
+        let len = |room: usize| (room * size_of::<Entry>()).next_multiple_of(page);
+        let room = 2 * self.room;
+        let mut wider = os::map(len(room), page)?.cast::<Entry>();
+        // SAFETY: mapped just now for `room` entries, zero at first, which is no entry.
+        let entries = unsafe { core::slice::from_raw_parts_mut(wider.as_mut(), room) };
         for entry in self.entries() {
             if entry.hash != 0 {
-                *place(wider.entries(), entry.hash) = *entry;
+                *place(entries, entry.hash) = *entry;
             }
         }
-        wider.used = self.used;
-        let old = core::mem::replace(self, wider);
-        let page = os::page_size();
-        let len = (old.room * size_of::<Entry>()).next_multiple_of(page);
-        // SAFETY: mapped by `with_room`, and copied.
-        unsafe { os::unmap(old.entries.cast(), len) };
+        // SAFETY: mapped for `self.room` entries, and copied.
+        unsafe { os::unmap(self.entries.cast(), len(self.room)) };
+        (self.entries, self.room) = (wider, room);
         Some(())
     }
 }
@@ -132,20 +156,67 @@ impl Stacks {
             .get_or(hash, || add(below, n, frames, &mut found).unwrap_or(0))?;
         Some(Found { number, ..found })
     }
+
+    /// The node of `frame` below `parent`, and whether it is new. `None` when memory is out.
+    #[inline]
+    pub fn child(&mut self, parent: u32, frame: usize) -> Option<(u32, bool)> {
+        child(&mut self.below, &mut self.n, parent, frame)
+    }
+
+    /// The stack of a walk. `None` when memory is out or there is no frame.
+    #[inline]
+    pub fn number(&mut self, trail: &mut Trail) -> Option<Found> {
+        let mut found = Found {
+            number: 0,
+            parent: 0,
+            new: 0,
+        };
+        if trail.is_whole() {
+            found.number = trail.node(|parent, steps, at| {
+                let node = child(&mut self.below, &mut self.n, parent, steps[at].program);
+                let (node, is_new) = node.unwrap_or((0, false));
+                if is_new && found.new == 0 {
+                    (found.new, found.parent) = (steps.len() - at, parent);
+                }
+                node
+            });
+        } else {
+            let mut frames = [0; MOST_FRAMES];
+            let n = copy(trail, &mut frames);
+            found = self.find(&frames[..n])?;
+        }
+        trail.number = found.number as usize;
+        (found.number != 0).then_some(found)
+    }
+}
+
+/// The frames of a trail, innermost first, as many as there is room for; their number.
+pub fn copy(trail: &Trail, frames: &mut [usize; MOST_FRAMES]) -> usize {
+    let steps = trail.steps();
+    for (frame, step) in frames.iter_mut().zip(steps.iter().rev()) {
+        *frame = step.program;
+    }
+    steps.len().min(MOST_FRAMES)
+}
+
+#[inline]
+fn child(below: &mut Numbers, n: &mut u32, parent: u32, frame: usize) -> Option<(u32, bool)> {
+    let hash = mix(mix(1, u64::from(parent)), frame as u64) | 1;
+    let before = *n;
+    let node = below.get_or(hash, || {
+        *n += 1;
+        *n
+    })?;
+    Some((node, *n > before))
 }
 
 /// Goes down the tree, from the outermost frame on; the last node.
 fn add(below: &mut Numbers, n: &mut u32, frames: &[usize], found: &mut Found) -> Option<u32> {
     let mut node = 0;
     for (place, frame) in frames.iter().enumerate().rev() {
-        let hash = mix(mix(1, u64::from(node)), *frame as u64) | 1;
-        let before = *n;
-        let next = below.get_or(hash, || {
-            *n += 1;
-            *n
-        })?;
+        let (next, is_new) = child(below, n, node, *frame)?;
         // Below a new node there are only new ones.
-        if *n > before && found.new == 0 {
+        if is_new && found.new == 0 {
             found.new = place + 1;
             found.parent = node;
         }
@@ -163,6 +234,29 @@ pub struct ThreadEntry {
     pub number: u32,
     /// Where its stack lies.
     pub bounds: Bounds,
+    /// What its last walk found.
+    trail: Option<NonNull<Trail>>,
+}
+
+impl ThreadEntry {
+    /// Its bounds and its trail, which is made if there is none. `None` when memory is out.
+    #[inline]
+    pub fn walk(&mut self) -> Option<(&mut Bounds, &mut Trail)> {
+        if self.trail.is_none() {
+            self.trail = Trail::new();
+        }
+        // SAFETY: mapped until the entry goes, and reached by it alone.
+        let trail = unsafe { self.trail?.as_mut() };
+        Some((&mut self.bounds, trail))
+    }
+
+    fn forget(&mut self) {
+        if let Some(trail) = self.trail.take() {
+            // SAFETY: made by `walk`, and nobody has it.
+            unsafe { Trail::drop(trail) };
+        }
+        self.key = 0;
+    }
 }
 
 /// Most threads remembered; a power of two.
@@ -175,6 +269,8 @@ pub struct Threads {
     used: usize,
     /// Numbers given.
     n: u32,
+    /// Place of the entry asked for last.
+    last: usize,
 }
 
 impl Threads {
@@ -186,30 +282,52 @@ impl Threads {
             entries: os::map(len, page)?.cast(),
             used: 0,
             n: 0,
+            last: 0,
         })
     }
 
     /// The calling thread's entry.
+    #[inline]
     pub fn current(&mut self) -> &mut ThreadEntry {
         let key = os::thread_id();
-        if self.used * 4 >= THREADS * 3 {
-            // Most of them have ended; those that have not get new numbers.
-            // SAFETY: mapped for this; zero is no entry.
-            unsafe { self.entries.as_ptr().write_bytes(0, 1) };
-            self.used = 0;
-        }
         // SAFETY: mapped for this, zero at first, and used by this call only.
+        let entries = unsafe { self.entries.as_mut() };
+        let at = self.last % THREADS;
+        if entries[at].key == key {
+            return &mut entries[at];
+        }
+        self.find(key)
+    }
+
+    /// Forgets all threads; those that come again get new numbers.
+    pub fn forget(&mut self) {
+        // SAFETY: as in `current`.
+        let entries = unsafe { self.entries.as_mut() };
+        let used = entries.iter_mut().filter(|entry| entry.key != 0);
+        used.for_each(ThreadEntry::forget);
+        self.used = 0;
+    }
+
+    #[inline(never)]
+    fn find(&mut self, key: usize) -> &mut ThreadEntry {
+        if self.used * 4 >= THREADS * 3 {
+            // Most of them have ended.
+            self.forget();
+        }
+        // SAFETY: as in `current`.
         let entries = unsafe { self.entries.as_mut() };
         let mut at = (key >> 6 ^ key >> 12) % THREADS;
         while entries[at].key != 0 && entries[at].key != key {
             at = (at + 1) % THREADS;
         }
+        self.last = at;
         let entry = &mut entries[at];
         if entry.key == 0 {
             *entry = ThreadEntry {
                 key,
                 number: self.n,
                 bounds: Bounds::default(),
+                trail: None,
             };
             self.n += 1;
             self.used += 1;

@@ -47,7 +47,7 @@ use crate::sync::Arc;
 use names::Names;
 use std::collections::HashSet;
 use std::fmt;
-use tracer::{Record, Stack, State, with_state};
+use tracer::{Blocks, Record, Stack, State, with_state};
 
 /// Most frames of a traceback.
 pub const MAX_NFRAME: usize = 65_535;
@@ -198,7 +198,7 @@ pub fn take_snapshot() -> Result<Snapshot, TraceError> {
 type Copied = (Vec<(u32, Record)>, Vec<(Stack, Vec<tracer::InFile>)>, usize);
 
 fn copied(state: &mut State) -> Copied {
-    let of_domain = |(domain, blocks): (&u32, &std::collections::HashMap<usize, Record>)| {
+    let of_domain = |(domain, blocks): (&u32, &Blocks)| {
         let domain = *domain;
         let records = blocks.values().map(move |record| (domain, *record));
         records.collect::<Vec<_>>()

@@ -12,14 +12,12 @@
 use super::super::kept::Kept;
 use super::super::recorder::stacks::Threads;
 use super::super::recording::weight;
-use super::super::unwind::Unwinder;
+use super::super::unwind::{MOST_STEPS, Unwinder};
 use crate::global::slot::Keeper;
 use crate::global::watch::{self, Event};
 use crate::os;
 use std::collections::HashMap;
-
-/// Most frames that are counted.
-const MOST_COUNTED: usize = 512;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Frames kept beyond the limit: those of the allocator and of a language's machinery, which are taken away when the
 /// frames get their names.
@@ -43,6 +41,35 @@ pub(super) struct Stack {
     pub total: usize,
 }
 
+/// Blocks by address.
+pub(super) type Blocks = HashMap<usize, Record, BuildHasherDefault<Mixer>>;
+
+/// Mixes one word: addresses and hashes are nobody's to choose.
+#[derive(Default)]
+pub(super) struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // Tables look at the lowest bits and at the highest.
+        let product = u128::from(self.0 ^ word) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product as u64) ^ (product >> 64) as u64;
+    }
+}
+
 /// A code address in the numbering of its file.
 pub(super) type InFile = (Vec<u8>, u64);
 
@@ -55,11 +82,11 @@ pub(super) struct State {
     pub current: u64,
     pub peak: u64,
     /// By domain and address.
-    pub traces: HashMap<u32, HashMap<usize, Record>>,
+    pub traces: HashMap<u32, Blocks>,
     pub stacks: Vec<Stack>,
     /// Indices into `stacks` by a hash of their frames: two different stacks of one hash are not to be expected
     /// before there are billions.
-    numbers: HashMap<u64, usize>,
+    numbers: HashMap<u64, usize, BuildHasherDefault<Mixer>>,
     walker: Option<(Unwinder, Threads)>,
 }
 
@@ -136,7 +163,7 @@ impl Default for State {
             peak: 0,
             traces: HashMap::new(),
             stacks: Vec::new(),
-            numbers: HashMap::new(),
+            numbers: HashMap::default(),
             walker: None,
         }
     }
@@ -147,8 +174,11 @@ unsafe impl Send for State {}
 
 impl State {
     fn forget_all(&mut self) {
-        // What the walker maps is mapped once.
-        let walker = self.walker.take();
+        // What the walker maps is mapped once; its trails know numbers of stacks that go.
+        let mut walker = self.walker.take();
+        if let Some((_, threads)) = &mut walker {
+            threads.forget();
+        }
         *self = Self {
             limit: self.limit,
             walker,
@@ -195,28 +225,40 @@ impl State {
         if self.walker.is_none() {
             self.walker = Unwinder::new().zip(Threads::new());
         }
-        let mut frames = [0; MOST_COUNTED];
-        let total = match &mut self.walker {
-            Some((unwinder, threads)) => {
-                let bounds = &mut threads.current().bounds;
-                unwinder.walk(os::registers(), &(0..0), bounds, &mut frames)
-            }
-            None => 0,
-        };
-        let kept = &frames[..total.min(self.limit + SPARE)];
-        let mix = |sum: u64, frame: &usize| {
-            let mixed = (sum ^ *frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let here = os::registers();
+        let walker = self.walker.as_mut();
+        let walked = walker.and_then(|(unwinder, threads)| {
+            let (bounds, trail) = threads.current().walk()?;
+            unwinder.climb(here, &(0..0), bounds, trail, MOST_STEPS);
+            Some(trail)
+        });
+        // A number counts from 1.
+        if let Some(number) = walked
+            .as_ref()
+            .and_then(|trail| trail.number.checked_sub(1))
+        {
+            return number;
+        }
+        let steps = walked.as_ref().map_or(&[][..], |trail| trail.steps());
+        let total = steps.len();
+        let kept = steps.iter().rev().take(self.limit + SPARE);
+        let kept = kept.map(|step| step.program);
+        let hash = kept.clone().fold(total as u64, |sum, frame| {
+            let mixed = (sum ^ frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             mixed ^ mixed >> 29
-        };
-        let hash = kept.iter().fold(total as u64, mix);
+        });
         let (stacks, numbers) = (&mut self.stacks, &mut self.numbers);
-        *numbers.entry(hash).or_insert_with(|| {
+        let number = *numbers.entry(hash).or_insert_with(|| {
             stacks.push(Stack {
-                frames: kept.into(),
+                frames: kept.collect(),
                 total,
             });
             stacks.len() - 1
-        })
+        });
+        if let Some(trail) = walked {
+            trail.number = number + 1;
+        }
+        number
     }
 
     /// Where in which file each call of a stack is, innermost first.
@@ -234,7 +276,7 @@ impl State {
 
     /// Bytes of the tables, not of the stacks.
     pub fn own_bytes(&self) -> usize {
-        let blocks = self.traces.values().map(HashMap::capacity).sum::<usize>();
+        let blocks = self.traces.values().map(Blocks::capacity).sum::<usize>();
         let block = size_of::<(usize, Record)>() + 1;
         let stack = size_of::<(u64, usize)>() + 1;
         blocks * block + self.numbers.capacity() * stack

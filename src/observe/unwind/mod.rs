@@ -11,14 +11,21 @@
 //! need: those are followed on x86-64. Where there is none (code made at run time), and on other
 //! architectures, the frame pointer is.
 //!
+//! Most of a stack was walked before: `ways.rs` and `trail.rs` remember what, and only what is new is stepped over.
+//!
 //! * **I1** A word of the stack is read only between the stack pointer of the function that asked and the end
 //!   of the mapping it lies in.
 //! * **I2** Each step goes up: towards that end. So a walk ends.
 
 mod bytes;
+mod climb;
 mod frame_table;
 mod modules;
 mod rule;
+mod trail;
+mod ways;
+
+pub use trail::{MOST_STEPS, Trail};
 
 use crate::os::{self, Registers};
 use core::ops::Range;
@@ -26,6 +33,8 @@ use core::ptr::NonNull;
 use modules::Module;
 use modules::Modules;
 use rule::{Base, Rule};
+use trail::{Inner, Needs};
+use ways::Ways;
 
 /// Rules remembered; a power of two.
 const REMEMBERED: usize = 16 * 1024;
@@ -57,10 +66,22 @@ pub struct Bounds {
     high: usize,
 }
 
+/// The registers in a function, once the one it called has returned.
+struct Exit {
+    at: Registers,
+    /// Where the frame pointer register was saved on the stack; 0 if it was not.
+    saved: usize,
+}
+
 /// What walks share. Used by one thread at a time.
 pub struct Unwinder {
     modules: Modules,
     answers: NonNull<[Answer; REMEMBERED]>,
+    /// Counts how often answers were forgotten, so that trails are, too.
+    epoch: u32,
+    ways: Ways,
+    /// Where a walk collects steps.
+    inner: NonNull<Inner>,
     /// When the current span began, and looks in it.
     span_ms: u64,
     looks: u32,
@@ -70,10 +91,13 @@ impl Unwinder {
     /// Knows nothing yet. `None` when memory is out.
     pub fn new() -> Option<Self> {
         let page = os::page_size();
-        let len = size_of::<[Answer; REMEMBERED]>().next_multiple_of(page);
+        let map = |len: usize| os::map(len.next_multiple_of(page), page);
         Some(Self {
             modules: Modules::new()?,
-            answers: os::map(len, page)?.cast(),
+            answers: map(size_of::<[Answer; REMEMBERED]>())?.cast(),
+            epoch: 0,
+            ways: Ways::NONE,
+            inner: map(size_of::<Inner>())?.cast(),
             span_ms: 0,
             looks: 0,
         })
@@ -82,6 +106,13 @@ impl Unwinder {
     /// The range that holds `address`.
     pub fn module_of(&mut self, address: usize) -> Option<&mut Module> {
         self.modules.find(address)
+    }
+
+    /// The range of code around `address`; empty if there is none.
+    pub fn range_of(&mut self, address: usize) -> Range<usize> {
+        self.look(0);
+        let module = self.modules.find(address);
+        module.map_or(0..0, |module| module.start..module.end)
     }
 
     /// The file that holds the code at `address`, and the address in the file's own numbering; the address
@@ -96,72 +127,58 @@ impl Unwinder {
         }
     }
 
-    /// Fills `frames` with return addresses, innermost first, beginning with that of the function at `from`, but
-    /// without those at the front that lie in `own`. Returns how many there are.
-    pub fn walk(
-        &mut self,
-        from: Registers,
-        own: &Range<usize>,
-        bounds: &mut Bounds,
-        frames: &mut [usize],
-    ) -> usize {
-        if !(bounds.low..bounds.high).contains(&from.stack) {
-            let Some(high) = self.look(from.stack) else {
-                return 0;
+    /// Makes sure that the bounds are those of the stack that `stack` is on.
+    #[inline]
+    fn find_bounds(&mut self, stack: usize, bounds: &mut Bounds) -> bool {
+        if !(bounds.low..bounds.high).contains(&stack) {
+            let Some(found) = self.look(stack) else {
+                return false;
             };
             *bounds = Bounds {
-                low: from.stack,
-                high,
+                low: found.start,
+                high: found.end,
             };
         }
-        bounds.low = bounds.low.min(from.stack);
-        let mut at = from;
-        let mut n = 0;
-        // The first place is an instruction; the others are behind a call.
-        let mut inside = at.program;
-        while n < frames.len() {
-            let Some(caller) = self.caller(at, inside, bounds.high) else {
-                break;
-            };
-            if n > 0 || !own.contains(&caller.program) {
-                frames[n] = caller.program;
-                n += 1;
-            }
-            at = caller;
-            inside = at.program - 1;
-        }
-        n
+        true
     }
 
-    /// Reads the memory map; the end of the mapping that holds `stack`.
-    fn look(&mut self, stack: usize) -> Option<usize> {
-        let end = self.modules.refresh(stack);
+    /// Reads the memory map; the mapping that holds `stack`.
+    fn look(&mut self, stack: usize) -> Option<Range<usize>> {
+        let found = self.modules.refresh(stack);
         if self.modules.lost_any() {
             // Something else may stand there next.
             // SAFETY: mapped for this, and used by this call only; zero is an answer for no address.
             unsafe { self.answers.as_ptr().write_bytes(0, 1) };
+            self.epoch += 1;
+            self.ways = Ways::NONE;
         }
-        end
+        found
     }
 
-    /// The registers in the caller of the function at `at`.
-    fn caller(&mut self, at: Registers, inside: usize, high: usize) -> Option<Registers> {
-        let (top, saved) = match self.rule(inside)? {
+    /// The caller of the function at `at`, which stands at `inside` or calls there, and what it was found by.
+    fn caller(&mut self, at: Registers, inside: usize, high: usize) -> Option<(Exit, Needs)> {
+        let (top, saved, needs) = match self.rule(inside)? {
             Some(rule) => {
-                let top = match rule.base {
-                    Base::Stack => at.stack.wrapping_add_signed(rule.distance as isize),
-                    Base::Frame => at.frame.wrapping_add_signed(rule.distance as isize),
+                let (top, needs) = match rule.base {
+                    Base::Stack => {
+                        let top = at.stack.wrapping_add_signed(rule.distance as isize);
+                        (top, Needs::Stack)
+                    }
+                    Base::Frame => {
+                        let top = at.frame.wrapping_add_signed(rule.distance as isize);
+                        (top, Needs::Frame)
+                    }
                     Base::AtFrame => {
                         let place = at.frame.wrapping_add_signed(rule.distance as isize);
-                        read(place, at.stack, high)?
+                        (read(place, at.stack, high)?, Needs::More)
                     }
                 };
                 let saved = rule
                     .saved_frame
                     .map(|distance| top.wrapping_add_signed(distance as isize));
-                (top, saved)
+                (top, saved, needs)
             }
-            None => (at.frame.wrapping_add(16), Some(at.frame)),
+            None => (at.frame.wrapping_add(16), Some(at.frame), Needs::Frame),
         };
         // I2.
         if top <= at.stack {
@@ -172,11 +189,15 @@ impl Unwinder {
             Some(place) => read(place, at.stack, high)?,
             None => at.frame,
         };
-        (program > 4096).then_some(Registers {
-            program,
-            stack: top,
-            frame,
-        })
+        let exit = Exit {
+            at: Registers {
+                program,
+                stack: top,
+                frame,
+            },
+            saved: saved.unwrap_or(0),
+        };
+        (program > 4096).then_some((exit, needs))
     }
 
     /// How the function that holds `inside` finds its caller; the inner option is empty for "by its frame
@@ -235,42 +256,5 @@ fn read(place: usize, low: usize, high: usize) -> Option<usize> {
     // SAFETY: aligned, and in the stack's mapping above the stack pointer.
     inside.then(|| unsafe { os::stack_word(place) })
 }
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[inline(never)]
-    fn deep(n: usize, unwinder: &mut Unwinder, frames: &mut [usize]) -> usize {
-        if n == 0 {
-            let mut bounds = Bounds::default();
-            return unwinder.walk(os::registers(), &(0..0), &mut bounds, frames);
-        }
-        std::hint::black_box(deep(n - 1, unwinder, frames))
-    }
-
-    #[test]
-    fn a_recursion_is_seen_and_left_at_its_start() {
-        let mut unwinder = Unwinder::new().expect("memory");
-        let mut frames = [0; 64];
-        let n = deep(20, &mut unwinder, &mut frames);
-        // Twenty calls return to one place in `deep`; the last one's frame and the test's are others.
-        let same = |frame: &usize| frames[..n].iter().filter(|other| *other == frame).count();
-        let recursive = frames[..n].iter().map(same).max().unwrap_or(0);
-        assert_eq!(recursive, 20, "of {n}");
-        assert!(n > recursive + 3, "the test runner's frames, too: {n}");
-        let short = deep(20, &mut unwinder, &mut frames[..5]);
-        assert_eq!(short, 5);
-    }
-
-    #[test]
-    fn the_memory_behind_the_stack_is_never_read() {
-        let mut unwinder = Unwinder::new().expect("memory");
-        let mut here = os::registers();
-        here.frame = usize::MAX - 7;
-        here.program = 4096;
-        let mut bounds = Bounds::default();
-        let n = unwinder.walk(here, &(0..0), &mut bounds, &mut [0; 8]);
-        assert_eq!(n, 0);
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@
 use super::frame_table::FrameTable;
 use crate::os::{self, File};
 use core::ffi::CStr;
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// Most ranges that are remembered.
@@ -106,15 +107,15 @@ impl Modules {
         core::mem::take(&mut self.lost)
     }
 
-    /// Reads the list again. Returns the end of the mapping that holds `stack`, if there is one.
-    pub fn refresh(&mut self, stack: usize) -> Option<usize> {
+    /// Reads the list again. Returns the mapping that holds `stack`, if there is one.
+    pub fn refresh(&mut self, stack: usize) -> Option<Range<usize>> {
         let file = File::open(c"/proc/self/maps")?;
         // SAFETY: mapped for this, and used by this call only.
         let buffer = unsafe { self.line.as_mut() };
         for module in self.known() {
             module.seen = false;
         }
-        let mut stack_end = None;
+        let mut found = None;
         let (mut filled, mut ended) = (0, false);
         while !ended || filled > 0 {
             let n = file.read(&mut buffer[filled..]);
@@ -124,7 +125,7 @@ impl Modules {
             while let Some(len) = buffer[start..filled].iter().position(|byte| *byte == b'\n') {
                 if let Some(line) = parse(&buffer[start..start + len]) {
                     if (line.start..line.end).contains(&stack) {
-                        stack_end = Some(line.end);
+                        found = Some(line.start..line.end);
                     }
                     self.note(&line);
                 }
@@ -137,7 +138,7 @@ impl Modules {
             }
         }
         self.forget();
-        stack_end
+        found
     }
 
     /// Keeps what a line says (I2).
@@ -332,8 +333,8 @@ mod tests {
     fn this_function_is_found_with_a_rule() {
         let mut modules = Modules::new().expect("memory");
         let here = os::registers();
-        let end = modules.refresh(here.stack).expect("this stack");
-        assert!(end > here.stack);
+        let stack = modules.refresh(here.stack).expect("this stack");
+        assert!(stack.contains(&here.stack));
         let module = modules.find(here.program).expect("this program");
         assert!(module.path().starts_with(b"/"));
         let (table, address) = module.table(here.program).expect("a table");
