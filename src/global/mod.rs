@@ -15,6 +15,7 @@
 
 mod event;
 mod exit;
+mod figures;
 mod fork;
 mod guard;
 mod misuse;
@@ -39,6 +40,7 @@ mod summary;
 mod thread;
 pub(crate) mod watch;
 
+pub(crate) use figures::{Greatest, Row, figures};
 pub use private_heap::Heap;
 pub use rust::PyMalloc;
 pub use stats::{ArenaStats, ClassStats, HeapStats, Stats, ThreadStats};

@@ -2,7 +2,7 @@
 //!
 //! | variable | values |
 //! |---|---|
-//! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), `malloc` (preload only: pass everything to the next malloc) |
+//! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), by preload only: `malloc` (pass everything to the next malloc), `serve:ADDRESS` (figures over HTTP) |
 //! | `PYMALLOC_CONF` | `key:value,key:value`, keys below |
 //! | `PYMALLOCSTATS` | not empty: CPython's report on standard error at exit |
 //! | `PYMALLOC_STATS_FILE` | path: a summary for the launcher, at exit |
@@ -151,7 +151,8 @@ impl Store {
     }
 
     fn read_environment(&self) {
-        if os::environment(c"PYMALLOC_RECORD_SAMPLE").is_some() {
+        let samples = [c"PYMALLOC_RECORD_SAMPLE", c"PYMALLOC_SERVE_SAMPLE"];
+        if samples.iter().any(|name| os::environment(name).is_some()) {
             self.records_sample.store(true, Ordering::Relaxed);
         }
         if let Some(value) = os::environment(c"PYMALLOC_VERBOSE") {
@@ -165,8 +166,10 @@ impl Store {
                 b"malloc" if cfg!(feature = "preload") => {
                     self.pass_through.store(true, Ordering::Relaxed);
                 }
+                // Where to serve is the matter of who does.
+                other if cfg!(feature = "preload") && other.starts_with(b"serve:") => {}
                 other => os::say(format_args!(
-                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, debug, malloc)",
+                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, debug, malloc, serve:ADDRESS)",
                     Shown(other)
                 )),
             }
@@ -324,7 +327,7 @@ impl Store {
         }
     }
 
-    /// Whether threads' lists have buffers: only a recording of a sample asks for them.
+    /// Whether threads' lists have buffers: only who samples for a recording or a heap profile asks for them.
     #[cfg(feature = "preload")]
     pub fn buffers(&self) -> Buffers {
         if self.records_sample.load(Ordering::Relaxed) {

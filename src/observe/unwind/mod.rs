@@ -23,7 +23,7 @@ mod rule;
 use crate::os::{self, Registers};
 use core::ops::Range;
 use core::ptr::NonNull;
-use modules::Module;
+pub use modules::Module;
 use modules::Modules;
 use rule::{Base, Rule};
 
