@@ -29,6 +29,7 @@ mod private_heap;
 mod purge;
 mod regions;
 mod registration;
+mod reported;
 mod rust;
 mod sample;
 mod sampled_blocks;

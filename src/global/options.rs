@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), by preload only: `malloc` (pass everything to the next malloc), `serve:ADDRESS` (figures over HTTP) |
 //! | `PYMALLOC_CONF` | `key:value,key:value`, keys below |
-//! | `PYMALLOCSTATS` | not empty: CPython's report on standard error at exit |
+//! | `PYMALLOCSTATS` | not empty: CPython's report on standard error before each new arena and at exit |
 //! | `PYMALLOC_STATS_FILE` | path: a summary for the launcher, at exit |
 //! | `PYMALLOC_VERBOSE` | not empty or 0: say what was noticed once |
 //!
@@ -92,6 +92,7 @@ pub struct Store {
         allow(dead_code, reason = "a Rust program's lists have buffers")
     )]
     records_sample: AtomicBool,
+    reports: AtomicBool,
     pass_through: AtomicBool,
     executable_malloc: AtomicBool,
     max_heaps: AtomicU32,
@@ -123,6 +124,7 @@ impl Store {
                 zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
                 records_sample: AtomicBool::new(false),
+                reports: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
                 executable_malloc: AtomicBool::new(false),
                 max_heaps: AtomicU32::new(1),
@@ -154,6 +156,9 @@ impl Store {
         let samples = [c"PYMALLOC_RECORD_SAMPLE", c"PYMALLOC_SERVE_SAMPLE"];
         if samples.iter().any(|name| os::environment(name).is_some()) {
             self.records_sample.store(true, Ordering::Relaxed);
+        }
+        if os::environment(c"PYMALLOCSTATS").is_some_and(|value| !value.is_empty()) {
+            self.reports.store(true, Ordering::Relaxed);
         }
         if let Some(value) = os::environment(c"PYMALLOC_VERBOSE") {
             self.verbose
@@ -367,6 +372,11 @@ impl Store {
     /// Whether `malloc(0)` gives an address that must not be used.
     pub fn zero_size_traps(&self) -> bool {
         self.zero_size_traps.load(Ordering::Relaxed) && !self.is_debug()
+    }
+
+    /// Whether CPython's report is printed before each arena and at exit.
+    pub fn reports(&self) -> bool {
+        self.reports.load(Ordering::Relaxed)
     }
 
     /// Whether to say what was noticed.

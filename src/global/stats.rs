@@ -374,11 +374,11 @@ impl Stats {
 
 /// Writes what the environment asked for.
 pub(super) fn report_at_exit() {
+    if OPTIONS.reports() {
+        print_report();
+    }
     if os::is_privileged() {
         return;
-    }
-    if os::environment(c"PYMALLOCSTATS").is_some_and(|value| !value.to_bytes().is_empty()) {
-        print_report();
     }
     if let Some(path) = os::environment(c"PYMALLOC_STATS_FILE") {
         let mut text = os::Text::<16384>::new();

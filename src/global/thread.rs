@@ -128,7 +128,8 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
-    let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    backing.holds_back = OPTIONS.reports();
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());

@@ -19,6 +19,10 @@ pub struct HeapBacking {
     shared: bool,
     /// Now, in purge epochs; stamps the arenas it gives back.
     pub epoch: u32,
+    /// Whether it obtains an arena only when permitted, once each.
+    pub holds_back: bool,
+    /// Whether it may obtain the next one all the same.
+    pub is_permitted: bool,
 }
 
 impl HeapBacking {
@@ -29,14 +33,21 @@ impl HeapBacking {
             home,
             shared,
             epoch: 0,
+            holds_back: false,
+            is_permitted: false,
         }
     }
 }
 
 impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
+        if self.holds_back && !self.is_permitted {
+            return None;
+        }
         let SlotMemory { base, zeroed, huge } =
             self.extents.obtain(self.shared.then_some(self.epoch))?;
+        // Used up by this one; a refusal of the system uses up nothing.
+        self.is_permitted = false;
         // A fence would split the page.
         // SAFETY: an arena's pools begin behind its first 16 KiB.
         let fenced = !huge && unsafe { self.extents.kernel.build_fence(base) };
