@@ -117,14 +117,20 @@ mutant map_is $map 'owner named Relaxed' 's/encode\(owner\), Ordering::Release/e
 mutant map_is $map 'owner read Relaxed' 's/(match self\.owner\.load\()Ordering::Acquire/$1Ordering::Relaxed/'
 
 extents=src/obmalloc/extents.rs
-mutant no_slot $extents 'slot obtained without the lock' 's/(fn obtain\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'oldest taken without the lock' 's/(fn take_oldest[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'released without the lock' 's/(fn release\(&self[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
-mutant no_slot $extents 'put on the stack without the lock' 's/(fn put_clean[^{]*\{\s*)let _locked = self\.lock\.lock\(\);/$1/'
+# A function of the extents without their lock.
+unlocked() {
+    echo 's/(fn '"$1"'\(&self[^{]*\{.*?)self\.with\(/$1unlocked(&self.state, /s; $_ .= "fn unlocked<R>(state: &SharedCell<State>, f: impl FnOnce(&mut State) -> R) -> R { unsafe { state.with_mut(f) } }"'
+}
+mutant no_slot $extents 'slot obtained without the lock' "$(unlocked obtain)"
+mutant no_slot $extents 'oldest taken without the lock' "$(unlocked take_oldest)"
+mutant no_slot $extents 'released without the lock' "$(unlocked release)"
+mutant no_slot $extents 'put on the stack without the lock' "$(unlocked put_clean)"
+mutant no_slot src/obmalloc/extents_pairs.rs 'a pair for ahead taken without the lock' 's/self\.with\(\|state\| self\.take_pair\(state\)\)/(unsafe { self.state.with_mut(|state| self.take_pair(state)) })/'
+mutant no_slot src/obmalloc/extents_pairs.rs 'a pair is had before it is filled' 's/self\.fill\(base\);(\s*for addr.*?\n        \})/$1 self.fill(base);/s'
 mutant no_slot src/obmalloc/slots.rs 'purged slot stays in the queue' 's/let stamp = self\.unlink\(addr\) >> STATE_BITS;/let stamp = self.note(addr) >> STATE_BITS;/'
 mutant no_slot $extents 'put on the stack before it is purged' 's/let zeroed = unsafe \{ (self\.kernel\.purge[^;]*?) \};(\s*for k in 0\.\.n_slots \{\s*self\.put_clean\(base \+ k \* ARENA_BYTES, )zeroed(\);\s*\})/$2true$3 unsafe { $1 };/s'
 mutant no_slot $extents 'a refused purge is believed' 's/self\.put_clean\(base \+ k \* ARENA_BYTES, zeroed\)/self.put_clean(base + k * ARENA_BYTES, true)/'
-mutant no_slot $extents 'a dirty slot is called zero' 's/zeroed: false/zeroed: true/'
+mutant no_slot $extents 'a dirty slot is called zero' 's/slot\(addr, false\)/slot(addr, true)/'
 mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldest.*?)self\.dirty_pools\.fetch_sub\(n_pools, Ordering::Relaxed\);/$1/s'
 
 descriptor=src/obmalloc/descriptor.rs
@@ -142,7 +148,7 @@ mutant one_free $huge 'name cleared after the memory is gone' 's/self\.slot\(bas
 mutant one_free $huge 'a slot is named free after it is given back' 's/self\.slot\(base\)\.set_owner\(freed\);(.*?\.release\([^;]*;)/$1 self.slot(base).set_owner(freed);/s'
 mutant one_free $huge 'a slot counts as mapped for its block' 's/(if carved && new_len <= SLOT_MAX[^{]*\{)/$1 self.note_resized(old_len, new_len);/'
 mutant one_free $huge 'a block is not claimed while it moves' 's/ \|\| !this\.claim\(p\.addr\(\)\.get\(\)\)//'
-mutant one_free $store 'a stored block stays in the store' 's/self\.store\[best\?\.0\]\.take\(\)/self.store[best?.0]/'
+mutant one_free $store 'a stored block stays in the store' 's/self\.recent\.take\(\)\?/self.recent?/'
 mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn give_back[^{]*\{)(.*?)self\.with\(\|state\| state\.give_descriptor\(descriptor\)\);/$1 self.with(|state| state.give_descriptor(descriptor)); $2/s'
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'
 

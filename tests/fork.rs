@@ -24,7 +24,7 @@ fn alone(test: &str, f: impl FnOnce()) {
         None => child::succeeds(test, "alone"),
         Some(_) => {
             child::no_core();
-            child::watchdog(25);
+            child::watchdog(60);
             f();
         }
     }

@@ -227,7 +227,7 @@ const WITHIN: &[Case] = &[
         put(get(SMALL).wrapping_add(16), SMALL);
         flush();
     }),
-    case("unaligned in a small block", NOT_A_BLOCK, || {
+    case("unaligned in a small block", INSIDE, || {
         put(get(SMALL).wrapping_add(8), SMALL);
         flush();
     }),

@@ -25,12 +25,10 @@ use super::OPTIONS;
 use super::sampled_blocks::{SampledBlocks, pool_bit};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, Event, Observers};
-use super::{MAP, nothing, slow};
+use super::{MAP, SharedHeap, nothing, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
-#[cfg(feature = "preload")]
-use crate::obmalloc::list::Buffers;
-use crate::obmalloc::list::List;
+use crate::obmalloc::list::{Buffers, List};
 use crate::obmalloc::mix::{STEP, mix};
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os::{self, Lock};
@@ -209,12 +207,30 @@ pub(super) fn consider(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, 
     }
 }
 
-/// The thread, if it may use its lists here (I2).
+/// The thread, if it may use its lists here (I2). All of them have buffers from then on.
 fn at_work() -> Option<&'static Thread> {
     match thread::caller() {
-        Some(Caller::Live(thread, _)) if !thread.drawing.get() => Some(thread),
+        Some(Caller::Live(thread, heap)) if !thread.drawing.get() => {
+            if thread.lists.buffers() == Buffers::Without {
+                give_buffers(thread, heap);
+            }
+            Some(thread)
+        }
         _ => None,
     }
+}
+
+/// Empties the lists, so that they get buffers. What lies in those without may be sampled blocks.
+#[cold]
+fn give_buffers(thread: &Thread, heap: &SharedHeap) {
+    thread.drawing.set(true);
+    for class in SizeClass::all() {
+        for block in thread.lists.older(class, usize::MAX).iter().flatten() {
+            forget(block.start());
+        }
+    }
+    os::keep_errno(|| slow::close_all(thread, heap));
+    thread.drawing.set(false);
 }
 
 /// A block for an API. Null when memory is out.

@@ -18,8 +18,8 @@ use crate::obmalloc::size_class::POOL_BYTES;
 use crate::os::{self, Futex};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// Pools purged under one hold of a heap's lock: about 50 µs.
-const STEP: u64 = 32;
+/// Pools purged under one hold of a heap's lock: about 12 µs.
+const STEP: u64 = 8;
 /// Least allowance, in pools: 2 MiB.
 const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
 
@@ -79,11 +79,11 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
     }
 }
 
-/// Looks, after a flush that left `dirty` free pools with memory in the heaps it freed into, whether too
+/// Looks, after a flush that left `parts` free pools with memory in the heaps it freed into, whether too
 /// much lies free.
 #[inline]
-pub(super) fn poll(dirty: u64) {
-    let all = dirty + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
+pub(super) fn poll(parts: u64) {
+    let all = parts + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64;
     if all > LEAST {
         poll_slow(all, 1);
     }
@@ -99,21 +99,41 @@ pub(super) fn poll_for_half() {
     }
 }
 
-/// Purges the `share`th part of what exceeds the allowance.
+/// Purges the `share`th part of what exceeds the allowance, when it is also half as much as what is used.
 #[cold]
 fn poll_slow(dirty: u64, share: u64) {
     if wants_thread() {
         return summon();
     }
     let allowed = allowance();
-    if dirty <= allowed {
+    let mapped = EXTENTS.counts().mapped_bytes as u64 / POOL_BYTES as u64;
+    let used = mapped.saturating_sub(dirty);
+    if dirty <= allowed.max(used / 2) {
         return;
     }
+    let excess = (dirty - allowed).div_ceil(share);
+    if is_wave(allowed, excess) {
+        return;
+    }
+    let until = POLICY.epoch.load(Ordering::Relaxed);
+    let mut left = excess;
+    left = left.saturating_sub(count(EXTENTS.purge(until, left)));
+    left = left.saturating_sub(count(HUGE.purge(until, left)));
+    // More heaps than one if there were more threads once.
+    for heap in ROSTER.heaps() {
+        left = left.saturating_sub(count(purge_heap(heap, until, left)));
+    }
+}
+
+/// Whether what was purged a moment ago was wanted again; then the allowance is wider now. If not, notes that
+/// `excess` pools are purged.
+fn is_wave(allowed: u64, excess: u64) -> bool {
     let now = os::now_ms();
     let delay = u64::from(OPTIONS.purge_delay());
     let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
     let purged = POLICY.purged_pools.load(Ordering::Relaxed);
     let fresh = POLICY.fresh_pools.swap(0, Ordering::Relaxed)
+        + EXTENTS.take_filled()
         + ROSTER
             .heaps()
             .map(|heap| heap.gate().enter(|state| state.take_fresh()))
@@ -121,7 +141,7 @@ fn poll_slow(dirty: u64, share: u64) {
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
         widen(allowed + fresh.min(purged));
-        return;
+        return true;
     }
     if since > 10 * delay {
         let shift = POLICY.shift.load(Ordering::Relaxed);
@@ -130,17 +150,9 @@ fn poll_slow(dirty: u64, share: u64) {
             .store(shift.saturating_sub(1), Ordering::Relaxed);
         POLICY.purged_pools.store(0, Ordering::Relaxed);
     }
-    let until = POLICY.epoch.load(Ordering::Relaxed);
-    let excess = (dirty - allowed).div_ceil(share);
-    let mut left = excess;
-    left = left.saturating_sub(count(EXTENTS.purge(until, left)));
-    left = left.saturating_sub(count(HUGE.purge(until, left)));
-    // More heaps than one if there were more threads once.
-    for heap in ROSTER.heaps() {
-        left = left.saturating_sub(count(purge_heap(heap, until, left)));
-    }
     POLICY.purged_at.store(now, Ordering::Relaxed);
     POLICY.purged_pools.fetch_add(excess, Ordering::Relaxed);
+    false
 }
 
 /// Doubles the allowance until it covers `wanted` pools, at least once.
@@ -200,14 +212,24 @@ fn wants_thread() -> bool {
     }
 }
 
+/// After a refill: has huge pages filled, if they are wanted and there is a thread that does so.
+#[inline]
+pub(super) fn poll_filling() {
+    if EXTENTS.ask_to_fill() {
+        wake();
+    }
+}
+
+fn wake() {
+    POLICY.wake.fetch_add(1, Ordering::Relaxed);
+    <Futex as crate::sync::Park>::wake_one(&POLICY.wake);
+}
+
 /// Makes or wakes the purging thread. No lock is held here.
 fn summon() {
     match POLICY.thread.load(Ordering::Relaxed) {
         RUNNING => {}
-        ASLEEP => {
-            POLICY.wake.fetch_add(1, Ordering::Relaxed);
-            <Futex as crate::sync::Park>::wake_one(&POLICY.wake);
-        }
+        ASLEEP => wake(),
         _ => {
             let claimed = POLICY
                 .thread
@@ -220,21 +242,29 @@ fn summon() {
     }
 }
 
-/// The purging thread: see [`os::spawn`] for what it may not do.
+/// The purging thread, which fills huge pages, too: see [`os::spawn`] for what it may not do.
 extern "C" fn run(_: *mut core::ffi::c_void) -> i32 {
     os::name_thread(c"pymalloc-purge");
-    let mut idle_rounds = 0;
+    let (mut idle_rounds, mut last_round) = (0, os::now_ms());
     loop {
         let word = POLICY.wake.load(Ordering::Relaxed);
+        // After the word: whoever changes it meanwhile asks for what comes now.
+        EXTENTS.fill_ahead(POLICY.epoch.load(Ordering::Relaxed));
         let half = u64::from(OPTIONS.purge_delay() / 2).max(1);
+        let since = os::now_ms().saturating_sub(last_round);
+        if since >= half {
+            idle_rounds = if round() { 0 } else { idle_rounds + 1 };
+            last_round = os::now_ms();
+        }
         if idle_rounds >= 4 {
             POLICY.thread.store(ASLEEP, Ordering::Relaxed);
             // A wake-up that comes between is found at the latest after this long.
             Futex::wait_for(&POLICY.wake, word, 5000);
             POLICY.thread.store(RUNNING, Ordering::Relaxed);
+            (idle_rounds, last_round) = (0, os::now_ms());
+        } else {
+            Futex::wait_for(&POLICY.wake, word, half.saturating_sub(since).max(1));
         }
-        os::nap_ms(half);
-        idle_rounds = if round() { 0 } else { idle_rounds + 1 };
     }
 }
 
@@ -262,4 +292,5 @@ fn round() -> bool {
 /// No other thread exists.
 pub(super) unsafe fn reset_after_fork() {
     POLICY.thread.store(ABSENT, Ordering::Relaxed);
+    EXTENTS.fill_at_once();
 }

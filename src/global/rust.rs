@@ -1,7 +1,7 @@
 //! [`PyMalloc`]: the allocator as Rust's global one.
 
 use super::{Stats, slow, thread};
-use crate::obmalloc::address_map::Label;
+use crate::obmalloc::address_map::{Label, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass};
 use core::alloc::{GlobalAlloc, Layout};
@@ -44,7 +44,12 @@ unsafe impl GlobalAlloc for PyMalloc {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_small(&layout) {
-            return slow::alloc_general(layout.size(), layout.align());
+            return match SizeClass::aligned(layout.size(), layout.align())
+                .and_then(|class| thread::lists().of(class).pop())
+            {
+                Some(block) => block.start().as_ptr(),
+                None => slow::alloc_general(layout.size(), layout.align()),
+            };
         }
         match thread::lists().at(small_label(layout.size())).pop() {
             Some(block) => block.start().as_ptr(),
@@ -57,14 +62,16 @@ unsafe impl GlobalAlloc for PyMalloc {
         // SAFETY: the caller's pointer came from `alloc`, which returned it non-null.
         unsafe {
             let p = NonNull::new_unchecked(p);
-            if !is_small(&layout) {
-                return slow::free_general(p, layout.size(), layout.align());
+            let (size, align) = (layout.size(), layout.align());
+            if is_small(&layout) {
+                if !thread::lists().push(small_label(size), Block::new(p)) {
+                    slow::free(p, size);
+                }
+                return;
             }
-            if !thread::lists()
-                .at(small_label(layout.size()))
-                .push(Block::new(p))
-            {
-                slow::free(p, layout.size());
+            match SizeClass::aligned(size, align) {
+                Some(class) if thread::lists().push(label_of(class), Block::new(p)) => {}
+                _ => slow::free_general(p, size, align),
             }
         }
     }

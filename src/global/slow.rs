@@ -9,7 +9,7 @@ use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
 use super::{EXTENTS, HUGE, MAP, SharedHeap, guard, nothing, purge, reported, sample};
-use crate::obmalloc::address_map::{Owner, class_of};
+use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
@@ -61,6 +61,7 @@ fn alloc_from_heap(class: SizeClass) -> *mut u8 {
             if thread.lists.of(class).nothing_to_take() {
                 thread.ebbs.set(false);
                 refill(&thread.lists, heap, class);
+                purge::poll_filling();
                 sweep(thread, heap);
             }
             start_of(thread.lists.of(class).pop())
@@ -180,9 +181,9 @@ fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
 /// Sends home what a thread holds, and lets it hold nothing until its lists are lengthened again.
 pub(super) fn close_all(thread: &Thread, heap: &SharedHeap) {
     flush_all(thread, heap);
-    if let Some((region, buffers)) = thread.lists.detach() {
+    if let Some(region) = thread.lists.detach() {
         // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region, buffers) };
+        unsafe { thread.lists.attach(region, thread::buffers()) };
     }
 }
 
@@ -339,7 +340,7 @@ pub(crate) unsafe extern "C" fn free_general(p: NonNull<u8>, size: usize, align:
     // SAFETY: the caller gives the block up; corruption is found when the list is flushed.
     unsafe {
         match SizeClass::aligned(size, align) {
-            Some(class) if thread::lists().of(class).push(Block::new(p)) => {}
+            Some(class) if thread::lists().push(label_of(class), Block::new(p)) => {}
             _ if watch::is_on() => watch::free_rust(p, size, align),
             Some(class) => free_listed(p, class),
             None => free_unknown(p),

@@ -13,6 +13,7 @@
 
 use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, regions};
 use crate::obmalloc::heap_backing::HeapBacking;
+use crate::obmalloc::list::Buffers;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -163,6 +164,11 @@ pub(super) fn end() {
     ROSTER.leave(heap);
 }
 
+/// Whether the lists of a thread have buffers that gets lists now.
+pub(super) fn buffers() -> Buffers {
+    place::buffers()
+}
+
 /// Calls `f` with this thread's lists, if it has any.
 pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
     let thread = place::current();
@@ -188,6 +194,7 @@ pub(super) unsafe fn reset_after_fork() {
 
 #[cfg(not(feature = "preload"))]
 mod place {
+    use super::super::watch;
     use super::{Thread, regions};
     use crate::obmalloc::list::Buffers;
 
@@ -203,18 +210,27 @@ mod place {
         THREAD.with(|thread| unsafe { &*core::ptr::from_ref(thread) })
     }
 
+    /// Whether a thread's lists have buffers.
+    pub fn buffers() -> Buffers {
+        if watch::is_drawn() {
+            Buffers::With
+        } else {
+            Buffers::Without
+        }
+    }
+
     /// The record to start with: the one in place.
     pub fn claim() -> Option<&'static Thread> {
         let region = regions::obtain()?;
         let thread = current();
         // SAFETY: ours until it is given back.
-        unsafe { thread.lists.attach(region.cast(), Buffers::With) };
+        unsafe { thread.lists.attach(region.cast(), buffers()) };
         Some(thread)
     }
 
     /// Gives the lists' memory to the next thread. The record goes with this one.
     pub fn release(thread: &'static Thread) {
-        if let Some((region, _)) = thread.lists.detach() {
+        if let Some(region) = thread.lists.detach() {
             regions::give(region.cast());
         }
     }

@@ -7,6 +7,7 @@
 //! thread points at a second such record that says so.
 
 use super::{OPTIONS, Thread, regions};
+use crate::obmalloc::list::Buffers;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
@@ -119,6 +120,11 @@ fn point_at(thread: &'static Thread) {
     }
 }
 
+/// Whether a thread's lists have buffers.
+pub fn buffers() -> Buffers {
+    OPTIONS.buffers()
+}
+
 /// A record for this thread, which points at it from now on. Its lists' stacks lie behind it.
 pub fn claim() -> Option<&'static Thread> {
     let place = regions::obtain()?.cast::<Thread>();
@@ -126,7 +132,7 @@ pub fn claim() -> Option<&'static Thread> {
     let thread = unsafe {
         place.write(Thread::EMPTY);
         let thread = place.as_ref();
-        thread.lists.attach(place.add(1).cast(), OPTIONS.buffers());
+        thread.lists.attach(place.add(1).cast(), buffers());
         thread
     };
     point_at(thread);

@@ -159,8 +159,8 @@ pub(crate) fn charged(size: usize, align: usize) -> usize {
     poisson::charged(size, align)
 }
 
-/// Whether some blocks are sampled, beside whatever else.
-fn is_drawn() -> bool {
+/// Whether some blocks are sampled, or were: lists have buffers from then on.
+pub(super) fn is_drawn() -> bool {
     MODES.load(Ordering::Relaxed) & DRAWN != 0
 }
 

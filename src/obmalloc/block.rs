@@ -122,15 +122,42 @@ impl Block {
         word.wrapping_sub(self.list_mark(secret)) <= Place::ListedChain as usize
     }
 
-    /// Whether the block carries the mark of `place`.
+    /// Marks the block as on its way to another heap; false if it is already.
     ///
     /// # Safety
-    /// As [`Self::is_marked`].
+    /// This block is free.
     #[inline(always)]
-    pub unsafe fn is_marked_as(self, secret: usize, place: Place) -> bool {
-        // SAFETY: the caller's.
-        let word = unsafe { self.second_word().read() };
-        word.wrapping_sub(self.list_mark(secret)) == place as usize
+    pub unsafe fn depart(self, secret: usize) -> bool {
+        let list = self.list_mark(secret);
+        // SAFETY: a free block's second word is ours.
+        unsafe {
+            let word = self.second_word().read();
+            let was = word.wrapping_sub(list);
+            if was == Place::Chain as usize || was == Place::ListedChain as usize {
+                return false;
+            }
+            let place = match was == Place::List as usize {
+                true => Place::ListedChain,
+                false => Place::Chain,
+            };
+            self.mark(secret, place);
+        }
+        true
+    }
+
+    /// Takes the mark of [`Self::depart`] away: the block has the one it had before, or none.
+    ///
+    /// # Safety
+    /// This block is free.
+    #[inline(always)]
+    pub unsafe fn arrive(self, secret: usize) {
+        let list = self.list_mark(secret);
+        // SAFETY: a free block's second word is ours.
+        unsafe {
+            let was_listed =
+                self.second_word().read().wrapping_sub(list) == Place::ListedChain as usize;
+            self.second_word().write(if was_listed { list } else { 0 });
+        }
     }
 }
 
@@ -183,24 +210,21 @@ impl Chain {
         }
     }
 
-    /// Appends the blocks of `other`.
+    /// Appends a block.
     ///
     /// # Safety
-    /// The blocks of both chains are free and in no other chain.
-    #[inline]
-    pub unsafe fn append(&mut self, other: Self) {
-        let Some((first, last)) = other.ends else {
-            return;
-        };
+    /// The blocks of the chain are free, and so is the new one, which is in no chain.
+    #[inline(always)]
+    pub unsafe fn push(&mut self, block: Block) {
         let start = match self.ends {
-            None => first,
+            None => block,
             Some((start, end)) => {
                 // SAFETY: blocks of a chain are free.
-                unsafe { end.set_link(Some(first)) };
+                unsafe { end.set_link(Some(block)) };
                 start
             }
         };
-        self.ends = Some((start, last));
-        self.len += other.len;
+        self.ends = Some((start, block));
+        self.len += 1;
     }
 }

@@ -12,7 +12,7 @@
 //! | clean | no (given back) | the stack |
 //! | reserved | none yet | above `bump` |
 //!
-//! When a process is large, slots for arenas are carved in pairs and filled by one huge page: a page fault
+//! For a heap that is large, slots for arenas are carved in pairs and filled by one huge page: a page fault
 //! costs some 1.5 µs for 4 KiB and 170 µs for 2 MiB, a fifth. Only the filling asks for one. The kernel
 //! must not make huge pages of what was purged, so extents refuse them otherwise, and stay one mapping each;
 //! and all of such a pair counts as dirty, so that what stays unused goes back by age.
@@ -50,9 +50,13 @@ pub struct Extents {
     /// The most that may be.
     limit: AtomicUsize,
     dirty_pools: AtomicUsize,
+    /// Pools filled with huge pages since somebody last asked: their arenas do not know that they were fresh.
+    filled_pools: AtomicUsize,
     pub(super) kernel: Kernel,
     /// A [`HugePages`].
     huge_pages: AtomicU8,
+    /// A [`Filling`].
+    filling: AtomicU8,
 }
 
 /// Which slots are backed by huge pages.
@@ -63,12 +67,26 @@ pub enum HugePages {
     Never,
     /// All.
     Always,
-    /// Those a process carves when it has `LARGE` mapped.
+    /// Those carved for a heap that has `LARGE` or had.
     WhenLarge,
 }
 
-/// Bytes mapped from which on a process is large: what huge pages may waste is little beside that. The preload
-/// library comes under programs that did not ask for it, many of them small.
+/// Who fills huge pages, which takes some 170 µs, and whether there is one to fill.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Filling {
+    /// Whoever wants a slot.
+    AtOnce,
+    /// A thread that does so ahead: nothing to do.
+    Ahead,
+    /// The same: the slots filled ahead are used up.
+    Wanted,
+    /// The same, and it was told.
+    Asked,
+}
+
+/// Bytes of arenas from which on a heap is large. The preload library comes under programs that did not ask for
+/// it, many of them small.
 pub(super) const LARGE: usize = if cfg!(feature = "preload") { 32 } else { 6 } * ARENA_BYTES;
 
 struct State {
@@ -81,6 +99,17 @@ struct State {
 
 #[path = "extents_counts.rs"]
 mod counts;
+#[path = "extents_pairs.rs"]
+mod pairs;
+
+/// Who asks for a slot that may be part of a huge page.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
+    /// When the other slot of the pair comes free.
+    pub epoch: u32,
+    /// Whether it is a large heap.
+    pub is_large: bool,
+}
 
 /// What a slot comes with.
 pub(super) struct SlotMemory {
@@ -119,8 +148,10 @@ impl Extents {
                 mapped_high: AtomicUsize::new(0),
                 limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
+                filled_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
+                filling: AtomicU8::new(Filling::AtOnce as u8),
             }
         }
     }
@@ -128,22 +159,6 @@ impl Extents {
     /// The lock: for fork.
     pub fn lock(&self) -> &Lock {
         &self.lock
-    }
-
-    /// Decides about huge pages for slots that are carved from now on.
-    pub fn set_huge_pages(&self, choice: HugePages) {
-        // Relaxed: a wish, made before the first extent.
-        self.huge_pages.store(choice as u8, Ordering::Relaxed);
-    }
-
-    /// Whether slots carved now are to be backed by huge pages.
-    fn wants_huge_pages(&self) -> bool {
-        let choice = self.huge_pages.load(Ordering::Relaxed);
-        let large = self.mapped_high.load(Ordering::Relaxed) >= LARGE;
-        let wanted =
-            choice == HugePages::Always as u8 || (choice == HugePages::WhenLarge as u8 && large);
-        // A model's memory is no kernel's; where pages are larger, huge ones are too large.
-        wanted && !cfg!(loom) && os::page_size() == 4096
     }
 
     /// The map its arenas are entered in.
@@ -174,79 +189,68 @@ impl Extents {
         Some((base, zeroed))
     }
 
-    /// A slot: the dirty one touched last, else a clean one, else a new one. For an arena, a new one may be part
-    /// of a huge page, of which the rest comes free in `arena_epoch`; a block in a slot of its own, or a small
-    /// heap, may leave most of it untouched.
-    pub(super) fn obtain(&self, arena_epoch: Option<u32>) -> Option<SlotMemory> {
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let _locked = self.lock.lock();
         // SAFETY: the lock is held.
-        unsafe {
-            self.state
-                .with_mut(|state| self.obtain_locked(state, arena_epoch))
-        }
+        unsafe { self.state.with_mut(f) }
     }
 
-    fn obtain_locked(&self, state: &mut State, arena_epoch: Option<u32>) -> Option<SlotMemory> {
+    /// A slot: the dirty one touched last, else a clean one, else a new one. For an arena, a new one may be part
+    /// of a huge page; a block in a slot of its own, or a first-class heap, may leave most of it untouched.
+    pub(super) fn obtain(&self, pair: Option<Pair>) -> Option<SlotMemory> {
+        let (slot, fill) = self.with(|state| self.obtain_locked(state, pair))?;
+        if let Some(epoch) = fill {
+            let base = slot.base.addr().get();
+            self.fill(base);
+            self.release(base + ARENA_BYTES, epoch, ARENA_BYTES / POOL_BYTES);
+        }
+        Some(slot)
+    }
+
+    /// A slot, and with it, when it is the first of a pair to be filled, the epoch the second comes free in.
+    fn obtain_locked(
+        &self,
+        state: &mut State,
+        pair: Option<Pair>,
+    ) -> Option<(SlotMemory, Option<u32>)> {
+        let slot = |addr, zeroed| SlotMemory {
+            base: at(addr),
+            zeroed,
+            huge: false,
+        };
+        let pair = pair.filter(|pair| self.wants_huge_pages(pair.is_large));
         if let Some((addr, n_pools)) = state.free.newest_dirty() {
             self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
-            return Some(SlotMemory {
-                base: at(addr),
+            if pair.is_some() && !state.free.has_dirty() {
+                self.is_filled_ahead();
+            }
+            return Some((slot(addr, false), None));
+        }
+        if let Some(pair) = pair
+            && !self.is_filled_ahead()
+            && let Some(base) = self.take_pair(state)
+        {
+            let slot = SlotMemory {
+                base: at(base),
                 zeroed: false,
-                huge: false,
-            });
+                huge: true,
+            };
+            return Some((slot, Some(pair.epoch)));
         }
         if !self.has_room(ARENA_BYTES) {
             return None;
         }
-        let huge =
-            arena_epoch.filter(|_| self.wants_huge_pages() && self.has_room(2 * ARENA_BYTES));
         if let Some((addr, zeroed)) = state.free.newest_clean() {
             self.note_mapped(ARENA_BYTES);
-            if let Some(epoch) = huge
-                && let Some(buddy) = state.free.clean_buddy(addr)
-            {
-                self.note_mapped(ARENA_BYTES);
-                return Some(self.huge_pair(state, addr.min(buddy), epoch));
-            }
-            return Some(SlotMemory {
-                base: at(addr),
-                zeroed,
-                huge: false,
-            });
-        }
-        if let Some(epoch) = huge
-            && state.bump.is_multiple_of(HUGE_PAGE)
-            && state.end - state.bump >= HUGE_PAGE
-            && let Some(base) = self.carve(state, HUGE_PAGE / ARENA_BYTES)
-        {
-            return Some(self.huge_pair(state, base.addr().get(), epoch));
+            return Some((slot(addr, zeroed), None));
         }
         let base = self.carve(state, 1)?;
-        Some(SlotMemory {
-            base,
-            zeroed: true,
-            huge: false,
-        })
-    }
-
-    /// Fills a pair of slots without memory that are on no list; the first of them. The other waits for the
-    /// next to come, or for the purge.
-    fn huge_pair(&self, state: &mut State, base: usize, epoch: u32) -> SlotMemory {
-        // SAFETY: committed, and nobody uses it.
-        unsafe { os::fill_huge_page(at(base), HUGE_PAGE) };
-        self.push_dirty(state, base + ARENA_BYTES, epoch, ARENA_BYTES / POOL_BYTES);
-        SlotMemory {
-            base: at(base),
-            zeroed: false,
-            huge: true,
-        }
+        Some((slot(base.addr().get(), true), None))
     }
 
     /// `n` adjacent slots of zeroed memory that were never used.
     pub fn carve_many(&self, n: usize) -> Option<NonNull<u8>> {
-        let _locked = self.lock.lock();
-        // SAFETY: the lock is held.
-        unsafe { self.state.with_mut(|state| self.carve(state, n)) }
+        self.with(|state| self.carve(state, n))
     }
 
     fn carve(&self, state: &mut State, n: usize) -> Option<NonNull<u8>> {
@@ -311,17 +315,10 @@ impl Extents {
 
     /// Takes a dirty slot back: `n_pools` of it hold memory.
     pub fn release(&self, addr: usize, epoch: u32, n_pools: usize) {
-        let _locked = self.lock.lock();
-        // SAFETY: the lock is held.
-        unsafe {
-            self.state
-                .with_mut(|state| self.push_dirty(state, addr, epoch, n_pools));
-        }
-    }
-
-    fn push_dirty(&self, state: &mut State, addr: usize, epoch: u32, n_pools: usize) {
-        state.free.push_dirty(addr, epoch, n_pools);
-        self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
+        self.with(|state| {
+            state.free.push_dirty(addr, epoch, n_pools);
+            self.dirty_pools.fetch_add(n_pools, Ordering::Relaxed);
+        });
     }
 
     /// Purges dirty slots released at or before epoch `until`, oldest first, until `n_pools` pools are
@@ -345,29 +342,22 @@ impl Extents {
     /// The oldest dirty slot, with the one beside it that makes a huge page with it if that may go, too: the
     /// address of the first, their number, and their pools that hold memory.
     fn take_oldest(&self, until: u32) -> Option<(usize, usize, usize)> {
-        let _locked = self.lock.lock();
-        // SAFETY: the lock is held.
-        let (addr, buddy) = unsafe {
-            self.state.with_mut(|state| {
-                let oldest = state.free.oldest_dirty(until)?;
-                Some((oldest, state.free.dirty_buddy(oldest.0, until)))
-            })?
-        };
-        let (base, n_slots, n_pools) = match buddy {
-            Some(buddy) => (addr.0.min(buddy.0), 2, addr.1 + buddy.1),
-            None => (addr.0, 1, addr.1),
-        };
-        self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
-        Some((base, n_slots, n_pools))
+        self.with(|state| {
+            let (addr, n_pools) = state.free.oldest_dirty(until)?;
+            let (base, n_slots, n_pools) = match state.free.dirty_buddy(addr, until) {
+                Some((buddy, n_more)) => (addr.min(buddy), 2, n_pools + n_more),
+                None => (addr, 1, n_pools),
+            };
+            self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
+            Some((base, n_slots, n_pools))
+        })
     }
 
     /// Gives address space back: free slots, and what is left of the extent. For a process that may have no
     /// more of it, where slots that lie free would stand in the way of a huge block. False when there is
     /// nothing to give.
     pub fn retreat(&self) -> bool {
-        let _locked = self.lock.lock();
-        // SAFETY: the lock is held.
-        unsafe { self.state.with_mut(|state| self.retreat_locked(state)) }
+        self.with(|state| self.retreat_locked(state))
     }
 
     fn retreat_locked(&self, state: &mut State) -> bool {
@@ -399,12 +389,7 @@ impl Extents {
 
     /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
     pub fn put_clean(&self, addr: usize, zeroed: bool) {
-        let _locked = self.lock.lock();
-        // SAFETY: the lock is held.
-        unsafe {
-            self.state
-                .with_mut(|state| state.free.push_clean(addr, zeroed));
-        }
+        self.with(|state| state.free.push_clean(addr, zeroed));
         self.note_unmapped(ARENA_BYTES);
     }
 }
@@ -412,9 +397,6 @@ impl Extents {
 /// Extents from this size on begin with a slot that is never used, so that nothing of ours lies in front of
 /// their first arena.
 const MARGIN_FROM: usize = 32 * ARENA_BYTES;
-
-/// Bytes of a huge page.
-const HUGE_PAGE: usize = 2 * ARENA_BYTES;
 
 /// The slot at `addr`, whose mapping was exposed when it was made.
 pub(super) fn at(addr: usize) -> NonNull<u8> {

@@ -12,6 +12,11 @@ impl Extents {
         }
     }
 
+    /// Pools filled with huge pages since the last call.
+    pub fn take_filled(&self) -> u64 {
+        self.filled_pools.swap(0, Ordering::Relaxed) as u64
+    }
+
     /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.
     pub fn set_limit(&self, bytes: usize) {
         // Relaxed: a bound that two threads at once may pass by what each of them asks for.

@@ -12,7 +12,7 @@
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
-use super::block::{Block, Chain, Place};
+use super::block::{Block, Chain};
 use super::engine::Engine;
 use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production};
@@ -20,7 +20,7 @@ use super::heap_backing::HeapBacking;
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
 use crate::os;
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
@@ -57,21 +57,27 @@ impl HeapState {
 }
 
 impl Receive for HeapState {
-    unsafe fn receive(&mut self, block: Block) {
-        let Some(class) = class_of(self.map.label(block.addr())) else {
-            not_a_block(block.start())
-        };
-        // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
-        unsafe {
+    unsafe fn receive(&mut self, blocks: &[Entry]) {
+        let secret = self.map.secret();
+        for block in blocks.iter().flatten() {
             // Not on its way any more.
-            let secret = self.map.secret();
-            if block.is_marked_as(secret, Place::ListedChain) {
-                block.mark(secret, Place::List);
-            } else {
-                block.unmark();
-            }
-            if !self.engine.free(block, class) {
-                not_out(Production::pool_of(block.start(), class), block, class);
+            // SAFETY: free by the caller's word.
+            unsafe { block.arrive(secret) };
+        }
+        let mut rest = blocks;
+        while let Some(Some(block)) = rest.first().copied() {
+            let Some(class) = class_of(self.map.label(block.addr())) else {
+                not_a_block(block.start())
+            };
+            // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
+            unsafe {
+                let pool = Production::pool_of(block.start(), class);
+                let put = self.engine.put(pool, class, rest);
+                if put.n == 0 {
+                    not_out(pool, block, class);
+                }
+                self.engine.count_freed(class, put.n as u32);
+                rest = &rest[put.n..];
             }
         }
     }
@@ -132,7 +138,7 @@ impl Heap {
     /// # Safety
     /// Each entry is a free block of `class` of some heap, or corruption to be reported.
     pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
-        let mut pending = [(0usize, Chain::EMPTY); PENDING];
+        let mut pending = Pending::EMPTY;
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
             unsafe { self.sort_out(state, class, blocks, &mut pending) };
@@ -141,7 +147,7 @@ impl Heap {
                 live_bytes: state.engine.counters().block_bytes,
             }
         });
-        for (home, chain) in pending {
+        for (home, chain) in pending.chains {
             // Looked at here, so that the usual flush, of its own heap's blocks, pays for no call.
             if !chain.is_empty() {
                 // SAFETY: collected from arenas of the heap at `home`.
@@ -199,7 +205,7 @@ impl Heap {
         state: &mut HeapState,
         class: SizeClass,
         blocks: &[Entry],
-        pending: &mut [(usize, Chain); PENDING],
+        pending: &mut Pending,
     ) {
         let (mut rest, mut n_own) = (blocks, 0);
         // The arena looked at last, if it is ours.
@@ -215,7 +221,7 @@ impl Heap {
                     verify_pool(state.map, block, class);
                     if home_of(block) != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        collect(pending, block, class, state.map.secret());
+                        pending.add(block, class, state.map.secret());
                         rest = others;
                         continue;
                     }
@@ -262,45 +268,58 @@ impl Heap {
     }
 }
 
-/// Adds a block to the chain of its heap.
-///
-/// # Safety
-/// The block is free, of `class`, and in an arena.
-#[inline(never)]
-unsafe fn collect(
-    pending: &mut [(usize, Chain); PENDING],
-    block: Block,
-    class: SizeClass,
-    secret: usize,
-) {
-    // SAFETY: free, and in an arena, by the caller's word.
-    let home = unsafe { home_of(block) };
-    // SAFETY: as above.
-    unsafe {
-        let on_its_way = [Place::Chain, Place::ListedChain];
-        if on_its_way
-            .iter()
-            .any(|place| block.is_marked_as(secret, *place))
-        {
-            double_free(block.start(), class);
-        }
-        let listed = block.is_marked_as(secret, Place::List);
-        block.mark(secret, on_its_way[usize::from(listed)]);
-    }
-    let place = match pending.iter().position(|(h, _)| *h == home || *h == 0) {
-        Some(place) => place,
-        None => {
-            let (home, chain) = pending[0];
-            pending[0].1 = Chain::EMPTY;
-            // Only tries the other heap's lock, so holding our own cannot deadlock.
-            // SAFETY: collected from arenas of the heap at `home`.
-            unsafe { deliver(home, chain) };
-            0
-        }
+/// Blocks of other heaps, collected by heap.
+struct Pending {
+    chains: [(usize, Chain); PENDING],
+    /// The place used last.
+    last: usize,
+}
+
+impl Pending {
+    const EMPTY: Self = Self {
+        chains: [(0, Chain::EMPTY); PENDING],
+        last: 0,
     };
-    pending[place].0 = home;
-    // SAFETY: free by the caller's word.
-    unsafe { pending[place].1.append(Chain::one(block)) };
+
+    /// Adds a block to the chain of its heap.
+    ///
+    /// # Safety
+    /// The block is free, of `class`, and in an arena.
+    #[inline(always)]
+    unsafe fn add(&mut self, block: Block, class: SizeClass, secret: usize) {
+        // SAFETY: free, and in an arena, by the caller's word.
+        unsafe {
+            let home = home_of(block);
+            if !block.depart(secret) {
+                double_free(block.start(), class);
+            }
+            if self.chains[self.last].0 != home {
+                self.find(home);
+            }
+            self.chains[self.last].1.push(block);
+        }
+    }
+
+    /// Finds or makes a place for a heap's blocks; when there is none, the first chain goes.
+    ///
+    /// # Safety
+    /// The chains' blocks are free and of the heaps they are collected for.
+    #[cold]
+    #[inline(never)]
+    unsafe fn find(&mut self, home: usize) {
+        let place = self
+            .chains
+            .iter()
+            .position(|(other, _)| *other == home || *other == 0);
+        self.last = place.unwrap_or_else(|| {
+            let (other, chain) = core::mem::replace(&mut self.chains[0], (0, Chain::EMPTY));
+            // Only tries the other heap's lock, so holding our own cannot deadlock.
+            // SAFETY: collected from arenas of the heap at `other`.
+            unsafe { deliver(other, chain) };
+            0
+        });
+        self.chains[self.last].0 = home;
+    }
 }
 
 /// Hands a chain to its heap. Returns the number of that heap's free pools that hold memory, if nobody
@@ -416,6 +435,10 @@ pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
 fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
     if map.owner(block.addr()) == Owner::Arena && freed_class(block.start()) == Some(class) {
         double_free(block.start(), class);
+    }
+    // The map knows no label for a misaligned address.
+    if map.lookup(block.addr() & !(ALIGNMENT - 1)) == Some(label_of(class)) {
+        interior(block.start(), class);
     }
     not_a_block(block.start())
 }

@@ -3,7 +3,7 @@
 use super::address_map::{Owner, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
-use super::extents::{Extents, SlotMemory, at};
+use super::extents::{Extents, LARGE, Pair, SlotMemory, at};
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
 use crate::os;
@@ -23,6 +23,9 @@ pub struct HeapBacking {
     pub holds_back: bool,
     /// Whether it may obtain the next one all the same.
     pub is_permitted: bool,
+    /// Arenas it has, and the most it had.
+    arenas: u32,
+    arenas_high: u32,
 }
 
 impl HeapBacking {
@@ -35,7 +38,14 @@ impl HeapBacking {
             epoch: 0,
             holds_back: false,
             is_permitted: false,
+            arenas: 0,
+            arenas_high: 0,
         }
+    }
+
+    /// Whether the heap was ever large: what huge pages may waste is little beside that.
+    fn is_large(&self) -> bool {
+        self.shared && self.arenas_high as usize * ARENA_BYTES >= LARGE
     }
 }
 
@@ -44,13 +54,19 @@ impl Backing for HeapBacking {
         if self.holds_back && !self.is_permitted {
             return None;
         }
-        let SlotMemory { base, zeroed, huge } =
-            self.extents.obtain(self.shared.then_some(self.epoch))?;
+        let pair = Pair {
+            epoch: self.epoch,
+            is_large: self.is_large(),
+        };
+        let SlotMemory { base, zeroed, huge } = self.extents.obtain(self.shared.then_some(pair))?;
         // Used up by this one; a refusal of the system uses up nothing.
         self.is_permitted = false;
-        // A fence would split the page.
+        self.arenas += 1;
+        self.arenas_high = self.arenas_high.max(self.arenas);
+        // A fence would split a huge page, which a dirty slot may be part of, too.
+        let may_be_huge = huge || pair.is_large;
         // SAFETY: an arena's pools begin behind its first 16 KiB.
-        let fenced = !huge && unsafe { self.extents.kernel.build_fence(base) };
+        let fenced = !may_be_huge && unsafe { self.extents.kernel.build_fence(base) };
         let owner = if self.shared {
             Owner::Arena
         } else {
@@ -70,6 +86,7 @@ impl Backing for HeapBacking {
     }
 
     unsafe fn release(&mut self, arena: NonNull<Arena>) {
+        self.arenas -= 1;
         let addr = arena.addr().get();
         let slot = self.extents.slot(addr);
         slot.set_owner(Owner::Nobody);

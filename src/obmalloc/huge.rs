@@ -10,7 +10,7 @@
 //! | state | mapping | its slot | descriptor |
 //! |---|---|---|---|
 //! | live | `len` bytes | names it | the user's |
-//! | stored | kept, with its memory, for the next block of about this size | names it | in the store |
+//! | stored | kept, with its memory, for the next block it has room for | names it | in the store |
 //! | gone | unmapped | says so | on the free list |
 //!
 //! Invariants:
@@ -32,7 +32,7 @@ use core::ptr::NonNull;
 /// Mappings above which blocks are carved from extents instead: a quarter of the kernel's usual limit.
 const MANY_MAPPINGS: usize = 16_384;
 /// Largest block that lives in one arena slot. Models have mappings of whole slots, too.
-const SLOT_MAX: usize = if cfg!(loom) {
+pub(super) const SLOT_MAX: usize = if cfg!(loom) {
     ARENA_BYTES - POOL_BYTES
 } else {
     ARENA_BYTES
@@ -111,14 +111,17 @@ impl Huge {
         if len > isize::MAX as usize {
             return None;
         }
-        if let Some(stored) = self.with_store(|state| state.take_stored(len, align)) {
-            // SAFETY: out of the store, so ours until it is live.
-            unsafe {
-                let (base, len) = (stored.as_ref().base(), stored.as_ref().len());
-                self.with(|state| state.count_in(len));
-                stored.as_ref().set_live(base, len);
-                return Some((base, false));
-            }
+        let stored = self.with_store(|state| {
+            let (stored, len) = state.take_stored(len, align)?;
+            state.count_in(len);
+            Some((stored, len))
+        });
+        if let Some((stored, len)) = stored {
+            // SAFETY: descriptors stay mapped for ever; out of the store, so ours until it is live.
+            let this = unsafe { stored.as_ref() };
+            let base = this.base();
+            this.set_live(base, len);
+            return Some((base, false));
         }
         let descriptor = self.with(State::descriptor)?;
         let Some(Memory {
@@ -233,12 +236,7 @@ impl Huge {
         let out = self.with_store(|state| {
             state.counts.blocks -= 1;
             state.counts.bytes -= this.len();
-            // SAFETY: claimed, so ours.
-            if unsafe { this.with_rest(|rest| rest.carved) } {
-                Some(descriptor)
-            } else {
-                state.store(descriptor)
-            }
+            state.store(descriptor)
         });
         if let Some(out) = out {
             // SAFETY: neither live nor stored.

@@ -1,10 +1,16 @@
-//! What the lock of [`super::huge::Huge`] guards: spare descriptors, the store of recent mappings, counts.
+//! What the lock of [`super::huge::Huge`] guards: spare descriptors, the store of recent blocks, counts.
 //!
-//! A stored mapping keeps its memory. It serves the next block that fills at least a quarter of it, so that a
+//! A stored block keeps its memory. It serves the next block that fills at least a quarter of it, so that a
 //! loop over blocks of a few MiB does not enter the kernel, nor one over vectors that grow to such a size:
 //! each doubling of theirs is in place. It goes when the store is full or when it is purged.
+//!
+//! | place | holds | serves |
+//! |---|---|---|
+//! | `recent` | the block freed last, mapping or slot | in one look, what fits |
+//! | `store` | mappings freed before | the smallest that fits |
 
 use super::descriptor::Descriptor;
+use super::huge::SLOT_MAX;
 use crate::os;
 use core::ptr::NonNull;
 
@@ -33,6 +39,7 @@ pub(super) struct State {
     free: Option<NonNull<Descriptor>>,
     chunk: Option<NonNull<u8>>,
     chunk_left: usize,
+    recent: Option<NonNull<Descriptor>>,
     store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
     pub counts: HugeCounts,
     /// Now, in purge epochs.
@@ -48,6 +55,7 @@ impl State {
         free: None,
         chunk: None,
         chunk_left: 0,
+        recent: None,
         store: [None; STORE_SLOTS],
         counts: HugeCounts {
             blocks: 0,
@@ -117,60 +125,119 @@ impl State {
         Some(stored)
     }
 
-    /// The smallest stored mapping that holds `len` bytes and not more than four times as many.
-    pub fn take_stored(&mut self, len: usize, align: usize) -> Option<NonNull<Descriptor>> {
-        self.take_place(
-            |stored| {
-                let aligned = stored.base().addr().get().is_multiple_of(align);
-                stored.len() >= len && stored.len() / 4 <= len && aligned
-            },
-            |stored| stored.len(),
-        )
+    /// A stored block that holds `len` bytes and not more than four times as many, the one freed last or else the
+    /// smallest; and the bytes it has for its next user.
+    pub fn take_stored(
+        &mut self,
+        len: usize,
+        align: usize,
+    ) -> Option<(NonNull<Descriptor>, usize)> {
+        // SAFETY: stored, so ours under the lock.
+        let room = |stored: &Descriptor| unsafe { room_for(stored, len, align) };
+        // SAFETY: descriptors stay mapped for ever.
+        let recent = self.recent.map(|recent| unsafe { recent.as_ref() });
+        if let Some(len) = recent.and_then(room) {
+            return Some((self.take_recent()?, len));
+        }
+        let stored = self.take_place(|stored| room(stored).is_some(), Descriptor::len)?;
+        // SAFETY: as above.
+        Some((stored, unsafe { stored.as_ref() }.len()))
     }
 
-    /// The mapping stored longest ago, if that was at or before epoch `until`.
-    pub fn oldest(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
+    /// The mapping that is longest in the store, if that was at or before epoch `until`.
+    fn oldest_place(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
         // SAFETY: stored, so ours under the lock.
-        let epoch = |stored: &Descriptor| unsafe { stored.with_rest(|rest| rest.epoch) };
-        let age = |stored: &Descriptor| until.wrapping_sub(epoch(stored)) as i32;
+        let age = |stored: &Descriptor| unsafe { age_of(stored, until) };
         self.take_place(
             |stored| age(stored) >= 0,
             |stored| usize::MAX - age(stored) as usize,
         )
     }
 
-    /// Keeps a mapping and returns what must go for it: another, or itself.
+    /// The block stored longest ago, if that was at or before epoch `until`.
+    pub fn oldest(&mut self, until: u32) -> Option<NonNull<Descriptor>> {
+        // The recent one is the newest of all.
+        self.oldest_place(until).or_else(|| {
+            // SAFETY: stored, so ours under the lock.
+            let is_old = unsafe { age_of(self.recent?.as_ref(), until) } >= 0;
+            is_old.then(|| self.take_recent()).flatten()
+        })
+    }
+
+    fn take_recent(&mut self) -> Option<NonNull<Descriptor>> {
+        let recent = self.recent.take()?;
+        // SAFETY: descriptors stay mapped for ever.
+        self.counts.stored_bytes -= unsafe { recent.as_ref() }.len();
+        Some(recent)
+    }
+
+    /// Keeps a block and returns what must go for it: another, or itself.
     pub fn store(&mut self, descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
         // SAFETY: no longer live, so ours.
         let this = unsafe { descriptor.as_ref() };
-        // SAFETY: as above.
-        unsafe { this.with_rest(|rest| rest.epoch = self.epoch) };
-        let len = this.len();
-        let too_much = |state: &Self| state.counts.stored_bytes + len > STORE_BYTES;
-        if len > STORE_BYTES / 2 {
+        if this.len() > STORE_BYTES / 2 {
             return Some(descriptor);
         }
+        // SAFETY: as above.
+        unsafe { this.with_rest(|rest| rest.epoch = self.epoch) };
+        let before = self.take_recent();
+        self.counts.stored_bytes += this.len();
+        self.recent = Some(descriptor);
+        self.put_in_place(before?)
+    }
+
+    /// Finds a place for what was recent and returns what must go for it: another, or itself.
+    fn put_in_place(&mut self, before: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
+        // SAFETY: no longer live, so ours under the lock.
+        let (len, carved) = unsafe {
+            let before = before.as_ref();
+            (before.len(), before.with_rest(|rest| rest.carved))
+        };
+        if carved {
+            return Some(before);
+        }
+        let too_much = |state: &Self| state.counts.stored_bytes + len > STORE_BYTES;
         let full = self.store.iter().all(Option::is_some);
         let out = if full || too_much(self) {
-            self.oldest(self.epoch)
+            self.oldest_place(self.epoch)
         } else {
             None
         };
-        let keep = if too_much(self) {
-            out
+        let (keep, goes) = if too_much(self) {
+            (out, Some(before))
         } else {
-            Some(descriptor)
-        };
-        let goes = if too_much(self) {
-            Some(descriptor)
-        } else {
-            out
+            (Some(before), out)
         };
         if let (Some(keep), Some(place)) = (keep, self.store.iter_mut().find(|p| p.is_none())) {
-            // SAFETY: ours.
+            // SAFETY: descriptors stay mapped for ever.
             self.counts.stored_bytes += unsafe { keep.as_ref() }.len();
             *place = Some(keep);
         }
         goes
     }
+}
+
+/// Epochs from when a block was stored to `until`.
+///
+/// # Safety
+/// The caller owns the descriptor.
+unsafe fn age_of(stored: &Descriptor, until: u32) -> i32 {
+    // SAFETY: the caller's.
+    until.wrapping_sub(unsafe { stored.with_rest(|rest| rest.epoch) }) as i32
+}
+
+/// The bytes a stored block has for a user who wants `len`: its own, if these are enough and not more than four
+/// times as many; in a slot, which has room for all that live in one, `len`.
+///
+/// # Safety
+/// The caller owns the descriptor.
+unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usize> {
+    if !stored.base().addr().get().is_multiple_of(align) {
+        return None;
+    }
+    // SAFETY: the caller's.
+    if unsafe { stored.with_rest(|rest| rest.carved) } && stored.len() <= SLOT_MAX {
+        return (len <= SLOT_MAX).then_some(len);
+    }
+    (stored.len() >= len && stored.len() / 4 <= len).then(|| stored.len())
 }

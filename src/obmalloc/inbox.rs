@@ -13,6 +13,7 @@
 //! * I3 a chain is drained once: the inbox is taken whole, by exchange.
 
 use super::block::{Block, Chain};
+use super::list::Entry;
 use crate::os::{Lock, Locked};
 use crate::sync::{AtomicPtr, Ordering, SharedCell, const_unless_loom, fence};
 use core::ptr::NonNull;
@@ -26,12 +27,15 @@ pub struct Gate<T> {
 
 /// What the value does with blocks that were delivered.
 pub trait Receive {
-    /// Takes a block back.
+    /// Takes blocks back.
     ///
     /// # Safety
-    /// The block is one the deliverer addressed to this value, and free.
-    unsafe fn receive(&mut self, block: Block);
+    /// Each entry is a block that a deliverer addressed to this value, and free.
+    unsafe fn receive(&mut self, blocks: &[Entry]);
 }
+
+/// Blocks received at a time: about as many as a flush sends.
+const BATCH: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl<T: Receive> Gate<T> {
     const_unless_loom! {
@@ -117,15 +121,24 @@ impl<T: Receive> Gate<T> {
     fn drain_slow(&self, value: &mut T) {
         // Acquire: sees the links and whatever the freeing threads wrote before (I3).
         let mut next = self.inbox.swap(core::ptr::null_mut(), Ordering::Acquire);
-        while let Some(start) = NonNull::new(next) {
-            // SAFETY: delivered blocks are free; the link is read before the block is reused.
-            unsafe {
-                let block = Block::new(start);
-                next = block
-                    .link()
-                    .map_or(core::ptr::null_mut(), |b| b.start().as_ptr());
-                value.receive(block);
+        let mut batch = [None; BATCH];
+        while !next.is_null() {
+            let mut n = 0;
+            while n < BATCH
+                && let Some(start) = NonNull::new(next)
+            {
+                // SAFETY: delivered blocks are free, and linked.
+                unsafe {
+                    let block = Block::new(start);
+                    next = block
+                        .link()
+                        .map_or(core::ptr::null_mut(), |b| b.start().as_ptr());
+                    batch[n] = Some(block);
+                }
+                n += 1;
             }
+            // SAFETY: delivered; their links were read.
+            unsafe { value.receive(&batch[..n]) };
         }
     }
 

@@ -23,7 +23,7 @@ use static_assertions::const_assert;
 /// Bytes of the fence behind what an arena knows of its pools.
 const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
-/// Most fences at a time: for the arenas of a process that is not large, which have no huge pages.
+/// Most fences at a time: for the arenas of a small process, which have no huge pages.
 const MOST: usize = LARGE / ARENA_BYTES;
 
 /// Whether a purge clears.

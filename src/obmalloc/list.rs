@@ -4,7 +4,7 @@
 use super::block::Block;
 use core::cell::Cell;
 
-/// Whether a thread's lists have buffers: where in a [`List`] the pointer is that a free moves, in bytes.
+/// Whether lists have buffers: where in a [`List`] the pointer is that a free moves, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Buffers {
@@ -105,8 +105,7 @@ impl List {
     /// Room for one block.
     #[inline(always)]
     pub fn room(&self) -> Option<Room> {
-        // In a Rust program all lists have buffers, or no room.
-        if self.has_buffer() || cfg!(not(feature = "preload")) {
+        if self.has_buffer() {
             self.room_at(&self.put)
         } else {
             self.room_at(&self.take)

@@ -59,7 +59,7 @@ impl SizeClass {
     }
 
     /// Class of a request of 1 to [`MEDIUM_MAX`] bytes; `None` above.
-    #[inline]
+    #[inline(always)]
     pub const fn of(size: usize) -> Option<Self> {
         if size <= SMALL_MAX {
             Some(Self::small(size))
@@ -71,7 +71,7 @@ impl SizeClass {
     }
 
     /// Class of a request above [`SMALL_MAX`] and up to [`MEDIUM_MAX`] bytes.
-    #[inline]
+    #[inline(always)]
     pub const fn medium(size: usize) -> Self {
         debug_assert!(size > SMALL_MAX && size <= MEDIUM_MAX);
         let last = size - 1;
@@ -82,7 +82,7 @@ impl SizeClass {
 
     /// Class of a request of `size` bytes at a multiple of `align` (a power of two); `None` when it
     /// takes a mapping of its own. A request of 0 bytes is one of 1.
-    #[inline]
+    #[inline(always)]
     pub const fn aligned(size: usize, align: usize) -> Option<Self> {
         let size = if size == 0 { 1 } else { size };
         if align <= ALIGNMENT {

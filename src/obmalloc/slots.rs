@@ -129,6 +129,11 @@ impl FreeSlots {
         (addr, stamp & ((1 << POOLS_BITS) - 1))
     }
 
+    /// Whether there is a dirty slot.
+    pub fn has_dirty(&self) -> bool {
+        self.dirty.last != 0
+    }
+
     /// Takes the dirty slot that was added last: its address and its pools that hold memory.
     pub fn newest_dirty(&mut self) -> Option<(usize, usize)> {
         (self.dirty.last != 0).then(|| self.take_dirty(self.dirty.last))

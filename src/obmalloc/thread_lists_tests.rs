@@ -1,7 +1,6 @@
 //! Thread lists against plain vectors.
 
 use super::*;
-use crate::obmalloc::block::Block;
 
 fn block(k: usize) -> Block {
     let p = core::ptr::without_provenance_mut(16 * k);

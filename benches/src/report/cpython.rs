@@ -45,6 +45,10 @@ pub fn render(session: &Session) -> String {
     }
     let mut out = "## CPython: PYTHONMALLOC=malloc over each library against built-in pymalloc\n\n"
         .to_owned();
+    if !session.columns.iter().any(|column| column.name == GLIBC) {
+        return out
+            + "Not in this run: the base, CPython without a library, is the column `glibc`, which `--peers` left out.\n\n";
+    }
     for figure in [Figure::Cpu, Figure::Peak] {
         let head = ["script", "built-in"]
             .into_iter()

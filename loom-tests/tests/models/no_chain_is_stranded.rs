@@ -6,6 +6,7 @@ use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::obmalloc::block::{Block, Chain};
 use pymalloc_loom_tests::obmalloc::inbox::{Gate, Receive};
+use pymalloc_loom_tests::obmalloc::list::Entry;
 use std::cell::Cell;
 use std::ptr::NonNull;
 
@@ -66,16 +67,18 @@ impl Items {
 struct Counts([u32; ITEMS]);
 
 impl Receive for Counts {
-    unsafe fn receive(&mut self, block: Block) {
-        // SAFETY: all blocks of the model are items.
-        let item = unsafe { block.start().cast::<Item>().as_ref() };
-        self.0[item.index] += 1;
-        // The heap may hand the block out again: reads what its user wrote, and writes.
-        // SAFETY: free, so the heap's.
-        item.payload.with_mut(|p| unsafe {
-            assert_eq!(*p, WRITTEN);
-            *p = 0;
-        });
+    unsafe fn receive(&mut self, blocks: &[Entry]) {
+        for block in blocks.iter().flatten() {
+            // SAFETY: all blocks of the model are items.
+            let item = unsafe { block.start().cast::<Item>().as_ref() };
+            self.0[item.index] += 1;
+            // The heap may hand the block out again: reads what its user wrote, and writes.
+            // SAFETY: free, so the heap's.
+            item.payload.with_mut(|p| unsafe {
+                assert_eq!(*p, WRITTEN);
+                *p = 0;
+            });
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::obmalloc::address_map::{AddressMap, Owner};
 use pymalloc_loom_tests::obmalloc::arena::Arena;
 use pymalloc_loom_tests::obmalloc::engine::Backing;
-use pymalloc_loom_tests::obmalloc::extents::Extents;
+use pymalloc_loom_tests::obmalloc::extents::{Extents, HugePages};
 use pymalloc_loom_tests::obmalloc::geometry::Production;
 use pymalloc_loom_tests::obmalloc::heap_backing::HeapBacking;
 use pymalloc_loom_tests::os::{self, Refused};
@@ -122,5 +122,37 @@ fn two_purges_share_the_work() {
         // Each slot was released with the pool of its headers dirty, and purged once.
         assert_eq!(done + rest, 2);
         assert_eq!(extents.dirty_pools(), 0);
+    });
+}
+
+/// One thread fills a pair ahead, as the purging thread does, while two heaps want arenas.
+#[test]
+fn a_pair_filled_ahead_is_nobodys_meanwhile() {
+    explore("extents: a pair filled ahead", Some(2), || {
+        let process = Process::new();
+        let extents = process.extents.get();
+        extents.set_huge_pages(HugePages::Always);
+        extents.fill_ahead(0);
+        assert!(!extents.ask_to_fill());
+        let (mut heap, mut other) = (process.heap(1), process.heap(2));
+        // The second and the third slot are a pair.
+        let slots = [(); 3].map(|()| heap.obtain());
+        let last = other.obtain();
+        assert!(extents.ask_to_fill(), "nothing was filled yet");
+        for slot in slots {
+            heap.release(slot);
+        }
+        extents.purge(0, u64::MAX);
+        let filler = thread::spawn(|| extents.fill_ahead(0));
+        let user = thread::spawn(move || {
+            other.obtain_and_release();
+            other.release(last);
+        });
+        heap.obtain_and_release();
+        filler.join().unwrap();
+        user.join().unwrap();
+        extents.purge(0, u64::MAX);
+        assert_eq!(extents.dirty_pools(), 0);
+        assert_eq!(extents.counts().mapped_bytes, 0);
     });
 }

@@ -266,7 +266,7 @@ fn a_stored_block_is_had_once() {
     });
 }
 
-/// Blocks that fill no whole slot take slots from the extents, as arenas do: a slot that goes from a block to
+/// Blocks that fill no whole slot take slots from the extents, as arenas do, when none is stored: a slot that goes from a block to
 /// an arena and back belongs to one of them at a time, and what it is mapped for comes out even.
 #[test]
 fn a_slot_serves_blocks_and_arenas_in_turn() {
@@ -292,6 +292,8 @@ fn a_slot_serves_blocks_and_arenas_in_turn() {
         let resized = unsafe { huge.resize(start, 2 * PART_OF_A_SLOT, 16) };
         assert_eq!(resized, Some(start));
         assert!(block.free(huge));
+        // Out of the store, to the extents.
+        huge.purge(0, u64::MAX);
         other.join().unwrap();
         extents.purge(0, u64::MAX);
         assert_eq!(extents.counts().mapped_bytes, 0);
