@@ -216,7 +216,7 @@ fn memory_over_time_adds_up_what_the_program_starts() {
     let most = |options: &[&str]| {
         let data = file("follow.dat");
         // The shell waits for a child that holds 40 MB.
-        let script = "python3 -c 'x = bytes(40_000_000); import time; time.sleep(0.3)'; true";
+        let script = "python3 -c 'x = bytes([1]) * 40_000_000; import time; time.sleep(0.5)'; true";
         let output = pymalloc(&["mem", "--interval", "0.02", "-o"])
             .arg(&data)
             .args(options)
