@@ -551,7 +551,7 @@ fn the_options_beside_a_bad_one_hold() {
 fn an_unknown_mode_is_named_with_those_accepted() {
     for mode in ["x", "PYMALLOC", "pymalloc ", "debugs"] {
         let line = format!(
-            "pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, debug, malloc)"
+            "pymalloc: PYMALLOC: unknown mode \"{mode}\" (accepted: pymalloc, debug, malloc, serve:ADDRESS)"
         );
         says(&[("PYMALLOC", mode)], &[&line]);
     }
@@ -566,7 +566,7 @@ fn a_long_option_is_cut_in_its_line_and_spoils_no_other() {
     let conf = format!("{long}:1,foreign:{long},xyz:1");
     says(&[("PYMALLOC_CONF", &conf)], &[&key, &value, UNKNOWN_KEY]);
     let mode = format!(
-        "pymalloc: PYMALLOC: unknown mode \"{cut}...\" (accepted: pymalloc, debug, malloc)"
+        "pymalloc: PYMALLOC: unknown mode \"{cut}...\" (accepted: pymalloc, debug, malloc, serve:ADDRESS)"
     );
     says(&[("PYMALLOC", &long)], &[&mode]);
 }

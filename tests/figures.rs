@@ -16,6 +16,12 @@ fn check() {
         .sum();
     assert_eq!(in_classes + stats.huge_bytes, stats.block_bytes);
     assert!(stats.block_bytes <= stats.active_bytes, "{stats:?}");
+    // What is mapped, and what is huge, too, is of the moment in which the heaps stand still.
+    assert!(
+        stats.active_bytes + stats.retained_bytes <= stats.mapped_bytes,
+        "{stats:?}"
+    );
+    assert!(stats.mapped_bytes <= stats.mapped_bytes_high, "{stats:?}");
     assert!(stats.block_bytes <= stats.block_bytes_high, "{stats:?}");
     let arenas = observe::arenas();
     let heaps = observe::heaps();
@@ -52,7 +58,9 @@ fn figures_agree_while_threads_allocate_and_free_each_others_blocks() {
                 while !over.load(Ordering::Relaxed) {
                     let blocks = (0..200).map(|_| {
                         size = (size * 1_103_515_245 + 12_345) & 0xffff;
-                        vec![0u8; size % 3000 + 1]
+                        // One in a hundred has a mapping of its own.
+                        let large = if size % 100 == 0 { 600_000 } else { 0 };
+                        vec![0u8; size % 3000 + 1 + large]
                     });
                     if sender.send(blocks.collect()).is_err() {
                         break;
@@ -72,5 +80,13 @@ fn figures_agree_while_threads_allocate_and_free_each_others_blocks() {
     let threads: u32 = heaps.iter().map(|heap| heap.threads).sum();
     assert!(threads >= 1, "{heaps:?}");
     let own = observe::thread().expect("this thread has lists");
+    // SAFETY: no conditions.
+    let number = unsafe { libc::gettid() }.cast_unsigned();
+    assert_eq!(heaps[own.heap].thread, number, "{heaps:?}");
+    assert!(
+        heaps
+            .iter()
+            .all(|heap| (heap.threads == 0) == (heap.thread == 0))
+    );
     assert!(own.heap < heaps.len() && own.listed_bytes >= 16 * own.listed_blocks);
 }

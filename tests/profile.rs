@@ -357,7 +357,8 @@ fn why_names_the_place_that_keeps_the_slots() {
 fn check_plot(plot: &std::path::Path) {
     let page = std::fs::read_to_string(plot).expect("drawn");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("in live blocks"));
-    assert!(page.contains("load it") && page.matches("<polyline").count() == 2);
+    assert!(page.contains("arenas with a live block"));
+    assert!(page.contains("load it") && page.matches("<polyline").count() == 3);
     let left = std::fs::read_dir(plot.parent().expect("a folder")).expect("the folder");
     let mut names = left.map(|entry| entry.expect("an entry").file_name());
     assert!(!names.any(|name| name.display().to_string().starts_with("over_time.dat.")));

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The three-minute tour: every command that shows memory, on real programs, each answer checked.
 #
-#   tests/tour.sh [--keep DIR]      wants gcc, rustc, g++, python3, redis; uses chromium and prometheus if there
+#   tests/tour.sh [--keep DIR]      wants gcc, rustc, g++, python3, redis, prometheus and chromium
 #
+# What is not installed is said at the end. Two more consumers are used where they are named: a python3 with
+# memory_profiler and matplotlib (MPROF_PYTHON), and a folder of npm with speedscope in it (SPEEDSCOPE).
 # It builds the preload library and the launcher into target/preload, as the tests do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,9 +12,16 @@ HERE=$PWD
 DIR=$(mktemp -d)
 [ "${1:-}" = --keep ] && { DIR=$(realpath -m "$2"); mkdir -p "$DIR"; }
 REDIS_PORT=${REDIS_PORT:-7393}
-METRICS_PORT=${METRICS_PORT:-9193}
+PORT=${METRICS_PORT:-9193}
+MPROF_PYTHON=${MPROF_PYTHON:-python3}
 STARTED=()
-cleanup() { for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done; wait 2>/dev/null || true; }
+LEFT_OUT=()
+cleanup() {
+    for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    mountpoint -q "$DIR/small" && umount "$DIR/small"
+    return 0
+}
 trap cleanup EXIT
 
 step() { printf '\n== %s\n' "$*"; }
@@ -23,49 +32,64 @@ shows() {
     printf '%s\n' "$text" | sed -n "1,${lines}p"
     case $text in *"$wanted"*) ;; *) printf 'missing: %s\n' "$wanted" >&2; exit 1 ;; esac
 }
+has() { command -v "$1" >/dev/null && return 0; LEFT_OUT+=("$1"); return 1; }
+get() { python3 -c "import sys,urllib.request as u; sys.stdout.buffer.write(u.urlopen('$1').read())"; }
+line_of() { grep -n "$2" "$1" | cut -d: -f1; }
 
-step "the library and the launcher"
+step "the library, the launcher, a Rust program that serves itself"
 cargo build --quiet --release --features preload -p pymalloc --target-dir target/preload
+CARGO_PROFILE_RELEASE_DEBUG=1 cargo build --quiet --release --example serve -p pymalloc --target-dir target/plain
 P=$HERE/target/preload/release/pymalloc
 cd "$DIR"
 
 step "a leak planted in a C program, to its line"
 gcc -O1 -g -fno-inline -fno-builtin "$HERE/tests/profile/leak.c" -o leak
 "$P" profile -o leak.pmrec ./leak
-LINE=$(grep -n 'LEAK \*/' "$HERE/tests/profile/leak.c" | cut -d: -f1)
-"$P" report leaks --limit 1 leak.pmrec | shows "leak.c:$LINE" 5
+"$P" report leaks --limit 1 leak.pmrec | shows "leak.c:$(line_of "$HERE/tests/profile/leak.c" 'LEAK \*/')" 5
 
-step "a leak planted in a multi-threaded Rust program"
+step "a leak planted in a multi-threaded Rust program, to its line"
 rustc --edition=2021 -O -g "$HERE/tests/profile/threads.rs" -o threads
 "$P" profile -o threads.pmrec ./threads
-LINE=$(grep -n '// LEAK' "$HERE/tests/profile/threads.rs" | cut -d: -f1)
-"$P" report leaks --limit 1 threads.pmrec | shows "threads.rs:$LINE" 5
+"$P" report leaks --limit 1 threads.pmrec | shows "threads.rs:$(line_of "$HERE/tests/profile/threads.rs" '// LEAK')" 5
+"$P" report summary threads.pmrec | shows "thread" 6
+"$P" report flamegraph threads.pmrec -o threads.svg
+"$P" mem --blocks --interval 0.01 --plot threads_mem.svg -o threads.dat ./threads
 
 step "a planted fragmentation, explained"
 gcc -O1 -g -fno-inline -fno-builtin "$HERE/tests/profile/fragments.c" -o fragments
 "$P" profile -o fragments.pmrec ./fragments
-"$P" why fragments.pmrec -o arenas.html | shows "by place" 12
+"$P" why fragments.pmrec -o arenas.html | shows "fragments.c:" 12
 "$P" why fragments.pmrec -o arenas.svg >/dev/null
 
 step "python3"
 export PYTHONMALLOC=malloc
 cat >work.py <<'PY'
-import json
+import ctypes, json
+mark = getattr(ctypes.CDLL(None), "pymalloc_mark", lambda kind, name: None)
+mark(1, b"make")
 rows = [{"id": i, "tags": [str(i)] * 5} for i in range(20000)]
+mark(2, b"make")
+mark(1, b"write and read")
 text = json.dumps(rows)
 print(len(json.loads(text)))
+mark(2, b"write and read")
 PY
+"$P" run --stats python3 work.py 2>&1 | shows "arenas" 8
+"$P" record -o plain.pmrec python3 work.py
 "$P" profile --frames 32 -o python.pmrec python3 work.py
 "$P" report summary python.pmrec | shows "high-water mark" 8
+"$P" report table --by total --limit 3 python.pmrec | shows "place" 5
 "$P" report temporary --limit 3 python.pmrec | shows "allocated and freed soon after" 5
 "$P" report tree --by peak python.pmrec | shows "live at the high-water mark" 6
 "$P" report flamegraph python.pmrec -o flame.html
 for format in pprof speedscope dhat folded json; do "$P" report $format python.pmrec -o "python.$format"; done
 "$P" profile --frames 32 -o python2.pmrec python3 -c 'print(1)' && "$P" report diff python2.pmrec python.pmrec | shows "change" 5
+"$P" why --limit 3 python.pmrec | shows "arenas of 1 MiB" 6
 
-step "python3, memory over time"
+step "python3: memory over time, with the program's own marks"
 "$P" mem --blocks --interval 0.01 --plot mem.html -o mem.dat python3 work.py
-shows "MEM " 3 <mem.dat
+"$P" mem --blocks --interval 0.01 --plot mem.svg -o mem2.dat python3 work.py
+grep '^FUNC' mem.dat | shows "FUNC write_and_read " 3
 
 step "python3, sampled for production"
 "$P" profile --sample 512K -o sampled.pmrec python3 work.py
@@ -75,98 +99,107 @@ step "a g++ compile, with the processes it starts"
 "$P" profile --follow --sample 512K -o gxx.pmrec g++ -O1 -c "$HERE/tests/real_programs/inputs/cxx_work.cpp" -o cxx.o 2>&1 | tail -2
 COMPILER=$(ls -S gxx.pmrec.* | head -1)
 "$P" report table --limit 3 "$COMPILER" | shows "live at the high-water mark" 5
+"$P" report flamegraph "$COMPILER" -o gxx.html
+"$P" mem --follow -o gxx.dat g++ -O1 -c "$HERE/tests/real_programs/inputs/cxx_work.cpp" -o cxx.o
+awk '/^MEM/ && $2 > most { most = $2 } END { exit !(most > 20) }' gxx.dat || { echo "the compiler is not in gxx.dat" >&2; exit 1; }
 
-step "redis under load, live and served"
-if command -v redis-server >/dev/null; then
+step "redis under load: recorded, and watched while it runs"
+if has redis-server; then
     "$P" profile -o redis.pmrec redis-server --port "$REDIS_PORT" --save '' --appendonly no >redis.log 2>&1 &
-    STARTED+=($!)
-    for _ in $(seq 100); do redis-cli -p "$REDIS_PORT" ping >/dev/null 2>&1 && break; sleep 0.1; done
-    redis-benchmark -p "$REDIS_PORT" -n 5000 -d 100 -r 5000 -t set,lpush -q | tr '\r' '\n' | tail -1
+    RECORDED=$!
+    STARTED+=($RECORDED)
+    load() {
+        for _ in $(seq 100); do redis-cli -p "$1" ping >/dev/null 2>&1 && break; sleep 0.1; done
+        redis-benchmark -p "$1" -n "$2" -d 100 -r 5000 -t set,lpush -q | tr '\r' '\n' | tail -1
+    }
+    load "$REDIS_PORT" 5000
     "$P" live --once redis.pmrec | shows "live " 12
-    "$P" serve --listen "127.0.0.1:$METRICS_PORT" redis.pmrec 2>serve.log &
+    "$P" serve --listen "127.0.0.1:$((PORT + 3))" redis.pmrec 2>serve.log &
     STARTED+=($!)
     for _ in $(seq 50); do grep -q serving serve.log && break; sleep 0.1; done
-    scrape() { python3 -c "import sys,urllib.request as u; sys.stdout.buffer.write(u.urlopen('http://127.0.0.1:$METRICS_PORT$1').read())"; }
-    scrape /metrics | shows "pymalloc_live_bytes" 4
-    scrape /debug/pprof/heap >redis.pprof
-    if command -v prometheus >/dev/null; then
-        step "Prometheus scrapes it"
-        cat >prometheus.yml <<YML
-global: {scrape_interval: 1s}
-scrape_configs: [{job_name: pymalloc, static_configs: [{targets: ['127.0.0.1:$METRICS_PORT']}]}]
-YML
-        prometheus --config.file=prometheus.yml --storage.tsdb.path=tsdb --web.listen-address=127.0.0.1:9194 >prometheus.log 2>&1 &
-        STARTED+=($!)
-        for _ in $(seq 60); do
-            ANSWER=$(python3 -c "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9194/api/v1/query?query=pymalloc_live_bytes').read().decode())" 2>/dev/null || true)
-            case $ANSWER in *'"value"'*) break ;; esac
-            sleep 0.5
-        done
-        printf '%s\n' "$ANSWER" | shows '"__name__":"pymalloc_live_bytes"' 1
-    fi
+    get "http://127.0.0.1:$((PORT + 3))/metrics" | shows "pymalloc_live_bytes" 4
     redis-cli -p "$REDIS_PORT" shutdown nosave >/dev/null 2>&1 || true
-else
-    echo "redis-server is not installed: left out"
+    wait "$RECORDED" || true
+    "$P" report summary redis.pmrec | shows "high-water mark" 6
 fi
 
-step "what the consumers say of the files"
-python3 - <<'PY'
-import gzip, json
-# pprof: every field by profile.proto's numbers, every reference by a table.
-data = gzip.open("python.pprof").read()
-def fields(data):
-    at = 0
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]; at += 1
-            value |= (byte & 127) << shift; shift += 7
-            if byte < 128: return value
-    while at < len(data):
-        key = varint()
-        if key & 7 == 0: yield key >> 3, varint()
-        else:
-            assert key & 7 == 2, key
-            n = varint(); yield key >> 3, data[at:at + n]; at += n
-kinds = [number for number, _ in fields(data)]
-assert set(kinds) <= set(range(1, 15)), set(kinds)
-print("pprof:", kinds.count(2), "samples,", kinds.count(4), "locations,", kinds.count(5), "functions")
-scope = json.load(open("python.speedscope"))
-assert scope["$schema"].endswith("speedscope.app/file-format-schema.json")
-frames = len(scope["shared"]["frames"])
-for profile in scope["profiles"]:
-    assert profile["type"] == "sampled" and len(profile["samples"]) == len(profile["weights"])
-    assert all(0 <= frame < frames for sample in profile["samples"] for frame in sample)
-print("speedscope:", frames, "frames,", len(scope["profiles"]), "profiles")
-dhat = json.load(open("python.dhat"))
-assert dhat["dhatFileVersion"] == 2 and all(0 <= f < len(dhat["ftbl"]) for pp in dhat["pps"] for f in pp["fs"])
-print("dhat:", len(dhat["pps"]), "program points")
-PY
-if python3 -c 'import memory_profiler, matplotlib' 2>/dev/null; then
-    python3 -m mprof plot --output mprof.png --backend agg mem.dat && ls -l mprof.png
-else
-    echo "mprof plot: memory_profiler and matplotlib are not installed: left out"
+step "redis under load and a Rust program serve themselves; Prometheus scrapes both"
+TARGETS="'127.0.0.1:$((PORT + 1))'"
+"$HERE/target/plain/release/examples/serve" "127.0.0.1:$((PORT + 1))" 40 >/dev/null &
+STARTED+=($!)
+if has redis-server; then
+    "$P" serve --listen "127.0.0.1:$PORT" --sample 64K redis-server --port "$((REDIS_PORT + 1))" --save '' --appendonly no >redis2.log 2>&1 &
+    STARTED+=($!)
+    TARGETS="$TARGETS, '127.0.0.1:$PORT'"
+    load "$((REDIS_PORT + 1))" 20000
+    get "http://127.0.0.1:$PORT/metrics" | grep -v '^#' | shows "pymalloc_block_bytes" 4
+    get "http://127.0.0.1:$PORT/debug/pprof/heap" >redis.pprof
 fi
-if command -v chromium >/dev/null; then
-    for page in flame arenas mem; do
-        chromium --headless --no-sandbox --disable-gpu --window-size=1200,800 --screenshot="$DIR/$page.png" "file://$DIR/$page.html" >/dev/null 2>&1
-        python3 - "$DIR/$page.png" <<'PY'
-import struct, sys, zlib
-data = open(sys.argv[1], "rb").read()
-assert data[:8] == b"\x89PNG\r\n\x1a\n"
-width, height = struct.unpack(">II", data[16:24])
-at, packed = 8, b""
-while at < len(data):
-    n, kind = struct.unpack(">I4s", data[at:at + 8])
-    if kind == b"IDAT": packed += data[at + 8:at + 8 + n]
-    at += 12 + n
-colours = len(set(zlib.decompress(packed)[::7]))
-assert colours > 8, "the page is blank"
-print(sys.argv[1], f"{width} x {height}, not blank")
-PY
+sleep 2
+get "http://127.0.0.1:$((PORT + 1))/debug/pprof/heap" >rust.pprof
+if has prometheus; then
+    get "http://127.0.0.1:$((PORT + 1))/metrics" | promtool check metrics 2>&1 | grep -i 'error' && exit 1
+    cat >prometheus.yml <<YML
+global: {scrape_interval: 1s}
+scrape_configs: [{job_name: pymalloc, static_configs: [{targets: [$TARGETS]}]}]
+YML
+    prometheus --config.file=prometheus.yml --storage.tsdb.path=tsdb --web.listen-address="127.0.0.1:$((PORT + 2))" >prometheus.log 2>&1 &
+    STARTED+=($!)
+    ask() { get "http://127.0.0.1:$((PORT + 2))/api/v1/query?query=$1" 2>/dev/null || true; }
+    N=$(($(grep -o , <<<"$TARGETS" | wc -l) + 1))
+    for _ in $(seq 60); do
+        UP=$(ask 'sum(up)')
+        case $UP in *",\"$N\"]"*) break ;; esac
+        sleep 0.5
     done
-else
-    echo "chromium is not installed: no pictures"
+    printf '%s\n' "$UP" | shows ",\"$N\"]" 1
+    for name in pymalloc_block_bytes 'pymalloc_arena_used_bytes{rank="1"}' pymalloc_threads_started_total; do
+        ask "$(python3 -c "import sys,urllib.parse as p; print(p.quote(sys.argv[1]))" "$name")" | shows '"value"' 1
+    done
 fi
+redis-cli -p "$((REDIS_PORT + 1))" shutdown nosave >/dev/null 2>&1 || true
+
+step "what goes wrong is said"
+head -c 3000 python.pmrec >cut.pmrec
+"$P" report summary cut.pmrec 2>&1 | shows "cut off" 2
+{ "$P" report summary work.py 2>&1 || true; } | shows "not a pymalloc recording" 1
+python3 - <<'PY'
+data = bytearray(open("leak.pmrec", "rb").read())
+data[8] = 99
+open("newer.pmrec", "wb").write(data)
+PY
+{ "$P" report summary newer.pmrec 2>&1 || true; } | shows "version" 1
+if [ "$(id -u)" = 0 ] && mkdir -p small && mount -t tmpfs -o size=256k tmpfs small 2>/dev/null; then
+    "$P" profile -o small/full.pmrec python3 work.py 2>&1 | shows "is the disk full?" 4
+    "$P" report summary small/full.pmrec 2>&1 | shows "high-water mark" 3
+    umount small
+else
+    LEFT_OUT+=("a full disk (needs root and mount)")
+fi
+python3 - "$P" <<'PY'
+# Ctrl-C, as a terminal does it: to the whole group.
+import os, signal, subprocess, sys, time
+script = "x = [bytes(i % 900) for i in range(20000)]; print('ready', flush=True); import time; time.sleep(60)"
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+run = subprocess.Popen([sys.argv[1], "profile", "-o", "interrupted.pmrec", "python3", "-c", script],
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+run.stdout.readline()
+os.killpg(run.pid, signal.SIGINT)
+run.communicate()
+PY
+"$P" report summary interrupted.pmrec 2>&1 | shows "high-water mark" 6
+
+step "what the consumers say of the files"
+python3 "$HERE/tests/tour/consumers.py" python.pprof rust.pprof python.speedscope python.dhat "${SPEEDSCOPE:-}"
+grep -q . python.folded && python3 -c 'import json; json.load(open("python.json"))'
+if "$MPROF_PYTHON" -c 'import memory_profiler, matplotlib' 2>/dev/null; then
+    "$MPROF_PYTHON" -m mprof plot --output mprof.png --backend agg mem.dat >/dev/null && ls -l mprof.png
+else
+    LEFT_OUT+=("mprof plot (MPROF_PYTHON)")
+fi
+if has chromium; then
+    python3 "$HERE/tests/tour/pictures.py" . flame.html gxx.html arenas.html arenas.svg mem.html threads_mem.svg threads.svg
+    python3 "$HERE/tests/tour/viewers.py" . python.dhat python.speedscope "${SPEEDSCOPE:-}"
+fi
+[ ${#LEFT_OUT[@]} = 0 ] || printf 'left out, because it is not here: %s\n' "${LEFT_OUT[@]}"
 step "all of it holds; files in $DIR"

@@ -310,6 +310,12 @@ fn track_and_untrack() {
     assert_eq!(sizes(), [123]);
     tracemalloc::track(DOMAIN, 0xdead, 321).expect("tracing");
     assert_eq!(sizes(), [321], "replaced");
+    // test_pymem_alloc0: a block of no bytes is one.
+    tracemalloc::track(DOMAIN, 0xbeef, 0).expect("tracing");
+    let mut both = sizes();
+    both.sort_unstable();
+    assert_eq!(both, [0, 321]);
+    tracemalloc::untrack(DOMAIN, 0xbeef).expect("tracing");
     tracemalloc::untrack(DOMAIN, 0xdead).expect("tracing");
     tracemalloc::untrack(DOMAIN, 0xdead).expect("again, harmless");
     assert_eq!(sizes(), [0; 0]);

@@ -17,6 +17,7 @@
 mod behind;
 mod event;
 mod exit;
+mod figures;
 mod fork;
 mod guard;
 mod misuse;
@@ -30,6 +31,7 @@ mod private_heap;
 mod purge;
 mod regions;
 mod registration;
+mod reported;
 mod rust;
 mod sample;
 mod sampled_blocks;
@@ -41,6 +43,7 @@ mod summary;
 mod thread;
 pub(crate) mod watch;
 
+pub(crate) use figures::{Greatest, Row, figures};
 pub use private_heap::Heap;
 pub use rust::PyMalloc;
 pub use stats::{ArenaStats, ClassStats, HeapStats, Stats, ThreadStats};

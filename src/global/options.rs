@@ -2,9 +2,9 @@
 //!
 //! | variable | values |
 //! |---|---|
-//! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), `malloc` (preload only: pass everything to the next malloc) |
+//! | `PYMALLOC` | `pymalloc` (default), `debug` (CPython's debug hooks), by preload only: `malloc` (pass everything to the next malloc), `serve:ADDRESS` (figures over HTTP) |
 //! | `PYMALLOC_CONF` | `key:value,key:value`, keys below |
-//! | `PYMALLOCSTATS` | not empty: CPython's report on standard error at exit |
+//! | `PYMALLOCSTATS` | not empty: CPython's report on standard error before each new arena and at exit |
 //! | `PYMALLOC_STATS_FILE` | path: a summary for the launcher, at exit |
 //! | `PYMALLOC_VERBOSE` | not empty or 0: say what was noticed once |
 //!
@@ -92,6 +92,7 @@ pub struct Store {
         allow(dead_code, reason = "a Rust program's lists have buffers")
     )]
     records_sample: AtomicBool,
+    reports: AtomicBool,
     pass_through: AtomicBool,
     executable_malloc: AtomicBool,
     max_heaps: AtomicU32,
@@ -123,6 +124,7 @@ impl Store {
                 zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
                 records_sample: AtomicBool::new(false),
+                reports: AtomicBool::new(false),
                 pass_through: AtomicBool::new(false),
                 executable_malloc: AtomicBool::new(false),
                 max_heaps: AtomicU32::new(1),
@@ -151,8 +153,12 @@ impl Store {
     }
 
     fn read_environment(&self) {
-        if os::environment(c"PYMALLOC_RECORD_SAMPLE").is_some() {
+        let samples = [c"PYMALLOC_RECORD_SAMPLE", c"PYMALLOC_SERVE_SAMPLE"];
+        if samples.iter().any(|name| os::environment(name).is_some()) {
             self.records_sample.store(true, Ordering::Relaxed);
+        }
+        if os::environment(c"PYMALLOCSTATS").is_some_and(|value| !value.is_empty()) {
+            self.reports.store(true, Ordering::Relaxed);
         }
         if let Some(value) = os::environment(c"PYMALLOC_VERBOSE") {
             self.verbose
@@ -165,8 +171,10 @@ impl Store {
                 b"malloc" if cfg!(feature = "preload") => {
                     self.pass_through.store(true, Ordering::Relaxed);
                 }
+                // Where to serve is the matter of who does.
+                other if cfg!(feature = "preload") && other.starts_with(b"serve:") => {}
                 other => os::say(format_args!(
-                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, debug, malloc)",
+                    "PYMALLOC: unknown mode \"{}\" (accepted: pymalloc, debug, malloc, serve:ADDRESS)",
                     Shown(other)
                 )),
             }
@@ -324,7 +332,7 @@ impl Store {
         }
     }
 
-    /// Whether threads' lists have buffers: only a recording of a sample asks for them.
+    /// Whether threads' lists have buffers: only who samples for a recording or a heap profile asks for them.
     #[cfg(feature = "preload")]
     pub fn buffers(&self) -> Buffers {
         if self.records_sample.load(Ordering::Relaxed) {
@@ -364,6 +372,11 @@ impl Store {
     /// Whether `malloc(0)` gives an address that must not be used.
     pub fn zero_size_traps(&self) -> bool {
         self.zero_size_traps.load(Ordering::Relaxed) && !self.is_debug()
+    }
+
+    /// Whether CPython's report is printed before each arena and at exit.
+    pub fn reports(&self) -> bool {
+        self.reports.load(Ordering::Relaxed)
     }
 
     /// Whether to say what was noticed.

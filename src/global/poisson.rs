@@ -279,13 +279,15 @@ fn from_list(thread: &Thread, class: SizeClass) -> (*mut u8, bool) {
     let list = thread.lists.of(class);
     thread.drawing.set(true);
     let mut is_due = visit(list, class);
+    // `calloc` comes here while there are blocks to take, and for those the last draw is the only one.
+    let is_drawn = list.n_to_take() > 0;
     let p = if is_due {
         list.pop()
             .map_or(null_mut(), |block| block.start().as_ptr())
     } else {
         slow::alloc_listed(class)
     };
-    if is_due {
+    if is_due || is_drawn {
         park(thread, class);
     } else {
         // The block at hand was not drawn for yet.

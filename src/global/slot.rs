@@ -12,9 +12,13 @@ pub(crate) enum Keeper {
     Tracer,
     /// Scoped counters.
     Regions,
+    /// The heap profile.
+    HeapProfile,
+    /// The server.
+    Server,
 }
 
-static SLOTS: [AtomicPtr<u8>; 3] = [const { AtomicPtr::new(null_mut()) }; 3];
+static SLOTS: [AtomicPtr<u8>; 5] = [const { AtomicPtr::new(null_mut()) }; 5];
 
 /// What `keeper` put there.
 #[inline]

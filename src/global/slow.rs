@@ -8,7 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, behind, guard, nothing, purge, sample};
+use super::{EXTENTS, HUGE, MAP, SharedHeap, behind, guard, nothing, purge, reported, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -55,7 +55,7 @@ fn start_of(block: Option<Block>) -> *mut u8 {
 pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
-        Some(Caller::Late(heap)) => start_of(heap.alloc_one(class).map(|(block, _)| block)),
+        Some(Caller::Late(heap)) => start_of(reported::one(heap, class).map(|(block, _)| block)),
         Some(Caller::Live(thread, heap)) => {
             behind::open_after_watch(thread, heap);
             let lists = thread.active();
@@ -76,7 +76,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
 fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     lists.lengthen(class);
     let n = (lists.of(class).bound() / 2).max(1);
-    let n = heap.alloc_many(class, lists.places(class, n));
+    let n = reported::many(heap, lists, class, n);
     // SAFETY: just taken.
     unsafe { lists.fill(class, n) };
     lists.of(class).settle(1);
@@ -303,7 +303,7 @@ pub(super) fn take(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
         return alloc_huge(size, align);
     };
     os::keep_errno(|| {
-        let (block, zeroed) = thread::caller()?.heap().alloc_one(class)?;
+        let (block, zeroed) = reported::one(thread::caller()?.heap(), class)?;
         Some((block.start(), zeroed))
     })
 }

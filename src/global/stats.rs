@@ -4,8 +4,10 @@ use super::summary::{CLASSES, ClassLine, Summary};
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, purge, regions, thread};
 use crate::obmalloc::address_map::AddressMap;
 use crate::obmalloc::engine::Counters;
+use crate::obmalloc::extents::ExtentCounts;
 use crate::obmalloc::geometry::{Geometry, HEADER_SLOT_BYTES, Production};
 use crate::obmalloc::heap::HeapState;
+use crate::obmalloc::huge::HugeCounts;
 use crate::obmalloc::report::{ClassUse, MapNodes, Statistics};
 use crate::obmalloc::size_class::{ARENA_POOLS as ARENA_SLOTS, POOL_BYTES, SizeClass};
 use crate::os;
@@ -92,6 +94,12 @@ pub struct Stats {
 
 /// Every heap's figures in CPython's terms.
 pub(super) fn statistics() -> Statistics {
+    moment(&mut |_, _| {}).0
+}
+
+/// Every heap's figures, and what is mapped and huge, of one moment. `each` sees every heap's state in it; it may
+/// neither allocate nor wait.
+fn moment(each: &mut dyn FnMut(usize, &mut HeapState)) -> (Statistics, ExtentCounts, HugeCounts) {
     let mut sum = Statistics {
         counters: Counters::default(),
         classes: [ClassUse::default(); SizeClass::COUNT],
@@ -107,13 +115,19 @@ pub(super) fn statistics() -> Statistics {
             bot_bytes: AddressMap::LEAF_BYTES as u64,
         },
     };
-    let mut raw_blocks = 0;
+    let mut huge = HugeCounts::default();
+    let mut extents = ExtentCounts::default();
     at_once(
         0,
-        &mut |_, state| sum.add(&Statistics::gather(&state.engine, 0)),
-        &mut || raw_blocks = HUGE.counts().blocks as u64,
+        &mut |heap, state| {
+            sum.add(&Statistics::gather(&state.engine, 0));
+            each(heap, state);
+        },
+        // What is huge is mapped before and after.
+        &mut || HUGE.with_counts(|counts| (huge, extents) = (counts, EXTENTS.counts())),
     );
-    Statistics { raw_blocks, ..sum }
+    let raw_blocks = huge.blocks as u64;
+    (Statistics { raw_blocks, ..sum }, extents, huge)
 }
 
 /// Calls `f` on the number and the state of every heap from `index` on, and then `last`, while all of them are
@@ -152,6 +166,9 @@ pub struct HeapStats {
     pub heap: usize,
     /// Threads that allocate from it.
     pub threads: u32,
+    /// The system's number of the one that began last; 0 if there is none. While there is only one, what the heap
+    /// has out is what that thread, and its predecessors there, allocated, whoever frees it.
+    pub thread: u32,
     /// Arenas now, and the most there were.
     pub arenas: u64,
     /// The most arenas that there were.
@@ -199,20 +216,41 @@ fn rows<T>(mut from: impl FnMut(&mut dyn FnMut(T))) -> Vec<T> {
     }
 }
 
+impl ArenaStats {
+    /// Calls `f` on each arena of a heap.
+    pub(super) fn of_each(heap: usize, state: &HeapState, mut f: impl FnMut(Self)) {
+        state.engine.for_each_arena(|arena| {
+            f(Self {
+                address: arena.base().addr().get(),
+                heap,
+                pools_in_use: ARENA_POOLS - arena.available(),
+                pools_free: arena.available(),
+                pools_dirty: arena.dirty().count_ones(),
+            });
+        });
+    }
+}
+
+impl HeapStats {
+    /// A heap's figures, but for its threads.
+    pub(super) fn of(heap: usize, state: &HeapState) -> Self {
+        let counters = state.engine.counters();
+        Self {
+            heap,
+            threads: 0,
+            thread: 0,
+            arenas: counters.arenas_now,
+            arenas_high: counters.arenas_high,
+            block_bytes: counters.block_bytes,
+            block_bytes_high: counters.block_bytes_high,
+        }
+    }
+}
+
 /// Every arena.
 pub(crate) fn arenas() -> Vec<ArenaStats> {
     rows(|row| {
-        let each = &mut |heap, state: &mut HeapState| {
-            state.engine.for_each_arena(|arena| {
-                row(ArenaStats {
-                    address: arena.base().addr().get(),
-                    heap,
-                    pools_in_use: ARENA_POOLS - arena.available(),
-                    pools_free: arena.available(),
-                    pools_dirty: arena.dirty().count_ones(),
-                });
-            });
-        };
+        let each = &mut |heap, state: &mut HeapState| ArenaStats::of_each(heap, state, &mut *row);
         at_once(0, each, &mut || {});
     })
 }
@@ -220,21 +258,11 @@ pub(crate) fn arenas() -> Vec<ArenaStats> {
 /// Every heap.
 pub(crate) fn heaps() -> Vec<HeapStats> {
     let mut heaps = rows(|row| {
-        let each = &mut |heap, state: &mut HeapState| {
-            let counters = state.engine.counters();
-            row(HeapStats {
-                heap,
-                threads: 0,
-                arenas: counters.arenas_now,
-                arenas_high: counters.arenas_high,
-                block_bytes: counters.block_bytes,
-                block_bytes_high: counters.block_bytes_high,
-            });
-        };
+        let each = &mut |heap, state: &mut HeapState| row(HeapStats::of(heap, state));
         at_once(0, each, &mut || {});
     });
     for heap in &mut heaps {
-        heap.threads = ROSTER.users(heap.heap);
+        (heap.threads, heap.thread) = ROSTER.users(heap.heap);
     }
     heaps
 }
@@ -260,8 +288,13 @@ pub(crate) fn own_thread() -> Option<ThreadStats> {
 impl Stats {
     /// The figures now.
     pub(super) fn now() -> Self {
-        let sum = statistics();
-        let (extents, huge, threads) = (EXTENTS.counts(), HUGE.counts(), ROSTER.threads());
+        Self::now_with(&mut |_, _| {})
+    }
+
+    /// The figures now; `each` sees every heap's state in the same moment. It may neither allocate nor wait.
+    pub(super) fn now_with(each: &mut dyn FnMut(usize, &mut HeapState)) -> Self {
+        let (sum, extents, huge) = moment(each);
+        let threads = ROSTER.threads();
         let mut classes = [ClassStats::default(); SizeClass::COUNT];
         for (index, (to, from)) in classes.iter_mut().zip(&sum.classes).enumerate() {
             *to = ClassStats {
@@ -341,11 +374,11 @@ impl Stats {
 
 /// Writes what the environment asked for.
 pub(super) fn report_at_exit() {
+    if OPTIONS.reports() {
+        print_report();
+    }
     if os::is_privileged() {
         return;
-    }
-    if os::environment(c"PYMALLOCSTATS").is_some_and(|value| !value.to_bytes().is_empty()) {
-        print_report();
     }
     if let Some(path) = os::environment(c"PYMALLOC_STATS_FILE") {
         let mut text = os::Text::<16384>::new();

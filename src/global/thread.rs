@@ -118,7 +118,7 @@ fn start() -> Option<Caller> {
         // No lists: a block of ours that comes back goes home at once.
         return ROSTER.get(0).map(Caller::Late);
     }
-    let heap = ROSTER.join(OPTIONS.max_heaps(), new_heap)?;
+    let heap = ROSTER.join(OPTIONS.max_heaps(), os::kernel_thread_id(), new_heap)?;
     let Some(thread) = place::claim() else {
         // No memory for lists, this time: block by block, then.
         ROSTER.leave(heap);
@@ -138,7 +138,8 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
-    let backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
+    backing.holds_back = OPTIONS.reports();
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());
@@ -198,7 +199,7 @@ pub(super) fn own() -> Option<&'static Thread> {
 /// No other thread exists.
 pub(super) unsafe fn reset_after_fork() {
     // SAFETY: passed on.
-    unsafe { ROSTER.reset(place::current().heap.get()) };
+    unsafe { ROSTER.reset(place::current().heap.get(), os::kernel_thread_id()) };
 }
 
 #[cfg(not(feature = "preload"))]

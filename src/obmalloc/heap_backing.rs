@@ -20,6 +20,10 @@ pub struct HeapBacking {
     shared: bool,
     /// Now, in purge epochs; stamps the arenas it gives back.
     pub epoch: u32,
+    /// Whether it obtains an arena only when permitted, once each.
+    pub holds_back: bool,
+    /// Whether it may obtain the next one all the same.
+    pub is_permitted: bool,
     /// Arenas it has, and the most it had.
     arenas: u32,
     arenas_high: u32,
@@ -33,6 +37,8 @@ impl HeapBacking {
             home,
             shared,
             epoch: 0,
+            holds_back: false,
+            is_permitted: false,
             arenas: 0,
             arenas_high: 0,
         }
@@ -46,11 +52,16 @@ impl HeapBacking {
 
 impl Backing for HeapBacking {
     fn obtain(&mut self) -> Option<ArenaMemory> {
+        if self.holds_back && !self.is_permitted {
+            return None;
+        }
         let pair = Pair {
             epoch: self.epoch,
             is_large: self.is_large(),
         };
         let SlotMemory { base, zeroed, huge } = self.extents.obtain(self.shared.then_some(pair))?;
+        // Used up by this one; a refusal of the system uses up nothing.
+        self.is_permitted = false;
         self.arenas += 1;
         self.arenas_high = self.arenas_high.max(self.arenas);
         // A fence would split a huge page, which a dirty slot may be part of, too.

@@ -84,6 +84,11 @@ impl Huge {
         self.with(|state| state.counts)
     }
 
+    /// Calls `f` with the counts, while they stay as they are.
+    pub fn with_counts<R>(&self, f: impl FnOnce(HugeCounts) -> R) -> R {
+        self.with(|state| f(state.counts))
+    }
+
     /// Pools' worth of memory in stored mappings.
     pub fn stored_pools(&self) -> usize {
         // Relaxed: a figure to decide by, exact in the long run.

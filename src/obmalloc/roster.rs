@@ -31,6 +31,8 @@ pub struct ThreadCounts {
 
 struct State {
     users: [u32; MAX_HEAPS],
+    /// Which thread joined each heap last; 0 once nobody uses it.
+    latest: [u32; MAX_HEAPS],
     n_heaps: usize,
     threads: ThreadCounts,
 }
@@ -55,7 +57,7 @@ impl<H> Roster<H> {
             let threads = ThreadCounts { now: 0, high: 0, total: 0 };
             Self {
                 lock: Lock::new(),
-                state: SharedCell::new(State { users: [0; MAX_HEAPS], n_heaps: 0, threads }),
+                state: SharedCell::new(State { users: [0; MAX_HEAPS], latest: [0; MAX_HEAPS], n_heaps: 0, threads }),
                 #[cfg(not(loom))]
                 heaps: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_HEAPS],
                 #[cfg(loom)]
@@ -75,9 +77,14 @@ impl<H> Roster<H> {
         unsafe { self.state.with_mut(f) }
     }
 
-    /// Gives the calling thread a heap; `make` makes another when all of fewer than `most` are in use.
-    /// `None` when there is none and `make` gives none.
-    pub fn join(&self, most: usize, make: impl FnOnce() -> Option<&'static H>) -> Option<&'static H>
+    /// Gives the calling thread, number `thread`, a heap; `make` makes another when all of fewer than `most` are in
+    /// use. `None` when there is none and `make` gives none.
+    pub fn join(
+        &self,
+        most: usize,
+        thread: u32,
+        make: impl FnOnce() -> Option<&'static H>,
+    ) -> Option<&'static H>
     where
         H: 'static,
     {
@@ -101,6 +108,7 @@ impl<H> Roster<H> {
                 }
             };
             state.users[index] += 1;
+            state.latest[index] = thread;
             let threads = &mut state.threads;
             threads.now += 1;
             threads.total += 1;
@@ -117,6 +125,9 @@ impl<H> Roster<H> {
             if let Some(index) = (0..state.n_heaps).find(mine) {
                 state.users[index] -= 1;
                 state.threads.now -= 1;
+                if state.users[index] == 0 {
+                    state.latest[index] = 0;
+                }
             }
         });
     }
@@ -129,9 +140,13 @@ impl<H> Roster<H> {
         unsafe { heap.as_ref() }
     }
 
-    /// Threads that use heap number `index`.
-    pub fn users(&self, index: usize) -> u32 {
-        self.with(|state| state.users.get(index).copied().unwrap_or(0))
+    /// Threads that use heap number `index`, and which of them joined last; 0 if none does.
+    pub fn users(&self, index: usize) -> (u32, u32) {
+        self.with(|state| {
+            let users = state.users.get(index).copied();
+            let latest = state.latest.get(index).copied();
+            (users.unwrap_or(0), latest.unwrap_or(0))
+        })
     }
 
     /// The number of a heap.
@@ -155,11 +170,11 @@ impl<H> Roster<H> {
         self.with(|state| state.threads)
     }
 
-    /// In a child after fork: only the calling thread is left, a user of `mine` if it has lists.
+    /// In a child after fork: only the calling thread is left, number `thread` there, a user of `mine` if it has lists.
     ///
     /// # Safety
     /// No other thread exists.
-    pub unsafe fn reset(&self, mine: Option<&H>) {
+    pub unsafe fn reset(&self, mine: Option<&H>, thread: u32) {
         // SAFETY: single-threaded by the caller's word.
         unsafe {
             self.lock.reset();
@@ -169,6 +184,7 @@ impl<H> Roster<H> {
                     let heap = self.heaps[index].load(Ordering::Relaxed);
                     let is_mine = mine.is_some_and(|mine| core::ptr::eq(heap, mine));
                     state.users[index] = u32::from(is_mine);
+                    state.latest[index] = if is_mine { thread } else { 0 };
                 }
             });
         }

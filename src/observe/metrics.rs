@@ -1,6 +1,6 @@
 //! The allocator's figures for programs and for Prometheus.
 
-use crate::global::{self, ArenaStats, HeapStats, PyMalloc, Stats, ThreadStats};
+use crate::global::{self, ArenaStats, Greatest, HeapStats, PyMalloc, Stats, ThreadStats};
 use crate::os;
 use core::fmt::{self, Write};
 
@@ -80,19 +80,25 @@ fn rows(of: &Stats) -> [Row; 19] {
     ]
 }
 
-/// Writes the figures as OpenMetrics text: for the `/metrics` of a program that has one.
+/// Writes the figures as OpenMetrics text, of one moment: for the `/metrics` of a program that has one. It allocates
+/// nothing. See [`serve`](super::serve()) for programs that have none.
+///
+/// Of heaps and arenas the 16 greatest stand alone; the others are one row, `other`. Which thread uses a heap is in
+/// `pymalloc_heap_info`; arenas are numbered by what is in them, the fullest first, so that a program that runs for
+/// long makes no more series than one that does not.
 ///
 /// # Errors
 /// What `out` says.
 ///
 /// ```
 /// let mut text = String::new();
-/// pymalloc::observe::write_open_metrics(&pymalloc::observe::stats(), &mut text)?;
+/// pymalloc::observe::write_open_metrics(&mut text)?;
 /// assert!(text.contains("# TYPE pymalloc_mapped_bytes gauge\n") && text.ends_with("# EOF\n"));
 /// # Ok::<(), std::fmt::Error>(())
 /// ```
-pub fn write_open_metrics(stats: &Stats, out: &mut impl Write) -> fmt::Result {
-    for (name, kind, help, value) in rows(stats) {
+pub fn write_open_metrics(out: &mut impl Write) -> fmt::Result {
+    let figures = global::figures();
+    for (name, kind, help, value) in rows(&figures.stats) {
         head(out, name, kind, help)?;
         let total = if kind == "counter" { "_total" } else { "" };
         writeln!(out, "pymalloc_{name}{total} {value}")?;
@@ -106,30 +112,28 @@ pub fn write_open_metrics(stats: &Stats, out: &mut impl Write) -> fmt::Result {
         )?;
         writeln!(out, "pymalloc_resident_bytes {resident}")?;
     }
-    head(
-        out,
-        "class_blocks",
-        "gauge",
-        "Blocks out of their pools, by the bytes of a block.",
-    )?;
-    for class in stats.classes.iter().filter(|class| class.pools > 0) {
-        let bytes = class.block_bytes;
-        writeln!(
-            out,
-            "pymalloc_class_blocks{{block_bytes=\"{bytes}\"}} {}",
-            class.in_use
-        )?;
-    }
-    heap_rows(out)?;
+    class_rows(out, &figures.stats)?;
+    heap_rows(out, &figures.heaps)?;
+    arena_rows(out, &figures.arenas)?;
     out.write_str("# EOF\n")
 }
 
-/// A figure of a heap: its name, meaning, and where it stands.
-type HeapRow = (&'static str, &'static str, fn(&HeapStats) -> u64);
+fn class_rows(out: &mut impl Write, stats: &Stats) -> fmt::Result {
+    let help = "Blocks out of their pools, by the bytes of a block.";
+    head(out, "class_blocks", "gauge", help)?;
+    for class in stats.classes.iter().filter(|class| class.pools > 0) {
+        let (bytes, n) = (class.block_bytes, class.in_use);
+        writeln!(out, "pymalloc_class_blocks{{block_bytes=\"{bytes}\"}} {n}")?;
+    }
+    Ok(())
+}
+
+/// A figure of a row: its name, meaning, and where it stands.
+type Column<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// The figures that each heap has.
-fn heap_rows(out: &mut impl Write) -> fmt::Result {
-    let rows: [HeapRow; 5] = [
+fn heap_rows(out: &mut impl Write, heaps: &Greatest<HeapStats>) -> fmt::Result {
+    let columns: [Column<HeapStats>; 5] = [
         ("heap_block_bytes", "In blocks that are out.", |of| {
             of.block_bytes
         }),
@@ -142,12 +146,78 @@ fn heap_rows(out: &mut impl Write) -> fmt::Result {
             of.threads.into()
         }),
     ];
-    let heaps = heaps();
-    for (name, help, value) in rows {
-        head(out, name, "gauge", help)?;
-        for heap in &heaps {
-            let number = heap.heap;
-            writeln!(out, "pymalloc_{name}{{heap=\"{number}\"}} {}", value(heap))?;
+    let names = heaps.rows().iter().map(|heap| heap.heap);
+    for column in &columns {
+        column_of(out, "heap", column, heaps, names.clone())?;
+    }
+    // A gauge rather than an info, which the older text format does not know.
+    head(out, "heap_info", "gauge", "Who began to use it last.")?;
+    for heap in heaps.rows().iter().filter(|heap| heap.thread != 0) {
+        let (number, thread) = (heap.heap, heap.thread);
+        write!(
+            out,
+            "pymalloc_heap_info{{heap=\"{number}\",thread=\"{thread}\",name=\""
+        )?;
+        write_thread_name(out, thread)?;
+        out.write_str("\"} 1\n")?;
+    }
+    Ok(())
+}
+
+/// The figures that each arena has.
+fn arena_rows(out: &mut impl Write, arenas: &Greatest<ArenaStats>) -> fmt::Result {
+    const POOL_BYTES: u64 = 16 * 1024;
+    let columns: [Column<ArenaStats>; 2] = [
+        ("arena_used_bytes", "Pools with a block out.", |of| {
+            u64::from(of.pools_in_use) * POOL_BYTES
+        }),
+        ("arena_idle_bytes", "Free pools with memory.", |of| {
+            u64::from(of.pools_dirty) * POOL_BYTES
+        }),
+    ];
+    for column in &columns {
+        column_of(out, "rank", column, arenas, 1..)?;
+    }
+    Ok(())
+}
+
+/// One figure of all rows.
+fn column_of<T: global::Row>(
+    out: &mut impl Write,
+    label: &str,
+    (name, help, value): &Column<T>,
+    of: &Greatest<T>,
+    names: impl Iterator<Item = usize>,
+) -> fmt::Result {
+    head(out, name, "gauge", help)?;
+    for (number, row) in names.zip(of.rows()) {
+        let value = value(row);
+        writeln!(out, "pymalloc_{name}{{{label}=\"{number}\"}} {value}")?;
+    }
+    match of.rest() {
+        Some(rest) => {
+            let value = value(rest);
+            writeln!(out, "pymalloc_{name}{{{label}=\"other\"}} {value}")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Writes a thread's name as the value of a label; nothing when it has ended.
+fn write_thread_name(out: &mut impl Write, thread: u32) -> fmt::Result {
+    let mut path = os::Text::<64>::new();
+    write!(path, "/proc/self/task/{thread}/comm")?;
+    let mut bytes = [0; 32];
+    let len = path
+        .as_c_str()
+        .and_then(os::File::open)
+        .map_or(0, |file| file.read(&mut bytes));
+    let name = bytes[..len].strip_suffix(b"\n").unwrap_or(&bytes[..len]);
+    for byte in name {
+        match byte {
+            b'"' | b'\\' => write!(out, "\\{}", char::from(*byte))?,
+            b' '..=b'~' => out.write_char(char::from(*byte))?,
+            _ => out.write_char('?')?,
         }
     }
     Ok(())

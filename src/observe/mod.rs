@@ -8,6 +8,8 @@
 //! | [`stats`] | the allocator's figures; as OpenMetrics text; with feature `serde`, as JSON |
 //! | [`Region`], [`Tag`] | exact counts of what a piece of code or a part of a program allocates; budgets and limits |
 //! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
+//! | [`serve()`] | the figures, and a heap profile, over HTTP |
+//! | `heap_profile` | who made a sample of what lives, for it |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
 //! | to know | ask |
@@ -36,7 +38,9 @@
 //!
 //! and `pymalloc report` reads what it left.
 
+mod heap_profile;
 mod kept;
+mod mapped;
 mod metrics;
 #[cfg(feature = "objects")]
 pub mod objgraph;
@@ -47,6 +51,7 @@ mod recorder;
 )]
 mod recording;
 mod region;
+mod serve;
 mod tag;
 pub mod tracemalloc;
 mod unwind;
@@ -58,6 +63,7 @@ pub use metrics::{
 pub use recorder::StartError as RecordError;
 pub use recording::format::MarkKind;
 pub use region::{Counts, Region, Sum};
+pub use serve::{ServeError, serve, serve_sampled};
 pub use tag::{Entered, Tag};
 
 use std::ffi::CString;
@@ -105,11 +111,12 @@ mod serialize;
 
 #[cfg(feature = "preload")]
 mod preload {
-    use super::recorder;
     use super::recording::format::MarkKind;
+    use super::{recorder, serve};
     use core::ffi::{CStr, c_char, c_int};
 
-    /// Runs before the program's own constructors: records if the environment says so.
+    /// Runs before the program's own constructors and behind the shim's: records and serves if the environment says
+    /// so.
     extern "C" fn constructor() {
         if let Some(config) = recorder::Config::from_environment()
             && recorder::start(config) == Err(recorder::StartError::Refused)
@@ -118,6 +125,7 @@ mod preload {
                 "PYMALLOC_RECORD: the recording cannot be written"
             ));
         }
+        serve::serve_as_asked();
     }
 
     #[used]

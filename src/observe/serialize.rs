@@ -20,7 +20,7 @@ macro_rules! numbers {
 
 numbers!(ClassStats: block_bytes, pools, in_use, available);
 numbers!(ArenaStats: address, heap, pools_in_use, pools_free, pools_dirty);
-numbers!(HeapStats: heap, threads, arenas, arenas_high, block_bytes, block_bytes_high);
+numbers!(HeapStats: heap, threads, thread, arenas, arenas_high, block_bytes, block_bytes_high);
 numbers!(ThreadStats: heap, listed_blocks, listed_bytes);
 numbers!(Sum: blocks, bytes);
 numbers!(Counts: allocated, freed, resizes, live, peak_bytes);

@@ -14,6 +14,16 @@ pub struct FileId {
     number: u64,
 }
 
+impl FileId {
+    /// As the system tells it.
+    pub(super) fn of(status: &libc::stat) -> Self {
+        Self {
+            device: status.st_dev,
+            number: status.st_ino,
+        }
+    }
+}
+
 impl Drop for File {
     fn drop(&mut self) {
         // SAFETY: our own descriptor, closed once.
@@ -106,11 +116,7 @@ impl File {
         if unsafe { libc::fstat(self.0, &mut status) } != 0 {
             return None;
         }
-        let id = FileId {
-            device: status.st_dev,
-            number: status.st_ino,
-        };
-        Some((status.st_size as u64, id))
+        Some((status.st_size as u64, FileId::of(&status)))
     }
 
     /// Maps the first `len` bytes; what is written there is in the file, also when the process is killed.

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | pages | [`reserve`], [`commit`], [`map`], [`unmap`], [`purge`], [`grow`], [`relocate`], [`label`] |
 //! | machine | [`page_size`], [`cpus`], [`now_ms`], [`random`] |
-//! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`on_fork`] |
+//! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`] |
+//! | sockets | [`Listener`], [`Connection`] |
 //! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
@@ -19,6 +20,7 @@ mod files;
 mod pages;
 mod process;
 mod registers;
+mod sockets;
 mod stack;
 mod symbols;
 mod text;
@@ -34,18 +36,31 @@ pub use pages::{
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
     is_privileged, keep_errno, most_mappings, next_symbol, now_ms, on_fork, pid, secret, set_errno,
-    write_error, write_file,
+    working_folder, write_error, write_file,
 };
 pub use registers::{Registers, registers, stack_word};
+pub use sockets::{Connection, Listener, place_of_socket};
 pub use stack::return_addresses;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
-pub use threads::{ExitHook, Futex, name_thread, nap_ms, spawn, thread_id};
+pub use threads::{
+    ExitHook, Futex, close_files, kernel_thread_id, name_thread, nap_ms, spawn, spawn_apart,
+    thread_id,
+};
 
 /// Whether an interpreter without these calls runs the program (Miri): the layers above the allocator then take
 /// their memory from std.
 #[cfg(feature = "objects")]
 pub const IS_INTERPRETED: bool = cfg!(miri);
+
+/// Numbers of errors that others give a meaning.
+pub const ADDRESS_IN_USE: i32 = libc::EADDRINUSE;
+/// A file is there already.
+pub const FILE_EXISTS: i32 = libc::EEXIST;
+/// No memory.
+pub const NO_MEMORY: i32 = libc::ENOMEM;
+/// A path that the system cannot take.
+pub const NAME_TOO_LONG: i32 = libc::ENAMETOOLONG;
 
 /// The lock everything above uses.
 pub type Lock = crate::sync::Lock<Futex>;

@@ -31,14 +31,17 @@ pub fn pid() -> u32 {
 
 /// Writes the path of this program's file to `path`; its length, 0 when it is not known.
 pub fn executable_path(path: &mut [u8]) -> usize {
+    target_of(c"/proc/self/exe", path)
+}
+
+/// As [`executable_path`], of the calling thread's working folder.
+pub fn working_folder(path: &mut [u8]) -> usize {
+    target_of(c"/proc/thread-self/cwd", path)
+}
+
+fn target_of(link: &CStr, path: &mut [u8]) -> usize {
     // SAFETY: the buffer is as long as said.
-    let n = unsafe {
-        libc::readlink(
-            c"/proc/self/exe".as_ptr(),
-            path.as_mut_ptr().cast(),
-            path.len(),
-        )
-    };
+    let n = unsafe { libc::readlink(link.as_ptr(), path.as_mut_ptr().cast(), path.len()) };
     usize::try_from(n).unwrap_or(0)
 }
 

@@ -3,6 +3,7 @@
 use core::fmt::{self, Write};
 
 /// A text of at most `N` bytes; what does not fit is cut.
+#[derive(Clone)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
     len: usize,

@@ -26,6 +26,12 @@ pub fn thread_id() -> usize {
     Futex::thread_id()
 }
 
+/// The system's number of this thread, as `ps` and `/proc` have it.
+pub fn kernel_thread_id() -> u32 {
+    // SAFETY: no conditions.
+    unsafe { libc::syscall(libc::SYS_gettid) as u32 }
+}
+
 /// Sleeps. Async-signal-safe.
 pub fn nap_ms(ms: u64) {
     let word = AtomicU32::new(0);
@@ -95,6 +101,11 @@ impl ExitHook {
 
 /// Bytes of the stack of a thread made by [`spawn`].
 const STACK: usize = 64 * 1024;
+/// Bytes of the stack of a thread made by [`spawn_apart`].
+const STACK_APART: usize = 512 * 1024;
+
+/// What such a thread runs.
+pub type Run = extern "C" fn(*mut core::ffi::c_void) -> i32;
 
 /// Starts a thread that the C library does not know of. True when it runs.
 ///
@@ -103,10 +114,34 @@ const STACK: usize = 64 * 1024;
 /// does not count it, it does not keep a process alive whose other threads have ended.
 ///
 /// The price: the thread has no thread-local storage but a blank block around the thread pointer, large
-/// enough for `errno`. So `run` may use nothing of the C library but system calls, and must not return.
-/// All signals are blocked in it.
+/// enough for `errno`. So `run` may use nothing of the C library but system calls. All signals are blocked
+/// in it. When it returns, its stack stays mapped.
+pub fn spawn(run: Run) -> bool {
+    start(run, libc::CLONE_FS | libc::CLONE_FILES, STACK)
+}
+
+/// As [`spawn`], of a thread with files of its own: it begins with none, and what it opens has no number in the
+/// program, which can neither close it nor hand it to a child by fork. Its working folder is its own, too.
+pub fn spawn_apart(run: Run) -> bool {
+    start(run, 0, STACK_APART)
+}
+
+/// Closes all files of a thread that [`spawn_apart`] made: at its beginning they are the program's, again.
+pub fn close_files() {
+    // SAFETY: numbers; what they name is this thread's alone.
+    if unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) } == 0 {
+        return;
+    }
+    // A kernel before 5.9.
+    const MOST: libc::c_long = 65_536;
+    for file in 0..MOST {
+        // SAFETY: as above.
+        unsafe { libc::syscall(libc::SYS_close, file) };
+    }
+}
+
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub fn spawn(run: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
+fn start(run: Run, shared: i32, stack_bytes: usize) -> bool {
     const ROOM: usize = 8192;
     let here = thread_pointer();
     // SAFETY: the C library's thread-local integer.
@@ -114,20 +149,19 @@ pub fn spawn(run: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
     let below = here.saturating_sub(errno).next_multiple_of(ROOM) + ROOM;
     let above = errno.saturating_sub(here).next_multiple_of(ROOM) + ROOM;
     let page = super::page_size();
-    let len = (STACK + below + above).next_multiple_of(page);
+    let len = (stack_bytes + below + above).next_multiple_of(page);
     let Some(base) = super::map(len, page) else {
         return false;
     };
     let flags = libc::CLONE_VM
-        | libc::CLONE_FS
-        | libc::CLONE_FILES
+        | shared
         | libc::CLONE_SIGHAND
         | libc::CLONE_THREAD
         | libc::CLONE_SYSVSEM
         | libc::CLONE_SETTLS;
     // SAFETY: stack and block lie in the new mapping, which the thread keeps; the masks live on this stack.
     unsafe {
-        let block = base.add(STACK + below).cast::<usize>();
+        let block = base.add(stack_bytes + below).cast::<usize>();
         // On x86-64 the first and third word hold the block's own address; elsewhere nobody reads them.
         block.write(block.addr().get());
         block.add(2).write(block.addr().get());
@@ -136,7 +170,7 @@ pub fn spawn(run: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
         let none = core::ptr::null_mut::<core::ffi::c_void>();
-        let stack = base.add(STACK).as_ptr().cast();
+        let stack = base.add(stack_bytes).as_ptr().cast();
         let thread = libc::clone(run, stack, flags, none, none, block.as_ptr(), none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
         if thread < 0 {
@@ -148,7 +182,7 @@ pub fn spawn(run: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
 
 /// No such thread on this architecture.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub fn spawn(_: extern "C" fn(*mut core::ffi::c_void) -> i32) -> bool {
+fn start(_: Run, _: i32, _: usize) -> bool {
     false
 }
 

@@ -64,8 +64,9 @@ extern "C" fn constructor() {
     global::register_hooks();
 }
 
+/// Numbered, so that it comes before the library's other constructors.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[unsafe(link_section = ".init_array.00200")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 /// What `build.rs` puts in the place of `__tls_get_addr`, which std imports and which may allocate:

@@ -210,3 +210,25 @@ fn places_that_others_reach_are_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn memory_over_time_adds_up_what_the_program_starts() {
+    let most = |options: &[&str]| {
+        let data = file("follow.dat");
+        // The shell waits for a child that holds 40 MB.
+        let script = "python3 -c 'x = bytes([1]) * 40_000_000; import time; time.sleep(0.5)'; true";
+        let output = pymalloc(&["mem", "--interval", "0.02", "-o"])
+            .arg(&data)
+            .args(options)
+            .args(["sh", "-c", script])
+            .output()
+            .expect("runs");
+        assert!(output.status.success(), "{output:?}");
+        let text = std::fs::read_to_string(&data).expect("written");
+        let samples = text.lines().filter_map(|line| line.strip_prefix("MEM "));
+        let numbers = samples.map(|line| line.split(' ').next().and_then(|word| word.parse().ok()));
+        numbers.flatten().fold(0.0, f64::max)
+    };
+    assert!(most(&[]) < 20.0);
+    assert!(most(&["--follow"]) > 35.0);
+}

@@ -14,6 +14,10 @@ static void leak_large(void) {
     sink = malloc(3000); /* LARGE */
 }
 
+static void leak_cleared(void) {
+    sink = calloc(1, 900); /* CLEARED */
+}
+
 static void churn(void) {
     for (int i = 0; i < 10; i++) {
         void *p = malloc(48); /* CHURN */
@@ -34,7 +38,7 @@ static void *work(void *unused) {
     for (int i = 0; i < ROUNDS; i++) {
         leak_small();
         if (i % 10 == 0)
-            leak_large();
+            leak_large(), leak_cleared();
         churn();
     }
     return unused;

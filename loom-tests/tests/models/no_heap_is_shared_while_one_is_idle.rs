@@ -56,7 +56,7 @@ impl Process {
 
     /// A thread's life; at most `others` more may use its heap meanwhile.
     fn live(&self, most: usize, others: u32) {
-        let heap = self.roster.join(most, || self.make()).expect("made");
+        let heap = self.roster.join(most, 1, || self.make()).expect("made");
         assert_eq!(heap.contents(), MADE);
         // Relaxed: only counts.
         assert!(heap.users.fetch_add(1, Ordering::Relaxed) <= others);
@@ -96,7 +96,7 @@ fn three_threads_spread_over_two_heaps() {
         let threads = process.roster.threads();
         assert_eq!((threads.now, threads.total), (0, 3));
         // All left: the next thread gets the first heap again, alone.
-        let heap = process.roster.join(2, || unreachable!("one is idle"));
+        let heap = process.roster.join(2, 1, || unreachable!("one is idle"));
         assert!(std::ptr::eq(heap.expect("idle"), process.memory[0].get()));
     });
 }

@@ -5,9 +5,7 @@ use crate::failure::Failure;
 use crate::follow::Watched;
 use crate::profile::table::{blocks, percent};
 use crate::profile::usage::{Measure, Moment};
-use crate::profile::why::ARENA_BYTES;
 use crate::units::{bytes, count};
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -50,17 +48,13 @@ fn page(watched: &mut Watched, limit: usize) -> String {
         watched.follower.decoder().time_ms() as f64 / 1000.0,
         count(usage.events)
     );
-    let arenas: HashSet<u64> = usage
-        .blocks
-        .keys()
-        .map(|address| address / ARENA_BYTES)
-        .collect();
+    let arenas = usage.timeline.last().map_or(0, |moment| moment.arenas);
     let _ = writeln!(
         text,
         "live {} in {}, in {} arenas; at most {}",
         bytes(usage.live.bytes),
         blocks(usage.live),
-        count(arenas.len() as u64),
+        count(arenas),
         bytes(usage.peak.live.bytes)
     );
     let _ = writeln!(text, "{}\n", curve(&usage.timeline));
@@ -110,6 +104,7 @@ mod tests {
         let moment = |time_ms, bytes| Moment {
             time_ms,
             live: Sum { blocks: 1, bytes },
+            arenas: 1,
         };
         let drawn = curve(&[moment(0, 50), moment(599, 100)]);
         assert_eq!(drawn.chars().count(), COLUMNS);

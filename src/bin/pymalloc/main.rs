@@ -17,6 +17,7 @@
 //! follow        … and both's way to read it
 //! mem         memory over time                    units     numbers for people
 //! stats_file  where the summary arrives              report    text for people
+//! progress    how far a recording is read
 //! ```
 
 mod args;
@@ -29,6 +30,7 @@ mod library;
 mod live;
 mod mem;
 mod profile;
+mod progress;
 mod record;
 #[allow(
     dead_code,

@@ -10,6 +10,7 @@ use crate::child::{self, WatchError};
 use crate::failure::Failure;
 use crate::profile::plot::{self, Curve, Span};
 use crate::profile::usage::{self, Profile};
+use crate::profile::why::ARENA_BYTES;
 use crate::recording::format::MarkKind;
 use crate::recording::read;
 use crate::system::{self, Ended};
@@ -49,10 +50,13 @@ pub fn mem(options: &Mem) -> Result<i32, Failure> {
     }
     let mask = system::block_signals();
     let (stop, stopped) = channel::<()>();
-    let interval = options.interval;
+    let (interval, follow) = (options.interval, options.follow);
     let mut sampler = None;
-    let started =
-        |pid| sampler = Some(std::thread::spawn(move || samples(pid, interval, &stopped)));
+    let started = |pid| {
+        sampler = Some(std::thread::spawn(move || {
+            samples(pid, follow, interval, &stopped)
+        }))
+    };
     let watched = child::watch_from(&mut command, &mask, started);
     drop(stop);
     let outcome = watched.map_err(|error| match error {
@@ -122,11 +126,15 @@ fn now() -> f64 {
     since.unwrap_or_default().as_secs_f64()
 }
 
-/// Samples a process until the channel's other end is gone.
-fn samples(pid: u32, interval: Duration, stopped: &Receiver<()>) -> Vec<Sample> {
+/// Samples a process, and with `follow` those it started, until the channel's other end is gone.
+fn samples(pid: u32, follow: bool, interval: Duration, stopped: &Receiver<()>) -> Vec<Sample> {
+    let resident_bytes = |pid| match follow {
+        true => system::resident_bytes_of_all(pid),
+        false => system::resident_bytes(pid),
+    };
     let mut samples = Vec::new();
     loop {
-        if let Some(resident) = system::resident_bytes(pid).filter(|resident| *resident > 0) {
+        if let Some(resident) = resident_bytes(pid).filter(|resident| *resident > 0) {
             let time = now();
             samples.push(Sample { time, resident });
         }
@@ -235,6 +243,15 @@ fn drawn(name: &str, samples: &[Sample], profile: Option<&Profile>, path: &Path)
         curves.push(Curve {
             name: "in live blocks",
             colour: "#d62728",
+            points: points.collect(),
+        });
+        let points = profile.usage.timeline.iter().map(|moment| {
+            let time = offset + moment.time_ms as f64 / 1000.0;
+            (time.max(0.0), (moment.arenas * ARENA_BYTES) as f64)
+        });
+        curves.push(Curve {
+            name: "arenas with a live block",
+            colour: "#2ca02c",
             points: points.collect(),
         });
         spans = marked(profile, samples)

@@ -1,14 +1,20 @@
-//! `pymalloc serve`: the figures of a growing recording over HTTP, one request at a time.
+//! `pymalloc serve`: the figures of a program over HTTP. One that it starts serves itself, by the library; those of
+//! a growing recording are served here, one request at a time.
 
 use crate::args::{Listen, Serve};
 use crate::failure::Failure;
 use crate::follow::Watched;
 use crate::profile::pprof;
 use crate::profile::usage::Sum;
+use crate::recording::format::{Header, HeaderError};
+use crate::{library, run, system, target};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Most bytes of a request's head that are read.
@@ -17,9 +23,52 @@ const HEAD_BYTES: u64 = 16 * 1024;
 /// A client that is slower is left.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves until it is killed.
+/// Becomes the program, or serves a recording until it is killed.
 pub fn serve(options: &Serve) -> Result<i32, Failure> {
-    let mut watched = Watched::open(&options.file)?;
+    if is_recording(options) {
+        serve_recording(options)
+    } else {
+        become_program(options)
+    }
+}
+
+/// Whether a recording is named, and no program.
+fn is_recording(options: &Serve) -> bool {
+    let path = Path::new(&options.program.name);
+    let begins_as_one = || {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map(|file| file.take(64));
+        let read = file.and_then(|mut file| file.read_to_end(&mut bytes));
+        read.is_ok() && !matches!(Header::parse(&bytes), Err(HeaderError::Foreign))
+    };
+    let is_named_so = path.extension().is_some_and(|ending| ending == "pmrec");
+    options.program.args.is_empty() && (is_named_so || begins_as_one())
+}
+
+/// Runs the program in the place of this process; returns only to say why it cannot.
+fn become_program(options: &Serve) -> Result<i32, Failure> {
+    let target = target::resolve(&options.program.name)?;
+    let library = library::find(options.lib.as_deref())?;
+    let mut command = run::command(&options.program, &target, &library);
+    let address = match &options.listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    };
+    command.env("PYMALLOC", format!("serve:{address}"));
+    match options.sample {
+        Some(bytes) => command.env("PYMALLOC_SERVE_SAMPLE", bytes.to_string()),
+        None => command.env_remove("PYMALLOC_SERVE_SAMPLE"),
+    };
+    command.env("PYMALLOC_TRACE", options.frames.to_string());
+    if options.follow {
+        command.env("PYMALLOC_SERVE_FOLLOW", "1");
+    }
+    system::inherit_signals(&mut command, None);
+    Err(Failure::Start(target.file, command.exec()))
+}
+
+fn serve_recording(options: &Serve) -> Result<i32, Failure> {
+    let mut watched = Watched::open(Path::new(&options.program.name))?;
     match &options.listen {
         Listen::Tcp(address) => {
             let listener = TcpListener::bind(address).map_err(Failure::Listen)?;

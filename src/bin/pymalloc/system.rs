@@ -197,6 +197,19 @@ pub fn resident_bytes(pid: u32) -> Option<u64> {
     Some(pages * page.unsigned_abs())
 }
 
+/// As [`resident_bytes`], of the process and all that it and they started and that still live.
+pub fn resident_bytes_of_all(pid: u32) -> Option<u64> {
+    let own = resident_bytes(pid)?;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let started = tasks.into_iter().flatten().flatten().map(|task| {
+        let text = std::fs::read_to_string(task.path().join("children"));
+        let text = text.unwrap_or_default();
+        let children = text.split_whitespace().filter_map(|word| word.parse().ok());
+        children.filter_map(resident_bytes_of_all).sum::<u64>()
+    });
+    Some(own + started.sum::<u64>())
+}
+
 /// A signal that arrived.
 pub struct Signal {
     /// Which.

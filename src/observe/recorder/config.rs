@@ -92,7 +92,7 @@ impl Config {
     not(feature = "preload"),
     allow(dead_code, reason = "asked for by `from_environment`")
 )]
-fn number(name: &CStr, most: u64) -> Option<u64> {
+pub fn number(name: &CStr, most: u64) -> Option<u64> {
     let text = os::environment(name)?;
     let value = text.to_str().ok().and_then(|text| text.parse::<u64>().ok());
     let value = value.filter(|value| *value <= most);

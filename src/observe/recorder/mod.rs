@@ -25,6 +25,8 @@ mod output;
 mod session;
 pub(super) mod stacks;
 
+#[cfg(feature = "preload")]
+pub use config::number;
 pub use config::{Config, MOST_SAMPLE_BYTES};
 use session::Session;
 

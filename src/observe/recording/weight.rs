@@ -7,7 +7,24 @@ pub fn weight(charged: u64, interval: u64) -> f64 {
     if interval == 0 || charged == 0 {
         return 1.0;
     }
-    -1.0 / (-(charged as f64) / interval as f64).exp_m1()
+    1.0 / chance(charged as f64 / interval as f64)
+}
+
+/// 1 - e^-x for `x` above 0, to twelve digits. The preload library links no mathematics.
+fn chance(x: f64) -> f64 {
+    // So many bytes are always met.
+    if x > 40.0 {
+        return 1.0;
+    }
+    let (mut part, mut doublings) = (x, 0);
+    while part > 0.01 {
+        part /= 2.0;
+        doublings += 1;
+    }
+    let series = |sum: f64, n: f64| part / n * (1.0 - sum);
+    let chance = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0].into_iter().fold(0.0, series);
+    // Missed in neither half.
+    (0..doublings).fold(chance, |chance: f64, _| chance * (2.0 - chance))
 }
 
 /// The blocks, and their bytes, that a block of `size` bytes at `address` stands for. The number is rounded up or
@@ -15,13 +32,22 @@ pub fn weight(charged: u64, interval: u64) -> f64 {
 pub fn stands_for(weight: f64, size: u64, address: u64) -> (u64, u64) {
     let mixed = (address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let part = mixed as f64 / (1u64 << 32) as f64;
-    let bytes = (size as f64 * weight).round();
+    let bytes = size as f64 * weight + 0.5;
     ((weight + part) as u64, bytes as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chance_is_one_less_the_power_of_e() {
+        for n in 1..4000 {
+            let x = (f64::from(n) / 200.0).powi(3) / 50.0 + 1e-9;
+            let expected = -(-x).exp_m1();
+            assert!((chance(x) / expected - 1.0).abs() < 1e-12, "{x}");
+        }
+    }
 
     #[test]
     fn a_block_stands_for_the_ones_that_were_not_sampled() {

@@ -30,7 +30,7 @@ pub use trail::{MOST_STEPS, Trail};
 use crate::os::{self, Registers};
 use core::ops::Range;
 use core::ptr::NonNull;
-use modules::Module;
+pub use modules::Module;
 use modules::Modules;
 use rule::{Base, Rule};
 use trail::{Inner, Needs};

@@ -46,9 +46,14 @@ impl Module {
         &self.path[..self.path_len]
     }
 
+    /// An address as the file counts.
+    pub fn in_file(&self, address: usize) -> u64 {
+        address.wrapping_sub(self.bias) as u64
+    }
+
     /// The unwinding table, and the address in its numbering.
     pub fn table(&self, address: usize) -> Option<(&FrameTable, u64)> {
-        Some((self.table.as_ref()?, address.wrapping_sub(self.bias) as u64))
+        Some((self.table.as_ref()?, self.in_file(address)))
     }
 }
 

@@ -16,8 +16,10 @@ resident over time. Input, output, exit status and signals are its own.
   -o, --output FILE  the samples, as 'mprof plot' reads them; otherwise
                      PROGRAM.dat in this folder
   --plot FILE        also draw them: .svg, or .html for a page
-  --blocks           also follow the bytes in live blocks, and draw the marks
-                     that the program sets (pymalloc_mark); records every call
+  --blocks           also follow the bytes in live blocks and the arenas with
+                     such blocks, and draw the marks that the program sets
+                     (pymalloc_mark); records every call
+  --follow           add up the processes it starts, too
   --interval SECONDS between two samples; otherwise 0.1
   --lib PATH         the library, as for 'run'
   --help             this text
@@ -34,6 +36,8 @@ pub struct Mem {
     pub plot: Option<PathBuf>,
     /// `--blocks`.
     pub blocks: bool,
+    /// `--follow`.
+    pub follow: bool,
     /// `--interval`.
     pub interval: Duration,
     /// What to run.
@@ -48,6 +52,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
         output: None,
         plot: None,
         blocks: false,
+        follow: false,
         interval: Duration::from_millis(100),
         program: Program {
             name: "".into(),
@@ -66,6 +71,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
                 mem.lib = Some(path.into());
             }
             Arg::Long("blocks") => mem.blocks = true,
+            Arg::Long("follow") => mem.follow = true,
             Arg::Long("interval") => {
                 let (option, accepted) = ("--interval", "a number of seconds from 0.001");
                 let text = value(parser, option, accepted)?;

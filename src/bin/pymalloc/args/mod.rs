@@ -22,7 +22,8 @@ usage: pymalloc run [--lib PATH] [--stats] [--] PROGRAM ARGS...
        pymalloc report VIEW [OPTIONS] FILE
        pymalloc why [OPTIONS] FILE
        pymalloc mem [OPTIONS] [--] PROGRAM ARGS...
-       pymalloc live | serve [OPTIONS] FILE
+       pymalloc live [OPTIONS] FILE
+       pymalloc serve --listen ADDRESS [OPTIONS] [--] PROGRAM ARGS... | FILE
        pymalloc --help | --version
 
 commands:
@@ -34,7 +35,8 @@ commands:
   why      which live blocks keep which memory from going back
   mem      run a program and write its memory over time
   live     show a recording in the terminal while it grows
-  serve    give the figures of a growing recording to Prometheus and pprof
+  serve    run a program and give its figures to Prometheus and pprof, or
+           those of a growing recording
 
 'pymalloc COMMAND --help' says more.
 ";
@@ -90,7 +92,7 @@ pub enum Command {
     Live(Live),
     /// Print [`follow::SERVE_HELP`].
     ServeHelp,
-    /// Serve a growing recording.
+    /// Run a program that serves its figures, or serve a growing recording.
     Serve(Serve),
     /// Print [`mem::HELP`].
     MemHelp,

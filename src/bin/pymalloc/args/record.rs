@@ -110,7 +110,7 @@ pub(super) fn value(
 }
 
 /// The number of bytes behind the option that was just read.
-fn bytes(parser: &mut lexopt::Parser, option: &'static str) -> Result<u64, UsageError> {
+pub(super) fn bytes(parser: &mut lexopt::Parser, option: &'static str) -> Result<u64, UsageError> {
     let accepted = "a number of bytes, such as 64M";
     let text = value(parser, option, accepted)?;
     let bytes = text.to_str().and_then(size);

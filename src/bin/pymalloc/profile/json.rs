@@ -73,5 +73,6 @@ fn moment(moment: Moment) -> Value {
         "time_ms": moment.time_ms,
         "blocks": moment.live.blocks,
         "bytes": moment.live.bytes,
+        "arenas": moment.arenas,
     })
 }

@@ -31,7 +31,7 @@ const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 480.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 60.0;
+const TOP: f64 = 76.0;
 const BOTTOM: f64 = 50.0;
 /// Most points drawn of a curve: the greatest of each part stands for it.
 const MOST: usize = 2000;
@@ -160,12 +160,14 @@ fn draw_curve(
     let _ = writeln!(
         text,
         "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\" stroke=\"{colour}\" stroke-dasharray=\"4 4\"/>\
-         <text x=\"{2}\" y=\"44\" fill=\"{colour}\">{3}: at most {4} after {when:.2} s</text>",
+         <text x=\"{2}\" y=\"{5}\" fill=\"{colour}\">{3}: at most {4} after {when:.2} s</text>",
         x(when),
         HEIGHT - BOTTOM,
-        LEFT + 330.0 * place as f64,
+        // Two in a row.
+        LEFT + 330.0 * (place % 2) as f64,
         curve.name,
-        bytes(size as u64)
+        bytes(size as u64),
+        44 + 18 * (place / 2)
     );
 }
 

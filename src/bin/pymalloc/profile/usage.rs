@@ -3,12 +3,15 @@
 //! The stacks that hold the memory at its high-water mark are known only when the mark is: the recording is
 //! read a second time up to it.
 
+use super::why::ARENA_BYTES;
+use crate::progress::Progress;
 use crate::recording::decode::{Event, Step};
 use crate::recording::format::MarkKind;
 use crate::recording::read::{Contents, Follower, ReadError, read};
 use crate::recording::weight;
 use crate::size_class::SizeClass;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::Path;
 
@@ -170,6 +173,8 @@ pub struct Moment {
     pub time_ms: u64,
     /// Blocks live then.
     pub live: Sum,
+    /// Arenas of 1 MiB that a recorded block began in.
+    pub arenas: u64,
 }
 
 /// One thread.
@@ -217,6 +222,8 @@ pub struct Usage {
     pub threads: Vec<ThreadUse>,
     /// One for each time that the recording names, with the most that lived since the one before.
     pub timeline: Vec<Moment>,
+    /// Live blocks by the arena they begin in.
+    arenas: HashMap<u64, u64, BuildHasherDefault<AddressHasher>>,
     /// Blocks made, by power of two of their size.
     pub sizes: [Sum; SIZE_CLASSES],
     /// What the program said.
@@ -244,6 +251,7 @@ impl Usage {
             stacks: vec![StackUse::default()],
             threads: Vec::new(),
             timeline: Vec::new(),
+            arenas: HashMap::default(),
             sizes: [Sum::default(); SIZE_CLASSES],
             marks: Vec::new(),
             unknown_frees: 0,
@@ -298,6 +306,7 @@ impl Usage {
         Moment {
             time_ms: step.time_ms,
             live: self.live,
+            arenas: self.arenas.len() as u64,
         }
     }
 
@@ -331,9 +340,10 @@ impl Usage {
         self.stack(stack).made(sum);
         self.sizes[64 - size.leading_zeros() as usize].add_all(sum);
         self.live.add_all(sum);
+        *self.arenas.entry(address / ARENA_BYTES).or_default() += 1;
         if let Some(lost) = self.blocks.insert(address, block) {
             // Its free was not seen: the recorder does not see everything.
-            self.died(&lost, step);
+            self.died(&lost, address, step);
         }
         if self.live.bytes > self.peak.live.bytes {
             self.peak = self.moment(step);
@@ -346,7 +356,7 @@ impl Usage {
             self.unknown_frees += 1;
             return;
         };
-        self.died(&block, step);
+        self.died(&block, address, step);
         let made = self.threads[block.thread as usize].made.blocks;
         // Of a sample, the others that were made meanwhile are not known.
         if self.sample_bytes == 0 && made - block.nth <= self.within {
@@ -361,7 +371,13 @@ impl Usage {
         }
     }
 
-    fn died(&mut self, block: &Block, step: &Step) {
+    fn died(&mut self, block: &Block, address: u64, step: &Step) {
+        if let Entry::Occupied(mut blocks) = self.arenas.entry(address / ARENA_BYTES) {
+            *blocks.get_mut() -= 1;
+            if *blocks.get() == 0 {
+                blocks.remove();
+            }
+        }
         self.live.remove_all(block.sum());
         let stack = self.stack(block.stack);
         stack.live.remove_all(block.sum());
@@ -416,10 +432,18 @@ pub struct Profile {
 pub fn profile(path: &Path, within: u64) -> Result<Profile, ReadError> {
     let sample_bytes = Follower::open(path)?.header().sample_bytes;
     let mut usage = Usage::new(within, sample_bytes);
-    let contents = read(path, |step| usage.step(step))?;
+    let mut progress = Progress::of(path);
+    let contents = read(path, |step| {
+        usage.step(step);
+        progress.at(usage.events, None);
+    })?;
     usage.add_live(Measure::Leaks);
     let until = usage.peak_event;
-    let mut at_peak = usage_until(path, within, |_, events| events >= until)?;
+    let mut at_peak = usage_until(path, within, |_, events| {
+        progress.at(events, Some(until));
+        events >= until
+    })?;
+    progress.end();
     at_peak.add_live(Measure::Peak);
     for (stack, peak) in usage.stacks.iter_mut().zip(&at_peak.stacks) {
         *stack.at(Measure::Peak) = peak.of(Measure::Peak);
@@ -435,7 +459,7 @@ pub fn profile(path: &Path, within: u64) -> Result<Profile, ReadError> {
 pub fn usage_until(
     path: &Path,
     within: u64,
-    stop: impl Fn(&Step, u64) -> bool,
+    mut stop: impl FnMut(&Step, u64) -> bool,
 ) -> Result<Usage, ReadError> {
     let mut follower = Follower::open(path)?;
     let mut usage = Usage::new(within, follower.header().sample_bytes);
