@@ -32,11 +32,11 @@
 //! lock: obmalloc's rule gives each block, from the class's first used pool, else from a pool of the
 //! fullest arena, else from a new arena, else there is no memory and the answer is null.
 //!
-//! `dealloc` puts the block into the list's buffer, which moves on top of its stack now and then. If the
+//! `dealloc` puts the block on top of the list's stack. If the
 //! stack is full, its older half goes home: the blocks of this heap by obmalloc's rule under its lock, those
 //! of others to the inbox of their heap. Each is checked on the way. A pool whose last block came back
 //! returns to its arena, and an arena whose last pool came back to the address space it was cut from; what
-//! lies free too long, or is too much, goes back to the system. (In the preload library there is no buffer.)
+//! lies free too long, or is too much, goes back to the system.
 //!
 //! Above 512 bytes pools span several slots; above 256 KiB a block is an arena slot or a mapping of its
 //! own, grown in place or by moving its pages.

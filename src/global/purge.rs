@@ -113,9 +113,10 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
         return summon();
     }
     let (allowed, dirty) = (allowance(), whole + parts);
-    let mapped = EXTENTS.counts().mapped_bytes as u64 / POOL_BYTES as u64;
-    let used = mapped.saturating_sub(dirty);
-    let most = if dirty > used / 4 { dirty } else { whole };
+    if dirty <= allowed {
+        return;
+    }
+    let most = if dirty > used() / 4 { dirty } else { whole };
     if most <= allowed {
         return;
     }
@@ -131,6 +132,18 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
     for heap in ROSTER.heaps() {
         left = left.saturating_sub(count(purge_heap(heap, until, left)));
     }
+}
+
+/// Pools' worth of blocks that are out. Not what is mapped: arenas stay so when their pools are purged.
+fn used() -> u64 {
+    let in_pools: u64 = ROSTER
+        .heaps()
+        .map(|heap| {
+            heap.gate()
+                .enter(|state| state.engine.counters().block_bytes)
+        })
+        .sum();
+    (in_pools + HUGE.counts().bytes as u64) / POOL_BYTES as u64
 }
 
 /// Whether what was purged a moment ago was wanted again; then the allowance is wider now. If not, notes that
