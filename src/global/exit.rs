@@ -5,7 +5,7 @@
 //! library is ready.
 
 use super::registration::Registration;
-use super::{OPTIONS, fork, guard, stats, thread};
+use super::{OPTIONS, fork, guard, slow, stats, thread};
 use crate::os::{self, ExitHook};
 use core::ffi::c_void;
 
@@ -46,9 +46,19 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
 }
 
 extern "C" fn process_ends() {
-    super::slow::verify_lists();
+    verify_lists();
     if OPTIONS.is_guarded() {
         guard::look_at_all();
     }
     stats::report_at_exit();
+}
+
+/// Checks every block in this thread's lists, by sending it home, and aborts on the first that is none.
+fn verify_lists() {
+    thread::if_live(|thread, heap| {
+        // Whoever ends the process in a signal handler may have interrupted the holder.
+        if !heap.gate().lock().is_mine() {
+            slow::flush_all(thread, heap);
+        }
+    });
 }

@@ -2,7 +2,7 @@
 //!
 //! | process | who purges | what |
 //! |---|---|---|
-//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first: whole slots and stored blocks at once, pools of arenas in use when a quarter of what is used lies free |
+//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first: whole slots and stored blocks at once, pools of arenas in use when half as much as is used lies free |
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
@@ -13,7 +13,9 @@
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
-use super::{EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, guard, options::PurgeThread};
+use super::{
+    EXTENTS, HUGE, OPTIONS, ROSTER, SharedHeap, guard, options::PurgeThread, slow, thread,
+};
 use crate::obmalloc::size_class::POOL_BYTES;
 use crate::os::{self, Futex};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -105,7 +107,7 @@ fn whole_pools() -> u64 {
 }
 
 /// Purges the `share`th part of what is too much: free slots and blocks beyond the allowance; and free pools in
-/// arenas in use, when all that lies free is a quarter of what is used, too. What is purged pool by pool splits huge
+/// arenas in use, when all that lies free is half as much as what is used, too. What is purged pool by pool splits huge
 /// pages, and its arena may come free whole a moment later.
 #[cold]
 fn poll_slow(whole: u64, parts: u64, share: u64) {
@@ -116,7 +118,7 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
     if dirty <= allowed {
         return;
     }
-    let most = if dirty > used() / 4 { dirty } else { whole };
+    let most = if dirty > used() / 2 { dirty } else { whole };
     if most <= allowed {
         return;
     }
@@ -210,8 +212,9 @@ fn purge_heap(heap: &SharedHeap, until: u32, n_pools: u64) -> u64 {
     done
 }
 
-/// Gives all free memory back, now. Returns the bytes purged.
-pub(super) fn everything() -> u64 {
+/// Sends this thread's lists home and gives all free memory back, now. Returns the bytes purged.
+pub(crate) fn collect() -> u64 {
+    thread::if_live(slow::flush_all);
     if OPTIONS.is_guarded() {
         guard::drain();
     }
@@ -237,7 +240,17 @@ fn wants_thread() -> bool {
 #[inline]
 pub(super) fn poll_filling() {
     if EXTENTS.ask_to_fill() {
-        wake();
+        match POLICY.thread.load(Ordering::Relaxed) {
+            ABSENT => summon(),
+            _ => wake(),
+        }
+    }
+}
+
+/// When a thread has started: from the second one on, huge pages are filled by the one that purges.
+pub(super) fn note_thread() {
+    if wants_thread() {
+        EXTENTS.fill_elsewhere();
     }
 }
 
@@ -258,6 +271,7 @@ fn summon() {
                 .is_ok();
             if claimed && !os::spawn(run) {
                 POLICY.thread.store(ABSENT, Ordering::Relaxed);
+                EXTENTS.fill_at_once();
             }
         }
     }

@@ -1,6 +1,6 @@
 //! [`PyMalloc`]: the allocator as Rust's global one.
 
-use super::{Stats, slow, thread};
+use super::{Stats, purge, slow, thread};
 use crate::obmalloc::address_map::{Label, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass};
@@ -132,7 +132,7 @@ impl PyMalloc {
     /// Sends this thread's lists home and gives every free page back to the system, now. Returns the
     /// bytes given back. Works from any thread; other threads keep their bounded lists.
     pub fn collect(&self) -> u64 {
-        slow::collect()
+        purge::collect()
     }
 
     /// Figures of the whole process.

@@ -143,9 +143,16 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                     let freed = make_room(lists, heap, class);
                     purge::poll(ebb(thread, heap, freed));
                 }
-                // SAFETY: free and of this class.
-                let pushed = unsafe { list.push(block) };
-                debug_assert!(pushed);
+                // SAFETY: free and of this class; verified by the heap.
+                unsafe {
+                    if heap.is_from_elsewhere(&MAP, block, class) {
+                        // Neighbours of it may be in use there: not what this thread should get next.
+                        purge::poll(heap.free_one(class, block).dirty_pools);
+                    } else {
+                        let pushed = list.push(block);
+                        debug_assert!(pushed);
+                    }
+                }
                 sweep(thread, heap);
             }
         }
@@ -290,9 +297,13 @@ pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mu
         Some(class) if class.block_bytes() < ZERO_FROM_HEAP => (alloc_listed(class), false),
         _ => take(size, align).map_or((null_mut(), true), |(p, zeroed)| (p.as_ptr(), zeroed)),
     };
-    if !p.is_null() && !zeroed {
-        // SAFETY: a block of at least `size` bytes, just handed out.
-        unsafe { p.write_bytes(0, size) };
+    // SAFETY: a block of at least `size` bytes, just handed out.
+    unsafe {
+        if let Some(start) = NonNull::new(p).filter(|_| !zeroed)
+            && !HUGE.clear(start, size)
+        {
+            p.write_bytes(0, size);
+        }
     }
     p
 }
@@ -421,22 +432,6 @@ pub(crate) unsafe fn resize_huge(p: NonNull<u8>, size: usize, align: usize) -> O
         );
         resized
     })
-}
-
-/// Checks every block in this thread's lists, by sending it home, and aborts on the first that is none.
-pub(super) fn verify_lists() {
-    thread::if_live(|thread, heap| {
-        // Whoever ends the process in a signal handler may have interrupted the holder.
-        if !heap.gate().lock().is_mine() {
-            flush_all(thread, heap);
-        }
-    });
-}
-
-/// Sends this thread's lists home and gives all free memory back to the system, now.
-pub(super) fn collect() -> u64 {
-    thread::if_live(flush_all);
-    purge::everything()
 }
 
 /// Resizes a Rust block: in place while class or tier stay the same, else by moving it.

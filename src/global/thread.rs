@@ -11,7 +11,7 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, regions};
+use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::list::Buffers;
 use crate::obmalloc::thread_lists::ThreadLists;
@@ -126,6 +126,7 @@ fn start() -> Option<Caller> {
     };
     thread.heap.set(Some(heap));
     hook(thread);
+    purge::note_thread();
     Some(Caller::Live(thread, heap))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | [`Filling`] | a slot of a large heap | left by |
 //! |---|---|---|
-//! | at once | its pair is filled by whoever wants it, without the lock | `fill_ahead`, of a thread |
+//! | at once | its pair is filled by whoever wants it, without the lock | `fill_elsewhere`, `fill_ahead` |
 //! | ahead | a dirty slot, or else one without a huge page | the use of the last dirty slot |
 //! | wanted, asked | the same | the next `fill_ahead` |
 //!
@@ -49,6 +49,11 @@ impl Extents {
         self.filling.load(Ordering::Relaxed) != Filling::AtOnce as u8
     }
 
+    /// Leaves the filling to a thread, from now on.
+    pub fn fill_elsewhere(&self) {
+        self.change_filling(Filling::AtOnce, Filling::Ahead);
+    }
+
     /// True for one caller, who is to tell the thread that [`Self::fill_ahead`] has something to do.
     #[inline]
     pub fn ask_to_fill(&self) -> bool {
@@ -78,7 +83,7 @@ impl Extents {
         }
     }
 
-    /// In a child after fork: there is no thread that fills.
+    /// There is no thread that fills: in a child after fork, or when none could be made.
     pub fn fill_at_once(&self) {
         self.filling.store(Filling::AtOnce as u8, Ordering::Relaxed);
     }

@@ -17,11 +17,14 @@ use super::engine::Engine;
 use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
+use super::heap_errors::wrong_pool;
+pub use super::heap_errors::{
+    class_around, double_free, freed_class, interior, not_a_block, not_out,
+};
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index};
-use crate::os;
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
 
@@ -155,6 +158,21 @@ impl Heap {
             }
         }
         freed
+    }
+
+    /// Whether a block is another heap's.
+    ///
+    /// # Safety
+    /// It is a free block of `class` of some heap, or corruption to be reported.
+    pub unsafe fn is_from_elsewhere(
+        &self,
+        map: &AddressMap,
+        block: Block,
+        class: SizeClass,
+    ) -> bool {
+        // SAFETY: labelled, so in an arena.
+        map.lookup(block.addr()) == Some(label_of(class))
+            && unsafe { home_of(block) } != self.home()
     }
 
     /// Frees one block, wherever it came from.
@@ -366,23 +384,6 @@ fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
     }
 }
 
-/// Says what is wrong with a block that is none of its pool's that are out, and aborts.
-///
-/// # Safety
-/// `pool` serves `class`, and the block lies in it.
-#[cold]
-#[inline(never)]
-pub unsafe fn not_out(pool: NonNull<Pool>, block: Block, class: SizeClass) -> ! {
-    // SAFETY: the caller's.
-    let offset = block.addr() - unsafe { Production::memory(pool) }.addr().get();
-    match block_index(offset, class) {
-        // SAFETY: as above.
-        Some(k) if k < unsafe { pool.as_ref() }.carved() => double_free(block.start(), class),
-        Some(_) => not_a_block(block.start()),
-        None => interior(block.start(), class),
-    }
-}
-
 /// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.
 ///
 /// # Safety
@@ -408,90 +409,4 @@ pub unsafe fn verify_in(
         }
         pool
     }
-}
-
-/// The header of the pool or run that the slot of `p`, in an arena of ours, is part of or was last. Racy, and
-/// of a slot that was never used anything: for reports only.
-fn pool_around(p: NonNull<u8>) -> Option<NonNull<Pool>> {
-    if p.addr().get() % ARENA_BYTES < POOL_BYTES {
-        return None;
-    }
-    // SAFETY: in an arena, and not in its header slot. Of any class: the header of the slot itself.
-    unsafe {
-        let slot = Production::pool_of(p, SizeClass::new(0));
-        let lead = slot.as_ref().lead();
-        (lead <= Production::index(slot)).then(|| slot.sub(lead))
-    }
-}
-
-/// The class a block at `p` had before its pool, in an arena of ours, came free; `None` where none began.
-/// Racy, for reports only.
-pub fn freed_class(p: NonNull<u8>) -> Option<SizeClass> {
-    let pool = pool_around(p)?;
-    // SAFETY: a header's place.
-    unsafe {
-        let class = pool.as_ref().class()?;
-        let offset = p.addr().get() - Production::memory(pool).addr().get();
-        let index = block_index(offset, class)?;
-        (index < pool.as_ref().carved()).then_some(class)
-    }
-}
-
-/// The class of the pool or run in use around `p`, in an arena of ours. Exact for a place in a live block;
-/// racy for any other, for reports only.
-pub fn class_around(map: &AddressMap, p: NonNull<u8>) -> Option<SizeClass> {
-    let pool = pool_around(p)?;
-    // SAFETY: a header's place. The first slot of a run has its label, since its first block begins there.
-    let first = unsafe { Production::memory(pool) }.addr().get();
-    class_of(map.label(first)).filter(|class| p.addr().get() - first < class.span() * POOL_BYTES)
-}
-
-/// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
-#[cold]
-#[inline(never)]
-fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
-    if map.owner(block.addr()) == Owner::Arena {
-        if freed_class(block.start()) == Some(class) {
-            double_free(block.start(), class);
-        }
-        if map.label(block.addr()) == 0
-            && let Some(around) = class_around(map, block.start())
-        {
-            interior(block.start(), around);
-        }
-    }
-    // The map knows no label for a misaligned address.
-    if map.lookup(block.addr() & !(ALIGNMENT - 1)) == Some(label_of(class)) {
-        interior(block.start(), class);
-    }
-    not_a_block(block.start())
-}
-
-/// Reports a pointer that names no live block of the heap it was given to, and aborts.
-#[cold]
-#[inline(never)]
-pub fn not_a_block(p: NonNull<u8>) -> ! {
-    os::fatal(format_args!(
-        "free of {p:p}, which is not a block of this heap"
-    ))
-}
-
-/// Reports a double free and aborts.
-#[cold]
-#[inline(never)]
-pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
-    os::fatal(format_args!(
-        "double free of {p:p} (size class {} bytes)",
-        class.block_bytes()
-    ))
-}
-
-/// Reports a pointer into the middle of a block and aborts.
-#[cold]
-#[inline(never)]
-pub fn interior(p: NonNull<u8>, class: SizeClass) -> ! {
-    let bytes = class.block_bytes();
-    os::fatal(format_args!(
-        "free of {p:p}, which points inside a block (size class {bytes} bytes)"
-    ))
 }

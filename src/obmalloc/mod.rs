@@ -27,6 +27,7 @@ mod free_chain;
 pub mod geometry;
 pub mod heap;
 pub mod heap_backing;
+pub mod heap_errors;
 pub mod huge;
 mod huge_store;
 pub mod inbox;
