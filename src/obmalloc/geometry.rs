@@ -17,7 +17,7 @@
 //!
 //! A program that frees a pointer into the middle of a block may have that place handed out to it, as long as a
 //! block, until the list goes home; it then writes to what follows its block. That must not be the books of the
-//! next arena, whose slot may begin there. So the first [`UNUSED`] bytes of slot 0 hold nothing, as many as a
+//! next arena, whose slot may begin there. So the first `UNUSED` bytes of slot 0 hold nothing, as many as a
 //! small block has; and where blocks are larger, the last slot of an arena belongs to no run, and the lists take
 //! no pointer into a slot in which no block begins (`address_map.rs`), so that none reaches beyond that slot.
 //!
