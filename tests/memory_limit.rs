@@ -23,4 +23,25 @@ fn beyond_its_limit_the_process_is_refused_and_goes_on() {
     assert!(large.try_reserve_exact(8 << 20).is_err());
     observe::set_memory_limit(usize::MAX);
     assert!(large.try_reserve_exact(64 << 20).is_ok());
+    drop((large, blocks));
+    what_was_freed_does_not_stand_in_the_way();
+}
+
+/// A freed block is kept for the next one of its size; one of another size gets its memory all the same.
+fn what_was_freed_does_not_stand_in_the_way() {
+    let mut blocks: Vec<Vec<u8>> = Vec::with_capacity(16_000);
+    let has = |block: &mut Vec<u8>, bytes| block.try_reserve_exact(bytes).is_ok();
+    let held = observe::stats().mapped_bytes as usize;
+    observe::set_memory_limit(held + (24 << 20));
+    let large = [20, 22].map(|mib| has(&mut Vec::new(), mib << 20));
+    let n = (0..16_000).take_while(|_| {
+        let mut block = Vec::new();
+        let is_had = has(&mut block, 1000);
+        blocks.push(block);
+        is_had
+    });
+    let n = n.count();
+    // Before anything is said, which takes memory.
+    observe::set_memory_limit(usize::MAX);
+    assert_eq!((large, n), ([true, true], 16_000));
 }

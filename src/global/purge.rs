@@ -2,13 +2,14 @@
 //!
 //! | process | who purges | what |
 //! |---|---|---|
-//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first: whole slots and stored blocks at once, pools of arenas in use when half as much as is used lies free |
+//! | one thread | a flush that finds too much | what exceeds the allowance, oldest first |
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
 //! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
-//! wanted again, be it pool by pool or by huge pages: a program that works in waves faster than that keeps its memory from the second one on. It
-//! halves after ten quiet delays.
+//! wanted again, be it pool by pool or by huge pages: a program that works in waves faster than that keeps its
+//! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
+//! once; pools of arenas in use only when half as much lies free as is used, for that splits huge pages.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
@@ -106,9 +107,7 @@ fn whole_pools() -> u64 {
     EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64
 }
 
-/// Purges the `share`th part of what is too much: free slots and blocks beyond the allowance; and free pools in
-/// arenas in use, when all that lies free is half as much as what is used, too. What is purged pool by pool splits huge
-/// pages, and its arena may come free whole a moment later.
+/// Purges the `share`th part of what is too much.
 #[cold]
 fn poll_slow(whole: u64, parts: u64, share: u64) {
     if wants_thread() {
@@ -226,6 +225,19 @@ pub(crate) fn collect() -> u64 {
     done += count(EXTENTS.purge(until, u64::MAX));
     done += count(HUGE.purge(until, u64::MAX));
     done * POOL_BYTES as u64
+}
+
+/// Gives back what is kept for later, when the system or the limit refuses memory: guarded blocks that wait, stored
+/// blocks, free slots. True if that may have made room.
+#[cold]
+pub(super) fn make_way() -> bool {
+    let waited = OPTIONS.is_guarded();
+    if waited {
+        guard::drain();
+    }
+    let until = POLICY.epoch.load(Ordering::Relaxed);
+    let stored = count(HUGE.purge(until, u64::MAX));
+    waited || stored + count(EXTENTS.purge(until, u64::MAX)) > 0
 }
 
 fn wants_thread() -> bool {

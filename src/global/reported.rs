@@ -7,7 +7,7 @@
 //!
 //! [`HeapBacking::holds_back`]: crate::obmalloc::heap_backing::HeapBacking::holds_back
 
-use super::{OPTIONS, SharedHeap, stats};
+use super::{OPTIONS, SharedHeap, purge, stats};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
@@ -28,12 +28,12 @@ pub(super) fn many(heap: &SharedHeap, lists: &ThreadLists, class: SizeClass, n: 
         .unwrap_or(0)
 }
 
-/// Reports, if that is what the heap waits for, and tries again. `None` when memory is out.
+/// Reports, if that is what the heap waits for, or else makes room, and tries again. `None` when memory is out.
 #[cold]
 #[inline(never)]
 fn again<R>(heap: &SharedHeap, attempt: &mut dyn FnMut() -> Option<R>) -> Option<R> {
     if !OPTIONS.reports() {
-        return None;
+        return purge::make_way().then(attempt).flatten();
     }
     loop {
         stats::print_report();

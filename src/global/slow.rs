@@ -262,8 +262,8 @@ fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
     os::keep_errno(|| {
         thread::caller()?;
         let made = HUGE.alloc(size, align).or_else(|| {
-            // Out of address space, unless nobody has that much.
-            (size < MOST_RETRIED && EXTENTS.retreat())
+            // Out of memory or of address space, unless nobody has that much.
+            (size < MOST_RETRIED && purge::make_way() | EXTENTS.retreat())
                 .then(|| HUGE.alloc(size, align))
                 .flatten()
         });
