@@ -8,8 +8,7 @@
 //! ```
 //!
 //! A label of 0 means "ask the slow path": foreign, huge, private or free, or a pool of a run in which no block
-//! begins. Because the address is rotated
-//! right by 4 before the range test, a misaligned pointer fails that one test, too.
+//! begins. Because the address is rotated right by 4 before the range test, a misaligned pointer fails that one test, too.
 //! CPython asks a radix tree of arenas (3.10+, `arena_map_is_used`); this one answers by pool, which is
 //! as good, since no block lies outside a pool, and gives the class without reading the pool.
 //!

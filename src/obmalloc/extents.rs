@@ -222,12 +222,12 @@ impl Extents {
         if let Some((addr, n_pools)) = state.free.newest_dirty() {
             self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
             if pair.is_some() && !state.free.has_dirty() {
-                self.is_filled_ahead();
+                self.leave_to_filler();
             }
             return Some((slot(addr, false), None));
         }
         if let Some(pair) = pair
-            && !self.is_filled_ahead()
+            && !self.leave_to_filler()
             && let Some(base) = self.take_pair(state)
         {
             let slot = SlotMemory {

@@ -42,8 +42,8 @@ impl Extents {
         wanted && os::page_size() == 4096
     }
 
-    /// Whether a thread fills pairs ahead; it has something to do from now on.
-    pub(super) fn is_filled_ahead(&self) -> bool {
+    /// Notes that a pair is wanted; false if there is no thread that fills one ahead.
+    pub(super) fn leave_to_filler(&self) -> bool {
         self.change_filling(Filling::Ahead, Filling::Wanted);
         // Relaxed, as all of them: a request, on which nothing depends.
         self.filling.load(Ordering::Relaxed) != Filling::AtOnce as u8

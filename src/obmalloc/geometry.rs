@@ -23,8 +23,8 @@
 //!
 //! Two rules differ, too. Production takes the lowest free block of a pool, where CPython takes the one freed
 //! last: its bits have no order, and a flush and a refill touch no block (`free_bits.rs`; both together, in a
-//! program of CPython's objects, 222 million instructions with a chain and 94 with bits). And it formats an emptied pool anew, where CPython
-//! keeps its free chain for the next user of the same class: there is no chain.
+//! program of CPython's objects, 222 million instructions with a chain and 94 with bits). And it formats an emptied
+//! pool anew, where CPython keeps its free chain for the next user of the same class: there is no chain.
 
 use super::arena::Arena;
 use super::free_bits::{BITS_BYTES, Bits, FreeBits};

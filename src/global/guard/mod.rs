@@ -43,9 +43,9 @@ use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use crate::sync::{AtomicU64, Ordering};
 use core::ptr::{NonNull, null_mut};
-use layout::{Layout, layout};
+use layout::layout;
 use pads::CLEAN;
-use pages::{Frame, Room};
+use pages::Room;
 use quarantine::Waiting;
 use report::{Fault, Report};
 use tag::{Facts, Guarded, State};
@@ -189,17 +189,11 @@ fn make(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>>
 
 /// Memory for a block, by its tier.
 fn room(size: usize, align: usize) -> Option<Room> {
-    let Layout { offset, total } = layout(size, align)?;
+    let total = layout(size, align)?.total;
     if SizeClass::aligned(total, align).is_none() {
         return pages::take(size, align, !OPTIONS.is_debug());
     }
-    let (base, is_zero) = slow::take(total, align)?;
-    Some(Room {
-        base,
-        offset,
-        frame: Frame::None,
-        is_zero,
-    })
+    pages::take_bare(size, align)
 }
 
 /// A block without a guard.

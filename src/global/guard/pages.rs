@@ -129,7 +129,8 @@ fn take_between(n: usize, align: usize) -> Option<Room> {
     })
 }
 
-fn take_bare(n: usize, align: usize) -> Option<Room> {
+/// Memory for a block without a frame.
+pub(super) fn take_bare(n: usize, align: usize) -> Option<Room> {
     let Layout { offset, total } = layout(n, align)?;
     let (base, is_zero) = slow::take(total, align)?;
     Some(Room {
