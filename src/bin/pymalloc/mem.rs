@@ -8,6 +8,7 @@
 use crate::args::Mem;
 use crate::child::{self, WatchError};
 use crate::failure::Failure;
+use crate::profile::picture;
 use crate::profile::plot::{self, Curve, Span};
 use crate::profile::usage::{self, Profile};
 use crate::profile::why::ARENA_BYTES;
@@ -40,8 +41,14 @@ pub fn mem(options: &Mem) -> Result<i32, Failure> {
     let target = target::resolve(&program.name)?;
     let library = library::find(options.lib.as_deref())?;
     let output = output(options);
-    // A place that cannot be written is better known before the program runs.
-    write(&output, "")?;
+    // What cannot be written is better known before the program runs.
+    let plot = options.plot.as_deref();
+    let plot = plot.map(|path| picture::kind(path).map(|kind| (path, kind)));
+    let plot = plot.transpose()?;
+    write(&output, b"")?;
+    if let Some((path, _)) = plot {
+        write(path, b"")?;
+    }
     let mut command = run::command(program, &target, &library);
     let recording = options.blocks.then(|| beside(&output));
     if let Some(recording) = &recording {
@@ -67,10 +74,13 @@ pub fn mem(options: &Mem) -> Result<i32, Failure> {
         .and_then(|thread| thread.join().ok())
         .unwrap_or_default();
     let profile = recording.as_deref().and_then(recorded);
-    write(&output, &dat(options, &samples, profile.as_ref()))?;
-    if let Some(plot) = &options.plot {
-        let name = program.name.display().to_string();
-        write(plot, &drawn(&name, &samples, profile.as_ref(), plot))?;
+    let data = dat(options, &samples, profile.as_ref());
+    write(&output, data.as_bytes())?;
+    if let Some((path, kind)) = plot {
+        let title = format!("{}: memory over time", program.name.display());
+        let svg = drawn(&title, &samples, profile.as_ref());
+        let bytes = picture::file(kind, svg, |svg| plot::page(&title, svg))?;
+        write(path, &bytes)?;
     }
     let most = samples
         .iter()
@@ -117,8 +127,8 @@ fn recorded(path: &Path) -> Option<Profile> {
     profile
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::Write(path.to_owned(), error))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|error| Failure::Write(path.to_owned(), error))
 }
 
 fn now() -> f64 {
@@ -223,7 +233,8 @@ fn dat(options: &Mem, samples: &[Sample], profile: Option<&Profile>) -> String {
     text
 }
 
-fn drawn(name: &str, samples: &[Sample], profile: Option<&Profile>, path: &Path) -> String {
+/// The picture, as SVG.
+fn drawn(title: &str, samples: &[Sample], profile: Option<&Profile>) -> String {
     let start = samples.first().map_or(0.0, |sample| sample.time);
     let mut curves = vec![Curve {
         name: "resident",
@@ -264,13 +275,7 @@ fn drawn(name: &str, samples: &[Sample], profile: Option<&Profile>, path: &Path)
             })
             .collect();
     }
-    let is_svg = path.extension().is_some_and(|ending| ending == "svg");
-    plot::draw(
-        &format!("{name}: memory over time"),
-        &curves,
-        &spans,
-        is_svg,
-    )
+    plot::svg(title, &curves, &spans)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ resident over time. Input, output, exit status and signals are its own.
 
   -o, --output FILE  the samples, as 'mprof plot' reads them; otherwise
                      PROGRAM.dat in this folder
-  --plot FILE        also draw them: .svg, or .html for a page
+  --plot FILE        also draw them: .svg, .png, or .html for a page
   --blocks           also follow the bytes in live blocks and the arenas with
                      such blocks, and draw the marks that the program sets
                      (pymalloc_mark); records every call
