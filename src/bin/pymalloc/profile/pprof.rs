@@ -51,6 +51,10 @@ pub fn pprof(
     duration_ms: u64,
     period: u64,
 ) -> io::Result<Vec<u8>> {
+    let source = match period {
+        0 => "pymalloc, a recording: every block".to_owned(),
+        bytes => format!("pymalloc, a recording: one block in {bytes} bytes, on average"),
+    };
     let mut texts = Texts::new();
     let mut message = Message::default();
     for (name, unit, _) in TYPES {
@@ -87,6 +91,7 @@ pub fn pprof(
     message.message(profile::PERIOD_TYPE, &period_type);
     // Go's profiles of every block say 1.
     message.number(profile::PERIOD, period.max(1));
+    message.number(profile::COMMENT, texts.number(&source));
     message.number(profile::DEFAULT_SAMPLE_TYPE, texts.number("inuse_space"));
     for text in &texts.all {
         message.text(profile::STRING, text);
