@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a process had resident at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,8 +136,20 @@ fn now() -> f64 {
     since.unwrap_or_default().as_secs_f64()
 }
 
+/// The time between two samples when none was asked for: a fiftieth of the time so far, so that short programs
+/// have a curve, too, and a tenth of a second at most.
+fn usual_interval(since: Duration) -> Duration {
+    (since / 50).clamp(Duration::from_millis(1), Duration::from_millis(100))
+}
+
 /// Samples a process, and with `follow` those it started, until the channel's other end is gone.
-fn samples(pid: u32, follow: bool, interval: Duration, stopped: &Receiver<()>) -> Vec<Sample> {
+fn samples(
+    pid: u32,
+    follow: bool,
+    interval: Option<Duration>,
+    stopped: &Receiver<()>,
+) -> Vec<Sample> {
+    let begin = Instant::now();
     let resident_bytes = |pid| match follow {
         true => system::resident_bytes_of_all(pid),
         false => system::resident_bytes(pid),
@@ -148,6 +160,7 @@ fn samples(pid: u32, follow: bool, interval: Duration, stopped: &Receiver<()>) -
             let time = now();
             samples.push(Sample { time, resident });
         }
+        let interval = interval.unwrap_or_else(|| usual_interval(begin.elapsed()));
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return samples,
@@ -281,6 +294,12 @@ fn drawn(title: &str, samples: &[Sample], profile: Option<&Profile>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_programs_are_sampled_more_often() {
+        let after = |ms| usual_interval(Duration::from_millis(ms)).as_micros();
+        assert_eq!([after(0), after(200), after(60_000)], [1000, 4000, 100_000]);
+    }
 
     #[test]
     fn a_moment_between_samples_has_the_memory_of_the_one_before() {
