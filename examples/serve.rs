@@ -1,7 +1,7 @@
 //! A Rust program that serves its figures: threads work, and one place leaks.
 //!
 //! `cargo run --release --example serve -- 127.0.0.1:9123 60` serves a minute long: `/metrics` for Prometheus,
-//! `/debug/pprof/heap` for pprof.
+//! `/debug/pprof/heap` for pprof, with files and lines by `--features symbols` and `CARGO_PROFILE_RELEASE_DEBUG=1`.
 
 use pymalloc::observe;
 use std::collections::BTreeMap;
@@ -29,15 +29,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = words.next().unwrap_or_else(|| "127.0.0.1:9123".into());
     let seconds = words.next().unwrap_or_else(|| "60".into()).parse()?;
     // A sample of one block in 64 KiB: cheap, and enough to see a leak of 10 kB a round.
-    observe::serve_sampled(&address, 32, 64 << 10)?;
-    println!("serving at {address}");
+    match observe::serve_sampled(&address, 32, 64 << 10)? {
+        Some(found) => println!("serving at http://{found}/metrics"),
+        None => println!("serving at {address}"),
+    }
     let end = Instant::now() + Duration::from_secs(seconds);
     let threads = (0..2).map(|id| {
         std::thread::spawn(move || {
             let mut done = 0;
             while Instant::now() < end {
                 done += work(id);
-                leak_here(id);
+                leak_here(id); // CALL
                 std::thread::sleep(Duration::from_millis(20));
             }
             done

@@ -365,6 +365,41 @@ fn check_plot(plot: &std::path::Path) {
 }
 
 #[test]
+fn a_picture_that_cannot_be_made_is_known_before_the_program_runs() {
+    let ran = file("ran");
+    let refused = |plot: &str| {
+        let output = fixture::pymalloc(&["mem", "-o"])
+            .args([&file("refused.dat"), std::path::Path::new("--plot")])
+            .arg(file(plot))
+            .args(["--", "touch"])
+            .arg(&ran)
+            .output()
+            .expect("runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!ran.exists(), "{plot}: it ran");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let said = refused("plot.pdf");
+    assert!(said.ends_with("plot.pdf: pictures are .svg, .png or .html, by the file's ending\n"));
+    // This launcher is built without the feature.
+    let said = refused("plot.png");
+    assert!(said.contains("build it with '--features png'"), "{said}");
+    let said = refused("no/such/folder/plot.svg");
+    assert!(said.contains("plot.svg: cannot write: "), "{said}");
+    let recording = Run::profile("refused", &leak(), &[]);
+    recording.succeeds();
+    for view in [&["why"][..], &["report", "flamegraph"]] {
+        let output = fixture::pymalloc(view)
+            .arg("-o")
+            .args([&file("refused.pdf"), &recording.path])
+            .output()
+            .expect("runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(!file("refused.pdf").exists());
+    }
+}
+
+#[test]
 fn memory_over_time_is_written_as_mprof_reads_it() {
     let (data, plot) = (file("over_time.dat"), file("over_time.html"));
     let output = fixture::pymalloc(&["mem", "--blocks", "--interval", "0.01", "-o"])

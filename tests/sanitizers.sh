@@ -13,7 +13,7 @@
 # | `memory_returns`, `soak`, `a_live_heap_costs_little`, `a_dropped_heap_leaves_an_idle_process_small` | all | they measure resident memory, which shadow memory multiplies |
 # | `fork` | address, thread | a fork copies the page tables of some gigabytes of shadow, and the runtime promises nothing in the child of a process with threads |
 # | `exhaustion` | address, thread | its own mmap and pthread_create stand where the sanitizer's interceptors do |
-# | `trace_lines` | all | it builds programs of its own, by cargo |
+# | `trace_lines`, `serving_lines` | all | they build programs of their own, by cargo |
 # | `objects`, `gc_*`, `python_*`, `scheme`, `conformance`: leaks only | leak | what an object owns is named by memory from mmap, where the leak sanitizer looks for no pointers |
 # | objects and collector | thread | a heap of objects is one thread's; nothing is shared |
 # | the purging thread | thread | the sanitizer takes its bare clone for a fork, and crashes |

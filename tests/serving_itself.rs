@@ -9,7 +9,7 @@ mod pprof;
 
 use client::{Client, asked, metric, metrics};
 use pprof::Profile;
-use pymalloc::observe::{self, ServeError};
+use pymalloc::observe::{self, ServeError, tracemalloc};
 
 #[global_allocator]
 static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
@@ -52,6 +52,160 @@ fn a_program_serves_its_figures_and_its_leak() {
     });
     assert_eq!(leaks.map(|sample| sample.values[3]).sum::<u64>(), 6_000_000);
     assert_eq!(observe::serve("127.0.0.1:0"), Err(ServeError::Twice));
+}
+
+/// What the traced blocks made in `leak_here` amount to, by their bytes, which come last.
+fn leaked(profile: &Profile) -> u64 {
+    let at_leak = |sample: &&pprof::Sample| sample.calls[0].function.contains("leak_here");
+    let leaks = profile.samples.iter().filter(at_leak);
+    leaks.filter_map(|sample| sample.values.last()).sum()
+}
+
+#[test]
+fn what_is_traced_is_a_heap_profile() {
+    const TEST: &str = "what_is_traced_is_a_heap_profile";
+    if child::part().is_none() {
+        return child::succeeds(TEST, "traced");
+    }
+    child::watchdog(60);
+    let address = observe::serve("127.0.0.1:0").expect("serves");
+    let place = format!("http://{}/metrics", address.expect("a port"));
+    let page = |query: &str| asked(&place, &format!("GET /debug/pprof/heap{query}"));
+    for query in ["", "?source=tracemalloc", "?source=samples"] {
+        let (head, body) = page(query);
+        assert!(head.starts_with("HTTP/1.1 503 "), "{query}: {head}");
+        let text = String::from_utf8(body).expect("text");
+        assert!(
+            text.contains("serve_sampled()") && text.contains("tracemalloc::start()"),
+            "{text}"
+        );
+    }
+    leak_here();
+    tracemalloc::start(4).expect("traces");
+    (0..1000).for_each(|_| leak_here());
+    tracemalloc::track(5, 4096, 777).expect("tracing");
+    let (head, body) = page("");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let profile = Profile::read(&body);
+    let type_of = |name: &str, unit: &str| (name.to_owned(), unit.to_owned());
+    let expected = [
+        type_of("inuse_objects", "count"),
+        type_of("inuse_space", "bytes"),
+    ];
+    assert_eq!(profile.types, expected);
+    assert_eq!(profile.period, 1);
+    assert_eq!(profile.comment, "pymalloc, tracemalloc: every block");
+    // The innermost call is the program's: the allocator's and the library's own are left out.
+    assert_eq!(leaked(&profile), 2_000_000);
+    let in_domain = profile.samples.iter().filter(|sample| sample.domain == 5);
+    let in_domain: Vec<_> = in_domain.map(|sample| sample.values.clone()).collect();
+    assert_eq!(in_domain, [[1, 777]]);
+    // As many calls as were asked for, where the allocator's are told apart.
+    let longest = profile.samples.iter().map(|sample| sample.calls.len());
+    assert_eq!(longest.max(), Some(4));
+    let text = String::from_utf8(page("?source=samples").1).expect("text");
+    assert!(
+        text.contains("/debug/pprof/heap?source=tracemalloc"),
+        "{text}"
+    );
+    assert!(page("?source=else").0.starts_with("HTTP/1.1 400 "));
+    // The figures are tracemalloc's own.
+    let (current, _) = tracemalloc::get_traced_memory();
+    let sum: u64 = profile.samples.iter().map(|sample| sample.values[1]).sum();
+    assert!(sum.abs_diff(current) < 100_000, "{sum} of {current}");
+    tracemalloc::stop();
+    assert!(page("").0.starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn samples_come_first_where_both_are_kept() {
+    const TEST: &str = "samples_come_first_where_both_are_kept";
+    if child::part().is_none() {
+        return child::succeeds(TEST, "both");
+    }
+    child::watchdog(60);
+    let place = place_of("127.0.0.1:0");
+    tracemalloc::start_sampled(8, 0).expect("traces");
+    (0..100).for_each(|_| leak_here());
+    let profile = |query: &str| {
+        let (head, body) = asked(&place, &format!("GET /debug/pprof/heap{query}"));
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        Profile::read(&body)
+    };
+    for query in ["", "?source=samples", "?source=tracemalloc"] {
+        let found = profile(query);
+        assert_eq!(leaked(&found), 200_000, "{query}");
+        assert_eq!(
+            found.comment.contains("tracemalloc"),
+            query.ends_with("tracemalloc")
+        );
+        assert_eq!(
+            found.types.len(),
+            if found.comment.contains("tracemalloc") {
+                2
+            } else {
+                4
+            }
+        );
+    }
+    tracemalloc::stop();
+    let (_, body) = asked(&place, "GET /debug/pprof/heap?source=tracemalloc");
+    let text = String::from_utf8(body).expect("text");
+    assert!(text.contains("?source=samples"), "{text}");
+}
+
+#[test]
+fn asking_for_traces_beside_threads_forks_and_restarts_does_not_hang() {
+    const TEST: &str = "asking_for_traces_beside_threads_forks_and_restarts_does_not_hang";
+    if child::part().is_none() {
+        return child::succeeds(TEST, "storm");
+    }
+    child::watchdog(100);
+    let address = observe::serve("127.0.0.1:0").expect("serves");
+    let place = format!("http://{}/metrics", address.expect("a port"));
+    tracemalloc::start(16).expect("traces");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    let is_over = || std::time::Instant::now() > end;
+    let n_profiles = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over() {
+                let words: Vec<String> = (0..500).map(|n| format!("{n}")).collect();
+                drop(std::hint::black_box(words));
+            }
+        });
+        scope.spawn(|| {
+            while !is_over() {
+                tracemalloc::stop();
+                tracemalloc::start(16).expect("traces");
+                tracemalloc::take_snapshot().expect("tracing");
+            }
+        });
+        scope.spawn(|| {
+            while !is_over() {
+                // SAFETY: the child allocates from this allocator and ends.
+                unsafe {
+                    let child = libc::fork();
+                    if child == 0 {
+                        drop(std::hint::black_box(vec![1u8; 100]));
+                        libc::_exit(0);
+                    }
+                    let mut status = 0;
+                    libc::waitpid(child, &mut status, 0);
+                    assert_eq!(status, 0);
+                }
+            }
+        });
+        let mut n_profiles = 0;
+        while !is_over() {
+            let (head, body) = asked(&place, "GET /debug/pprof/heap");
+            if head.starts_with("HTTP/1.1 200 OK") {
+                Profile::read(&body);
+                n_profiles += 1;
+            }
+        }
+        n_profiles
+    });
+    assert!(n_profiles > 2, "{n_profiles}");
 }
 
 #[test]

@@ -37,8 +37,9 @@ get() { python3 -c "import sys,urllib.request as u; sys.stdout.buffer.write(u.ur
 line_of() { grep -n "$2" "$1" | cut -d: -f1; }
 
 step "the library, the launcher, a Rust program that serves itself"
-cargo build --quiet --release --features preload -p pymalloc --target-dir target/preload
-CARGO_PROFILE_RELEASE_DEBUG=1 cargo build --quiet --release --example serve -p pymalloc --target-dir target/plain
+cargo build --quiet --release --features png -p pymalloc --target-dir target/preload
+cargo build --quiet --release --example serve --features symbols -p pymalloc \
+    --config 'profile.release.debug="line-tables-only"' --target-dir target/symbols
 P=$HERE/target/preload/release/pymalloc
 cd "$DIR"
 
@@ -60,6 +61,7 @@ gcc -O1 -g -fno-inline -fno-builtin "$HERE/tests/profile/fragments.c" -o fragmen
 "$P" profile -o fragments.pmrec ./fragments
 "$P" why fragments.pmrec -o arenas.html | shows "fragments.c:" 12
 "$P" why fragments.pmrec -o arenas.svg >/dev/null
+"$P" why fragments.pmrec -o arenas.png >/dev/null
 
 step "python3"
 export PYTHONMALLOC=malloc
@@ -89,6 +91,7 @@ for format in pprof speedscope dhat folded json; do "$P" report $format python.p
 step "python3: memory over time, with the program's own marks"
 "$P" mem --blocks --interval 0.01 --plot mem.html -o mem.dat python3 work.py
 "$P" mem --blocks --interval 0.01 --plot mem.svg -o mem2.dat python3 work.py
+"$P" mem --blocks --interval 0.01 --plot mem.png -o mem3.dat python3 work.py
 grep '^FUNC' mem.dat | shows "FUNC write_and_read " 3
 
 step "python3, sampled for production"
@@ -100,6 +103,7 @@ step "a g++ compile, with the processes it starts"
 COMPILER=$(ls -S gxx.pmrec.* | head -1)
 "$P" report table --limit 3 "$COMPILER" | shows "live at the high-water mark" 5
 "$P" report flamegraph "$COMPILER" -o gxx.html
+"$P" report flamegraph "$COMPILER" -o gxx.png
 "$P" mem --follow -o gxx.dat g++ -O1 -c "$HERE/tests/real_programs/inputs/cxx_work.cpp" -o cxx.o
 awk '/^MEM/ && $2 > most { most = $2 } END { exit !(most > 20) }' gxx.dat || { echo "the compiler is not in gxx.dat" >&2; exit 1; }
 
@@ -125,7 +129,7 @@ fi
 
 step "redis under load and a Rust program serve themselves; Prometheus scrapes both"
 TARGETS="'127.0.0.1:$((PORT + 1))'"
-"$HERE/target/plain/release/examples/serve" "127.0.0.1:$((PORT + 1))" 40 >/dev/null &
+"$HERE/target/symbols/release/examples/serve" "127.0.0.1:$((PORT + 1))" 40 >/dev/null &
 STARTED+=($!)
 if has redis-server; then
     "$P" serve --listen "127.0.0.1:$PORT" --sample 64K redis-server --port "$((REDIS_PORT + 1))" --save '' --appendonly no >redis2.log 2>&1 &
@@ -191,6 +195,7 @@ PY
 
 step "what the consumers say of the files"
 python3 "$HERE/tests/tour/consumers.py" python.pprof rust.pprof python.speedscope python.dhat "${SPEEDSCOPE:-}"
+python3 "$HERE/tests/tour/images.py" mem.png arenas.png
 grep -q . python.folded && python3 -c 'import json; json.load(open("python.json"))'
 if "$MPROF_PYTHON" -c 'import memory_profiler, matplotlib' 2>/dev/null; then
     "$MPROF_PYTHON" -m mprof plot --output mprof.png --backend agg mem.dat >/dev/null && ls -l mprof.png

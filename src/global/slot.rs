@@ -16,9 +16,15 @@ pub(crate) enum Keeper {
     HeapProfile,
     /// The server.
     Server,
+    /// Who finds lines for it.
+    #[cfg_attr(
+        not(feature = "symbols"),
+        allow(dead_code, reason = "there are lines with that feature only")
+    )]
+    Names,
 }
 
-static SLOTS: [AtomicPtr<u8>; 5] = [const { AtomicPtr::new(null_mut()) }; 5];
+static SLOTS: [AtomicPtr<u8>; 6] = [const { AtomicPtr::new(null_mut()) }; 6];
 
 /// What `keeper` put there.
 #[inline]

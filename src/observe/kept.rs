@@ -36,7 +36,8 @@ impl<T: Default + Send> Kept<T> {
         Self::existing(keeper).unwrap_or(made)
     }
 
-    fn existing(keeper: Keeper) -> Option<&'static Self> {
+    /// The keeper's state, if there is one.
+    pub fn existing(keeper: Keeper) -> Option<&'static Self> {
         let place = slot::kept(keeper)?;
         // SAFETY: only `of` fills the slot, with this type, and it is never freed.
         Some(unsafe { place.cast::<Self>().as_ref() })

@@ -10,6 +10,8 @@
 //! | `objgraph` | objects and who refers to whom, counted and drawn, with feature `objects` |
 //! | [`serve()`] | the figures, and a heap profile, over HTTP |
 //! | `heap_profile` | who made a sample of what lives, for it |
+//! | `debug_info` | functions and lines of code addresses, with feature `symbols` |
+//! | `profile_proto` | pprof's format by numbers, which the launcher shares |
 //! | `unwind` | who called: stacks without a lock or an allocation |
 //!
 //! | to know | ask |
@@ -38,12 +40,15 @@
 //!
 //! and `pymalloc report` reads what it left.
 
+#[cfg(feature = "symbols")]
+mod debug_info;
 mod heap_profile;
 mod kept;
 mod mapped;
 mod metrics;
 #[cfg(feature = "objects")]
 pub mod objgraph;
+mod profile_proto;
 mod recorder;
 #[allow(
     dead_code,

@@ -43,6 +43,8 @@ pub use sockets::{Connection, Listener, place_of_socket};
 pub use stack::return_addresses;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
+#[cfg(all(feature = "symbols", not(feature = "preload")))]
+pub use threads::without_signals;
 pub use threads::{
     ExitHook, Futex, close_files, kernel_thread_id, name_thread, nap_ms, spawn, spawn_apart,
     thread_id,

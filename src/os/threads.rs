@@ -159,20 +159,16 @@ fn start(run: Run, shared: i32, stack_bytes: usize) -> bool {
         | libc::CLONE_THREAD
         | libc::CLONE_SYSVSEM
         | libc::CLONE_SETTLS;
-    // SAFETY: stack and block lie in the new mapping, which the thread keeps; the masks live on this stack.
+    // SAFETY: stack and block lie in the new mapping, which the thread keeps.
     unsafe {
         let block = base.add(stack_bytes + below).cast::<usize>();
         // On x86-64 the first and third word hold the block's own address; elsewhere nobody reads them.
         block.write(block.addr().get());
         block.add(2).write(block.addr().get());
-        let mut all = core::mem::zeroed::<libc::sigset_t>();
-        let mut before = core::mem::zeroed::<libc::sigset_t>();
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
         let none = core::ptr::null_mut::<core::ffi::c_void>();
         let stack = base.add(stack_bytes).as_ptr().cast();
-        let thread = libc::clone(run, stack, flags, none, none, block.as_ptr(), none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut());
+        let thread =
+            without_signals(|| libc::clone(run, stack, flags, none, none, block.as_ptr(), none));
         if thread < 0 {
             super::unmap(base, len);
         }
@@ -220,6 +216,22 @@ fn own_block() -> usize {
 fn own_block() -> usize {
     // SAFETY: reads the thread register.
     unsafe { libc::pthread_self() as usize }
+}
+
+/// Runs `f` with all signals blocked: threads that it makes have them blocked for good.
+pub fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: two masks on this stack, both filled by the calls.
+    let before = unsafe {
+        let mut all = core::mem::zeroed::<libc::sigset_t>();
+        let mut before = core::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        before
+    };
+    let result = f();
+    // SAFETY: a mask that the system gave.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, core::ptr::null_mut()) };
+    result
 }
 
 /// Names the calling thread, for `ps` and debuggers.

@@ -65,7 +65,14 @@ fn packed(mut bytes: &[u8]) -> Vec<u64> {
 /// A call of a stack.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
+    /// The function that is written there; those that it was inlined into are `outer`.
     pub function: String,
+    /// Its source and line, when the profile has them.
+    pub source: String,
+    pub line: u64,
+    pub outer: Vec<String>,
+    /// Whether the profile says that its mapping needs no names from elsewhere.
+    pub is_named: bool,
     /// File, and the call's place in it in bytes.
     pub file: String,
     pub offset: u64,
@@ -77,6 +84,8 @@ pub struct Call {
 pub struct Sample {
     pub calls: Vec<Call>,
     pub values: Vec<u64>,
+    /// The label `domain`; 0 without one.
+    pub domain: u64,
 }
 
 /// A profile.
@@ -85,6 +94,7 @@ pub struct Profile {
     pub types: Vec<(String, String)>,
     pub samples: Vec<Sample>,
     pub period: u64,
+    pub comment: String,
 }
 
 impl Profile {
@@ -123,11 +133,20 @@ impl Profile {
                 call.file = text(mapping.get(&5));
                 call.build_id = text(mapping.get(&6));
                 call.offset = own[&3] - get(2) + get(4);
+                call.is_named = (7..=10).all(|field| get(field) == 1);
             }
             for (field, value) in fields(inner) {
                 if let (4, Value::Bytes(line)) = (field, value) {
-                    let function = &functions[&numbers(line)[&1]];
-                    call.function = text(function.get(&2));
+                    let line = numbers(line);
+                    let function = &functions[&line[&1]];
+                    let name = text(function.get(&2));
+                    if !call.function.is_empty() {
+                        call.outer.push(name);
+                        continue;
+                    }
+                    call.function = name;
+                    call.source = text(function.get(&4));
+                    call.line = line.get(&2).copied().unwrap_or(0);
                 }
             }
             assert!(calls.insert(own[&1], call).is_none());
@@ -136,6 +155,7 @@ impl Profile {
             types: Vec::new(),
             samples: Vec::new(),
             period: 0,
+            comment: String::new(),
         };
         for (field, value) in &all {
             match (field, value) {
@@ -147,6 +167,7 @@ impl Profile {
                     let mut sample = Sample {
                         calls: Vec::new(),
                         values: Vec::new(),
+                        domain: 0,
                     };
                     for (field, value) in fields(inner) {
                         let Value::Bytes(value) = value else { panic!() };
@@ -156,12 +177,18 @@ impl Profile {
                                     packed(value).iter().map(|id| calls[id].clone()).collect()
                             }
                             2 => sample.values = packed(value),
+                            3 => {
+                                let label = numbers(value);
+                                assert_eq!(text(label.get(&1)), "domain");
+                                sample.domain = label[&3];
+                            }
                             other => panic!("field {other}"),
                         }
                     }
                     profile.samples.push(sample);
                 }
                 (12, Value::Number(period)) => profile.period = *period,
+                (13, Value::Number(number)) => profile.comment = text(Some(number)),
                 (1..=14, _) => {}
                 (other, _) => panic!("field {other}"),
             }

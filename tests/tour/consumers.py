@@ -61,13 +61,16 @@ def pprof(path):
     numbers = [number for number, _ in fields(data)]
     texts = [value for number, value in fields(data) if number == 6]
     assert texts[0] == b""
-    print(f"{path}: {numbers.count(2)} samples, {numbers.count(4)} locations, {numbers.count(5)} functions")
+    source = [texts[value].decode() for number, value in fields(data) if number == 13]
+    print(f"{path}: {numbers.count(2)} samples, {numbers.count(4)} locations, {numbers.count(5)} functions; {source}")
     return b"\n".join(texts)
 
 
 first, second, scope, dhat, npm = (sys.argv + [""])[1:6]
 assert b"PyEval_EvalFrameDefault" in pprof(first)
-assert b"leak_here" in pprof(second)
+# The Rust program is built with the feature `symbols`: its own profile has the source file.
+texts = pprof(second)
+assert b"leak_here" in texts and b"examples/serve.rs" in texts, second
 
 document = json.load(open(scope))
 frames = len(document["shared"]["frames"])

@@ -38,6 +38,10 @@ pub enum Failure {
     Sampled(PathBuf, &'static str),
     /// Nothing can be served there.
     Listen(io::Error),
+    /// A picture whose file's ending names no kind of picture.
+    NoSuchPicture(PathBuf),
+    /// A picture that only a launcher with the feature `png` draws.
+    NoPng(PathBuf),
     /// The recording has nothing of what the picture shows.
     NothingToDraw(io::Error),
 }
@@ -87,6 +91,16 @@ impl fmt::Display for Failure {
                 path.display()
             ),
             Failure::Listen(error) => write!(out, "cannot listen: {error}"),
+            Failure::NoSuchPicture(path) => write!(
+                out,
+                "{}: pictures are .svg, .png or .html, by the file's ending",
+                path.display()
+            ),
+            Failure::NoPng(path) => write!(
+                out,
+                "{}: this launcher draws no PNG: build it with '--features png', or name a .svg or .html file",
+                path.display()
+            ),
             Failure::NothingToDraw(error) => write!(out, "nothing to draw: {error}"),
         }
     }

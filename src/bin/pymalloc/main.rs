@@ -30,6 +30,12 @@ mod library;
 mod live;
 mod mem;
 mod profile;
+#[allow(
+    dead_code,
+    reason = "the launcher names every call; what the library serves may have addresses only, and labels"
+)]
+#[path = "../../observe/profile_proto.rs"]
+mod profile_proto;
 mod progress;
 mod record;
 #[allow(

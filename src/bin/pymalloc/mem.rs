@@ -8,6 +8,7 @@
 use crate::args::Mem;
 use crate::child::{self, WatchError};
 use crate::failure::Failure;
+use crate::profile::picture;
 use crate::profile::plot::{self, Curve, Span};
 use crate::profile::usage::{self, Profile};
 use crate::profile::why::ARENA_BYTES;
@@ -21,7 +22,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What a process had resident at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,8 +41,14 @@ pub fn mem(options: &Mem) -> Result<i32, Failure> {
     let target = target::resolve(&program.name)?;
     let library = library::find(options.lib.as_deref())?;
     let output = output(options);
-    // A place that cannot be written is better known before the program runs.
-    write(&output, "")?;
+    // What cannot be written is better known before the program runs.
+    let plot = options.plot.as_deref();
+    let plot = plot.map(|path| picture::kind(path).map(|kind| (path, kind)));
+    let plot = plot.transpose()?;
+    write(&output, b"")?;
+    if let Some((path, _)) = plot {
+        write(path, b"")?;
+    }
     let mut command = run::command(program, &target, &library);
     let recording = options.blocks.then(|| beside(&output));
     if let Some(recording) = &recording {
@@ -67,10 +74,13 @@ pub fn mem(options: &Mem) -> Result<i32, Failure> {
         .and_then(|thread| thread.join().ok())
         .unwrap_or_default();
     let profile = recording.as_deref().and_then(recorded);
-    write(&output, &dat(options, &samples, profile.as_ref()))?;
-    if let Some(plot) = &options.plot {
-        let name = program.name.display().to_string();
-        write(plot, &drawn(&name, &samples, profile.as_ref(), plot))?;
+    let data = dat(options, &samples, profile.as_ref());
+    write(&output, data.as_bytes())?;
+    if let Some((path, kind)) = plot {
+        let title = format!("{}: memory over time", program.name.display());
+        let svg = drawn(&title, &samples, profile.as_ref());
+        let bytes = picture::file(kind, svg, |svg| plot::page(&title, svg))?;
+        write(path, &bytes)?;
     }
     let most = samples
         .iter()
@@ -117,8 +127,8 @@ fn recorded(path: &Path) -> Option<Profile> {
     profile
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::Write(path.to_owned(), error))
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|error| Failure::Write(path.to_owned(), error))
 }
 
 fn now() -> f64 {
@@ -126,8 +136,20 @@ fn now() -> f64 {
     since.unwrap_or_default().as_secs_f64()
 }
 
+/// The time between two samples when none was asked for: a fiftieth of the time so far, so that short programs
+/// have a curve, too, and a tenth of a second at most.
+fn usual_interval(since: Duration) -> Duration {
+    (since / 50).clamp(Duration::from_millis(1), Duration::from_millis(100))
+}
+
 /// Samples a process, and with `follow` those it started, until the channel's other end is gone.
-fn samples(pid: u32, follow: bool, interval: Duration, stopped: &Receiver<()>) -> Vec<Sample> {
+fn samples(
+    pid: u32,
+    follow: bool,
+    interval: Option<Duration>,
+    stopped: &Receiver<()>,
+) -> Vec<Sample> {
+    let begin = Instant::now();
     let resident_bytes = |pid| match follow {
         true => system::resident_bytes_of_all(pid),
         false => system::resident_bytes(pid),
@@ -138,6 +160,7 @@ fn samples(pid: u32, follow: bool, interval: Duration, stopped: &Receiver<()>) -
             let time = now();
             samples.push(Sample { time, resident });
         }
+        let interval = interval.unwrap_or_else(|| usual_interval(begin.elapsed()));
         match stopped.recv_timeout(interval) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return samples,
@@ -223,7 +246,8 @@ fn dat(options: &Mem, samples: &[Sample], profile: Option<&Profile>) -> String {
     text
 }
 
-fn drawn(name: &str, samples: &[Sample], profile: Option<&Profile>, path: &Path) -> String {
+/// The picture, as SVG.
+fn drawn(title: &str, samples: &[Sample], profile: Option<&Profile>) -> String {
     let start = samples.first().map_or(0.0, |sample| sample.time);
     let mut curves = vec![Curve {
         name: "resident",
@@ -264,18 +288,18 @@ fn drawn(name: &str, samples: &[Sample], profile: Option<&Profile>, path: &Path)
             })
             .collect();
     }
-    let is_svg = path.extension().is_some_and(|ending| ending == "svg");
-    plot::draw(
-        &format!("{name}: memory over time"),
-        &curves,
-        &spans,
-        is_svg,
-    )
+    plot::svg(title, &curves, &spans)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_programs_are_sampled_more_often() {
+        let after = |ms| usual_interval(Duration::from_millis(ms)).as_micros();
+        assert_eq!([after(0), after(200), after(60_000)], [1000, 4000, 100_000]);
+    }
 
     #[test]
     fn a_moment_between_samples_has_the_memory_of_the_one_before() {

@@ -3,6 +3,7 @@
 use crate::args::{At, Report, View, Why};
 use crate::failure::Failure;
 use crate::profile::named::Named;
+use crate::profile::picture::{self, Kind};
 use crate::profile::usage::{self, Measure, Profile};
 use crate::profile::why::Pinned;
 use crate::profile::{
@@ -13,6 +14,10 @@ use std::path::Path;
 
 /// Shows what was asked for.
 pub fn report(options: &Report) -> Result<i32, Failure> {
+    if options.view == View::Flamegraph {
+        // Better known before a long recording is read.
+        kind(options.output.as_deref())?;
+    }
     let profile = read(&options.file, options.within)?;
     if options.view == View::Temporary && profile.contents.header.sample_bytes > 0 {
         return Err(Failure::Sampled(options.file.clone(), "temporary"));
@@ -24,6 +29,9 @@ pub fn report(options: &Report) -> Result<i32, Failure> {
 /// Shows what keeps memory at a moment.
 pub fn why(options: &Why) -> Result<i32, Failure> {
     let path = &options.file;
+    let drawn = options.output.as_deref();
+    let drawn = drawn.map(|output| kind(Some(output)).map(|kind| (output, kind)));
+    let drawn = drawn.transpose()?;
     let profile = read(path, 1)?;
     if profile.contents.header.sample_bytes > 0 {
         return Err(Failure::Sampled(path.to_owned(), "why"));
@@ -42,9 +50,9 @@ pub fn why(options: &Why) -> Result<i32, Failure> {
         .map_or(&profile.usage.blocks, |usage| &usage.blocks);
     let page = u64::from(profile.contents.header.page_bytes);
     let pinned = Pinned::new(blocks, &named, page);
-    if let Some(output) = &options.output {
-        let drawn = heat_map::draw(&pinned, &named, is_svg(Some(output)));
-        write(Some(output), drawn.as_bytes())?;
+    if let Some((output, kind)) = drawn {
+        let svg = heat_map::svg(&pinned, &named);
+        write(Some(output), &picture::file(kind, svg, heat_map::page)?)?;
     }
     write(None, pinned.text(&named, options.limit).as_bytes())
 }
@@ -59,7 +67,6 @@ fn shown(options: &Report, profile: &Profile) -> Result<Vec<u8>, Failure> {
     let name = options.file.file_stem().unwrap_or_default();
     let name = name.display().to_string();
     let json = |value: &serde_json::Value| format!("{value}\n").into_bytes();
-    let drawn = |result: io::Result<Vec<u8>>| result.map_err(Failure::NothingToDraw);
     Ok(match options.view {
         View::Summary => summary::summary(profile, Some(&named)).into_bytes(),
         View::Table => table::table(&named, options.by, options.limit).into_bytes(),
@@ -71,10 +78,11 @@ fn shown(options: &Report, profile: &Profile) -> Result<Vec<u8>, Failure> {
             let newer = Named::new(&read(newer, options.within)?);
             table::diff(&named, &newer, options.by, options.limit).into_bytes()
         }
-        View::Flamegraph if is_svg(options.output.as_deref()) => {
-            drawn(flamegraph::svg(&named, options.by, &name))?
+        View::Flamegraph => {
+            let svg = flamegraph::svg(&named, options.by, &name).map_err(Failure::NothingToDraw)?;
+            let page = |svg: &str| flamegraph::page(svg, options.by, &name);
+            picture::file(kind(options.output.as_deref())?, svg, page)?
         }
-        View::Flamegraph => drawn(flamegraph::html(&named, options.by, &name))?,
         View::Folded => flamegraph::folded(&named, options.by).into_bytes(),
         View::Pprof => {
             let (start, duration) = (
@@ -95,8 +103,9 @@ fn shown(options: &Report, profile: &Profile) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn is_svg(output: Option<&Path>) -> bool {
-    output.is_some_and(|path| path.extension().is_some_and(|ending| ending == "svg"))
+/// What a picture is to be: on stdout, a page.
+fn kind(output: Option<&Path>) -> Result<Kind, Failure> {
+    output.map_or(Ok(Kind::Page), picture::kind)
 }
 
 /// The recording at `path`; says on stderr if it is not whole.

@@ -3,7 +3,7 @@
 //! ```text
 //! event ─► lock ─► stack (unwind/) ─► its place (places.rs): live, ever
 //!                       block's address ─► place, what it stands for (table.rs)
-//! page  ─► lock ─► all places ─► pprof.rs ─► names.rs, gzip.rs
+//! page  ─► lock ─► all places ─► draft.rs ─► names.rs, lines.rs ─► pprof.rs ─► gzip.rs
 //! ```
 //!
 //! It is the recorder's sibling, without a file: a recording tells the whole story, this only its present state and
@@ -19,13 +19,20 @@
 //! * **I2** Its lock is taken while none of the allocator's is held; nothing here allocates from the heap.
 //! * **I3** The sum of a place's live blocks is the sum of the table's entries that name it.
 
+mod draft;
 mod gzip;
+#[cfg_attr(
+    not(all(feature = "symbols", not(feature = "preload"))),
+    path = "no_lines.rs"
+)]
+pub mod lines;
 mod names;
 mod places;
 mod pprof;
 mod table;
 
-use super::mapped::Mapped;
+pub use draft::{Draft, Origin, comment};
+
 use super::recorder::stacks::Threads;
 use super::recording::weight;
 use super::unwind::Unwinder;
@@ -128,10 +135,9 @@ pub fn is_kept() -> bool {
     kept().is_some_and(|profile| profile.state.load(Ordering::Relaxed) == ON)
 }
 
-/// Writes the profile for pprof. False, and nothing useful is written, when none is kept or memory is out.
-pub fn write(out: &mut Mapped<u8>) -> bool {
-    // Its files are read without the lock.
-    with_session(pprof::Draft::of).is_some_and(|draft| draft.finish(out))
+/// The profile as it is now; `None` when none is kept.
+pub fn draft() -> Option<Draft> {
+    with_session(Session::draft)
 }
 
 /// The profile's memory, made when it is first asked for.
@@ -174,6 +180,9 @@ fn with_session<R>(f: impl FnOnce(&mut Session) -> R) -> Option<R> {
 
 /// Called for every sampled block, by the thread that made, resized or frees it.
 fn observe(event: &Event) {
+    if lines::is_here() {
+        return;
+    }
     if with_session(|session| session.event(event)).is_none() && !is_kept() {
         // I1: a child after fork.
         watch::forget(observe);
@@ -197,6 +206,30 @@ impl Session {
             start_unix_ms: os::unix_ms(),
             start_ms: os::now_ms(),
         })
+    }
+
+    /// Copies what is known.
+    fn draft(&mut self) -> Draft {
+        let bytes = self.sampling.bytes;
+        let mut draft = Draft::new(Origin {
+            comment: comment("a sampling profile", bytes),
+            counts_made: true,
+            period: bytes,
+            start_unix_ms: self.start_unix_ms,
+            start_ms: self.start_ms,
+            // Stacks were cut when they were walked.
+            frames: 0,
+        });
+        for (place, frames) in self.places.all() {
+            let sums = [
+                place.made_count,
+                place.made_bytes,
+                place.live_count,
+                place.live_bytes,
+            ];
+            draft.add(frames, 0, sums, &mut self.unwinder);
+        }
+        draft
     }
 
     fn event(&mut self, event: &Event) {

@@ -50,6 +50,46 @@ fn half(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_le_bytes)
 }
 
+/// Whether a function, by its name in a symbol table, may stand between an allocator and the line that somebody wrote:
+/// it belongs to this crate or to Rust's own libraries, or is C++'s `new`.
+pub fn is_machinery(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"__rust_", b"__rustc", b"_Znw", b"_Zna"];
+    const CRATES: [&[u8]; 4] = [b"5alloc", b"8pymalloc", b"4core", b"3std"];
+    // How the older spelling begins `<alloc::… as …>`.
+    const BRACKETS: [&[u8]; 4] = [
+        b"$LT$alloc..",
+        b"$LT$pymalloc..",
+        b"$LT$core..",
+        b"$LT$std..",
+    ];
+    let begins = |text: &[u8], starts: &[&[u8]]| starts.iter().any(|start| text.starts_with(start));
+    if let Some(path) = name.strip_prefix(b"_ZN") {
+        let digits = path.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let first = &path[digits..];
+        let first = first.strip_prefix(b"_").unwrap_or(first);
+        return begins(path, &CRATES) || begins(first, &BRACKETS);
+    }
+    if let Some(path) = name.strip_prefix(b"_R") {
+        return first_crate(path).is_some_and(|path| begins(path, &CRATES));
+    }
+    begins(name, &NAMES)
+}
+
+/// From the first crate of a path in Rust's newer spelling on: `Cs` and a hash and `_` come before it.
+fn first_crate(path: &[u8]) -> Option<&[u8]> {
+    let starts = (0..path.len()).filter(|at| path[*at..].starts_with(b"Cs"));
+    let named = |at: usize| {
+        let hash = &path[at + 2..];
+        let len = hash
+            .iter()
+            .take_while(|byte| byte.is_ascii_alphanumeric())
+            .count();
+        let rest = hash.get(len..)?.strip_prefix(b"_")?;
+        rest.first().is_some_and(u8::is_ascii_digit).then_some(rest)
+    };
+    starts.filter_map(named).next()
+}
+
 impl Elf {
     /// The file at `path`; `None` if it is not such a file.
     pub fn open(path: &[u8]) -> Option<Self> {
@@ -208,6 +248,33 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].0.contains("a_function_with_a_name") && found[0].1 == [7]);
         assert!(Elf::open(b"/etc/passwd").is_none() && Elf::open(b"no/path").is_none());
+    }
+
+    #[test]
+    fn the_machinery_is_told_by_its_crate() {
+        for name in [
+            "_ZN5alloc7raw_vec19RawVec$LT$T$C$A$GT$8grow_one17h0123456789abcdefE",
+            "_ZN72_$LT$alloc..vec..Vec$LT$T$GT$$u20$as$u20$core..clone..Clone$GT$5clone17h01E",
+            "_ZN8pymalloc6global4slow10alloc_slow17h0123456789abcdefE",
+            "_RNvMs0_NtCslNYArtu3iFV_5alloc7raw_vecINtB5_6RawVechE8grow_oneCs4X4t9plMPHF_9addr2line",
+            "_RNCNvMs_NtCsgEmfK2I1SDS_4core4cell0B5_",
+            "__rust_alloc",
+            "_Znwm",
+        ] {
+            assert!(is_machinery(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "main",
+            "_ZN5serve9leak_here17h0123456789abcdefE",
+            "_ZN47_$LT$mine..Thing$u20$as$u20$alloc..string..ToString$GT$9to_string17h01E",
+            "_RNvCs4X4t9plMPHF_5serve9leak_here",
+            "_RNvXCs4X4t9plMPHF_5serveNtB2_5ThingNtNtCslNYArtu3iFV_5alloc6string8ToString9to_string",
+            "allocate",
+            "_R",
+            "",
+        ] {
+            assert!(!is_machinery(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

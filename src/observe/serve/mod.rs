@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! serve() ─► thread of its own: its files, its stack, no thread-local storage (os::spawn_apart)
-//!              │ accept ─► request.rs ─► page ─► answer ─► accept …
+//!              │ accept ─► request.rs ─► pages.rs ─► answer ─► accept …
 //!              ▼                          ├ /metrics          metrics.rs
-//!            socket: only this            └ /debug/pprof/heap heap_profile/
+//!            socket: only this            └ /debug/pprof/heap heap_profile/, tracemalloc/served.rs
 //!            thread has its number
 //! ```
 //!
@@ -22,18 +22,18 @@
 //! * **I3** The socket in the file system is removed at exit by the process that made it, if it is still that one.
 
 mod address;
+mod pages;
 mod request;
 
 use super::heap_profile::{self, Sampling};
 use super::mapped::Mapped;
-use super::metrics;
 use crate::global::slot;
 use crate::os::{self, Connection, FileId, Futex, Listener, Lock};
 use crate::sync::{AtomicBool, AtomicU32, Ordering, Park, SharedCell};
 use address::Address;
 use core::mem::MaybeUninit;
 use core::net::SocketAddr;
-use request::{Answer, Asked, Page};
+use request::{Answer, Asked};
 
 const STARTING: u32 = 1;
 const SERVING: u32 = 2;
@@ -86,8 +86,8 @@ impl core::fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Serves this process's figures over HTTP until it ends: `/metrics` as OpenMetrics text, for Prometheus. The address
-/// is `127.0.0.1:PORT` or another loopback address (port 0: any free one), or `unix:PATH`.
+/// Serves this process's figures over HTTP until it ends: `/metrics` as OpenMetrics text, for Prometheus, and, while
+/// [`tracemalloc`](super::tracemalloc) is at work, `/debug/pprof/heap` for pprof. The address is `127.0.0.1:PORT` or another loopback address (port 0: any free one), or `unix:PATH`.
 ///
 /// The answering thread allocates nothing, has files of its own and keeps no process alive. A child after fork does
 /// not serve, and may begin to. Returns the address with its port; `None` for a path.
@@ -115,6 +115,11 @@ pub fn serve(address: &str) -> Result<Option<SocketAddr>, ServeError> {
 
 /// As [`serve`], and keeps a heap profile for `/debug/pprof/heap`: of one block for every `bytes` that are allocated on
 /// average (512 KiB is usual in production, 0 keeps every block), with stacks of at most `frames` calls, 64 at most.
+/// Beside it, `/debug/pprof/heap?source=tracemalloc` still asks for what is traced; a comment in each profile names its
+/// source.
+///
+/// Functions have their names. Files and lines pprof finds by itself, where it can read the program's files; with the
+/// feature `symbols` the profile has them, inlined calls included, and a thread named `pymalloc-names` finds them.
 ///
 /// # Errors
 /// As [`serve`].
@@ -227,6 +232,7 @@ pub fn begin(config: &Config) -> Result<Address, ServeError> {
         }
         return Err(ServeError::of(outcome.cast_signed()));
     }
+    heap_profile::lines::begin();
     let mut found = config.address.clone();
     found.set_port(outcome as u16);
     Ok(found)
@@ -407,7 +413,7 @@ fn answer(client: &Connection) {
     let answer = match request::read(client) {
         Asked::Nothing => return,
         Asked::Page { page, head_only } => {
-            let (status, kind) = write_page(page, &mut body);
+            let (status, kind) = pages::write(page, &mut body);
             Answer {
                 status,
                 kind,
@@ -415,47 +421,16 @@ fn answer(client: &Connection) {
             }
         }
         Asked::NoSuchPage => refuse("404 Not Found", "no such page\n"),
+        Asked::NoSuchSource => refuse(
+            "400 Bad Request",
+            "source is one of samples and tracemalloc\n",
+        ),
         Asked::OtherMethod => refuse("405 Method Not Allowed", "only GET and HEAD\n"),
         Asked::Nonsense => refuse("400 Bad Request", "not a request of HTTP/1\n"),
         Asked::TooLong => refuse("431 Request Header Fields Too Large", "too long a head\n"),
     };
     request::send(client, &answer, &body);
 }
-
-/// Writes a page; its status and kind.
-fn write_page(page: Page, body: &mut Mapped<u8>) -> (&'static str, &'static str) {
-    const OK: &str = "200 OK";
-    const UNAVAILABLE: &str = "503 Service Unavailable";
-    const TEXT: &str = "text/plain; charset=utf-8";
-    let whole = match page {
-        Page::Index => {
-            body.extend(INDEX.as_bytes());
-            Some("text/html; charset=utf-8")
-        }
-        Page::Metrics => metrics::write_open_metrics(body)
-            .is_ok()
-            .then_some("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        Page::HeapProfile if !heap_profile::is_kept() => {
-            body.extend(NO_PROFILE.as_bytes());
-            return (UNAVAILABLE, TEXT);
-        }
-        Page::HeapProfile => heap_profile::write(body).then_some("application/octet-stream"),
-    };
-    match whole {
-        Some(kind) => (OK, kind),
-        None => {
-            body.clear();
-            body.extend(b"out of memory\n");
-            (UNAVAILABLE, TEXT)
-        }
-    }
-}
-
-const INDEX: &str = "<!DOCTYPE html><title>pymalloc</title><a href=\"/metrics\">metrics</a> \
-     <a href=\"/debug/pprof/heap\">heap profile</a>\n";
-
-const NO_PROFILE: &str = "no heap profile is kept; ask for one when serving begins: serve_sampled(), \
-     'pymalloc serve --sample 512K', or PYMALLOC_SERVE_SAMPLE=524288\n";
 
 #[cfg(feature = "preload")]
 pub use environment::serve_as_asked;

@@ -31,6 +31,8 @@ pub enum Asked {
     },
     /// Another page than there are.
     NoSuchPage,
+    /// A heap profile from another source than there are.
+    NoSuchSource,
     /// Another method than `GET` and `HEAD`.
     OtherMethod,
     /// No request of HTTP.
@@ -49,7 +51,18 @@ pub enum Page {
     /// `/metrics`.
     Metrics,
     /// `/debug/pprof/heap`.
-    HeapProfile,
+    HeapProfile(Source),
+}
+
+/// Where a heap profile comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What there is: samples first.
+    Any,
+    /// `?source=samples`.
+    Samples,
+    /// `?source=tracemalloc`.
+    Tracemalloc,
 }
 
 /// Reads a request.
@@ -114,14 +127,29 @@ fn parse(head: &[u8]) -> Asked {
         b"HEAD" => true,
         _ => return Asked::OtherMethod,
     };
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or(target);
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    let (path, query) = (parts.next().unwrap_or(target), parts.next().unwrap_or(b""));
     let page = match path {
         b"/" => Page::Index,
         b"/metrics" => Page::Metrics,
-        b"/debug/pprof/heap" => Page::HeapProfile,
+        b"/debug/pprof/heap" => match source(query) {
+            Some(source) => Page::HeapProfile(source),
+            None => return Asked::NoSuchSource,
+        },
         _ => return Asked::NoSuchPage,
     };
     Asked::Page { page, head_only }
+}
+
+/// The source that a query names, if it is one; whatever else it says is for other servers.
+fn source(query: &[u8]) -> Option<Source> {
+    let mut words = query.split(|byte| *byte == b'&');
+    match words.find_map(|word| word.strip_prefix(b"source=")) {
+        None => Some(Source::Any),
+        Some(b"samples") => Some(Source::Samples),
+        Some(b"tracemalloc") => Some(Source::Tracemalloc),
+        Some(_) => None,
+    }
 }
 
 /// An answer's status, kind and further lines of its head.
@@ -186,8 +214,17 @@ mod tests {
         );
         assert_eq!(
             asked("GET /debug/pprof/heap?seconds=1 HTTP/1.1"),
-            page(Page::HeapProfile, false)
+            page(Page::HeapProfile(Source::Any), false)
         );
+        let profile = |query: &str| asked(&format!("GET /debug/pprof/heap?{query} HTTP/1.1"));
+        for (query, source) in [
+            ("", Source::Any),
+            ("debug=0&source=samples", Source::Samples),
+            ("source=tracemalloc", Source::Tracemalloc),
+        ] {
+            assert_eq!(profile(query), page(Page::HeapProfile(source), false));
+        }
+        assert_eq!(profile("source=else"), Asked::NoSuchSource);
         assert_eq!(asked("GET / HTTP/1.1"), page(Page::Index, false));
         assert_eq!(asked("GET /metrics/ HTTP/1.1"), Asked::NoSuchPage);
         assert_eq!(asked("GET /../etc/passwd HTTP/1.1"), Asked::NoSuchPage);

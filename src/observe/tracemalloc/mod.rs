@@ -27,12 +27,14 @@
 //!   information (`debug = "line-tables-only"` is enough); without, a frame is a file and an address.
 //! * Tracing that begins is exact at once for the calling thread and new ones; other threads' blocks are seen
 //!   once those in their lists are used up.
+//! * Objects of the object library lie in a heap of their own and are not traced; `objgraph` sees them.
 //! * A block whose record finds no memory ends the process, as any allocation of Rust's collections does.
 
 mod file;
 mod filter;
 mod frame;
 mod names;
+pub(super) mod served;
 mod snapshot;
 mod statistics;
 mod tracer;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(super) struct Names {
     known: HashMap<InFile, Vec<Named>>,
     #[cfg(feature = "symbols")]
-    loaders: HashMap<Vec<u8>, Option<addr2line::Loader>>,
+    debug_info: super::super::debug_info::DebugInfo,
 }
 
 /// A call and whether it stands between the allocator and the line that somebody wrote.
@@ -58,45 +58,12 @@ impl Names {
 
     /// The calls inlined at an address, innermost first.
     #[cfg(feature = "symbols")]
-    fn look_up(&mut self, call: &InFile) -> Vec<Named> {
-        use std::os::unix::ffi::OsStrExt;
-        let (path, address) = call;
-        let loader = self.loaders.entry(path.clone()).or_insert_with(|| {
-            let path = std::ffi::OsStr::from_bytes(path);
-            addr2line::Loader::new(path).ok()
+    fn look_up(&mut self, (path, address): &InFile) -> Vec<Named> {
+        let calls = self.debug_info.calls(path, *address).into_iter();
+        let named = calls.map(|call| Named {
+            frame: Frame::new(&call.file, call.line),
+            is_machinery: call.is_machinery,
         });
-        let mut found = Vec::new();
-        let Some(mut calls) = loader
-            .as_ref()
-            .and_then(|loader| loader.find_frames(*address).ok())
-        else {
-            return found;
-        };
-        while let Ok(Some(call)) = calls.next() {
-            let function = call.function.as_ref().and_then(|name| name.demangle().ok());
-            let place = call.location.as_ref();
-            let Some(file) = place.and_then(|place| place.file) else {
-                continue;
-            };
-            let lineno = place.and_then(|place| place.line).unwrap_or(0);
-            found.push(Named {
-                frame: Frame::new(file, lineno),
-                is_machinery: is_machinery(function.as_deref().unwrap_or(""), file),
-            });
-        }
-        found
+        named.collect()
     }
-}
-
-/// Whether a call belongs to this crate or to Rust's own libraries.
-#[cfg(feature = "symbols")]
-fn is_machinery(function: &str, file: &str) -> bool {
-    /// Where this crate was built; of its functions, `line-tables-only` keeps the last part of the name.
-    const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
-    let starts = ["pymalloc::", "<pymalloc::", "__rust", "__rustc"];
-    // Rust's libraries, and those built into them.
-    let files = ["/rustc/", "/rustlib/src/rust/library/", "/rust/deps/"];
-    file.starts_with(OWN)
-        || starts.iter().any(|start| function.starts_with(start))
-        || files.iter().any(|part| file.contains(part))
 }

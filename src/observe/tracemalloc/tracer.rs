@@ -9,6 +9,7 @@
 //! * **I2** The tables are whole under the lock, also in a child after fork (see [`Kept`]).
 //! * **I3** A thread that holds the lock is not traced: neither what the tables need nor a signal handler's calls.
 
+use super::super::heap_profile::lines;
 use super::super::kept::Kept;
 use super::super::recorder::stacks::Threads;
 use super::super::recording::weight;
@@ -79,6 +80,9 @@ pub(super) struct State {
     /// Bytes between two blocks that are seen, on average; 0 if all are.
     pub sample_bytes: u64,
     pub limit: usize,
+    /// When tracing began, by the calendar and by the clock of [`os::now_ms`].
+    pub start_unix_ms: u64,
+    pub start_ms: u64,
     pub current: u64,
     pub peak: u64,
     /// By domain and address.
@@ -87,7 +91,7 @@ pub(super) struct State {
     /// Indices into `stacks` by a hash of their frames: two different stacks of one hash are not to be expected
     /// before there are billions.
     numbers: HashMap<u64, usize, BuildHasherDefault<Mixer>>,
-    walker: Option<(Unwinder, Threads)>,
+    pub walker: Option<(Unwinder, Threads)>,
 }
 
 fn tracer() -> &'static Kept<State> {
@@ -99,10 +103,15 @@ pub(super) fn with_state<R>(f: impl FnOnce(&mut State) -> R) -> R {
     tracer().with(f)
 }
 
+/// Runs `f` on the state under the lock, if there is one; makes none, and allocates nothing itself.
+pub(super) fn with_existing<R>(f: impl FnOnce(&mut State) -> R) -> Option<R> {
+    Kept::existing(Keeper::Tracer).map(|kept| kept.with(f))
+}
+
 /// Called for every event, by the thread that caused it.
 pub(super) fn observe(event: &Event) {
-    // I3.
-    if tracer().is_mine() {
+    // I3; and who finds lines for a served profile is no part of it.
+    if tracer().is_mine() || lines::is_here() {
         return;
     }
     with_state(|state| {
@@ -134,6 +143,7 @@ pub(super) fn start(limit: usize, sample_bytes: u64) -> bool {
         state.is_tracing = true;
         state.limit = limit;
         state.sample_bytes = sample_bytes;
+        (state.start_unix_ms, state.start_ms) = (os::unix_ms(), os::now_ms());
         true
     });
     let observes = || match sample_bytes {
@@ -159,6 +169,8 @@ impl Default for State {
             is_tracing: false,
             sample_bytes: 0,
             limit: 1,
+            start_unix_ms: 0,
+            start_ms: 0,
             current: 0,
             peak: 0,
             traces: HashMap::new(),

@@ -15,12 +15,13 @@ resident over time. Input, output, exit status and signals are its own.
 
   -o, --output FILE  the samples, as 'mprof plot' reads them; otherwise
                      PROGRAM.dat in this folder
-  --plot FILE        also draw them: .svg, or .html for a page
+  --plot FILE        also draw them: .svg, .png, or .html for a page
   --blocks           also follow the bytes in live blocks and the arenas with
                      such blocks, and draw the marks that the program sets
                      (pymalloc_mark); records every call
   --follow           add up the processes it starts, too
-  --interval SECONDS between two samples; otherwise 0.1
+  --interval SECONDS between two samples; otherwise 0.1, and less in the
+                     first seconds
   --lib PATH         the library, as for 'run'
   --help             this text
 ";
@@ -39,7 +40,7 @@ pub struct Mem {
     /// `--follow`.
     pub follow: bool,
     /// `--interval`.
-    pub interval: Duration,
+    pub interval: Option<Duration>,
     /// What to run.
     pub program: Program,
 }
@@ -53,7 +54,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
         plot: None,
         blocks: false,
         follow: false,
-        interval: Duration::from_millis(100),
+        interval: None,
         program: Program {
             name: "".into(),
             args: Vec::new(),
@@ -78,7 +79,7 @@ pub fn parse(parser: &mut lexopt::Parser) -> Result<Command, UsageError> {
                 let seconds = text.to_str().and_then(|text| text.parse::<f64>().ok());
                 let seconds = seconds.filter(|seconds| (0.001..1e6).contains(seconds));
                 let bad = UsageError::BadValue { option, accepted };
-                mem.interval = Duration::from_secs_f64(seconds.ok_or(bad)?);
+                mem.interval = Some(Duration::from_secs_f64(seconds.ok_or(bad)?));
             }
             Arg::Value(name) => {
                 // Fails only in the middle of an option's letters, which a value ends.
@@ -110,7 +111,7 @@ mod tests {
         };
         match parsed("--interval 0.25 --blocks ls -o x") {
             Ok(Command::Mem(mem)) => {
-                assert_eq!(mem.interval, Duration::from_millis(250));
+                assert_eq!(mem.interval, Some(Duration::from_millis(250)));
                 assert!(mem.blocks && mem.output.is_none());
                 assert_eq!(mem.program.args, ["-o", "x"]);
             }

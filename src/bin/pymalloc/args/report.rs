@@ -22,7 +22,8 @@ views, as text:
   diff        how two recordings differ, place by place
 
 views, as files for other programs (to stdout without --output):
-  flamegraph  one HTML page that can be zoomed and searched (.svg: the picture)
+  flamegraph  one HTML page that can be zoomed and searched (.svg, .png: the
+              picture)
   folded      folded stacks          pprof       gzipped protobuf, for pprof
   speedscope  for speedscope.app     dhat        for Valgrind's dh_view.html
   json        everything
@@ -49,7 +50,8 @@ much would return if they were moved together. With a recording made by
   --at MOMENT        the end of the recording (unless told otherwise), its
                      high-water mark, or so many seconds after the start
   --limit N          rows of each table; otherwise 15
-  -o, --output FILE  also draw the arenas: a heat map as .svg or .html
+  -o, --output FILE  also draw the arenas: a heat map as .svg, .png
+                     or .html
   --help             this text
 ";
 

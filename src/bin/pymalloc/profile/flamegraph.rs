@@ -32,7 +32,7 @@ pub fn folded(named: &Named, measure: Measure) -> String {
 ///
 /// # Errors
 /// When there is nothing to draw.
-pub fn svg(named: &Named, measure: Measure, name: &str) -> io::Result<Vec<u8>> {
+pub fn svg(named: &Named, measure: Measure, name: &str) -> io::Result<String> {
     let folded = folded(named, measure);
     let mut options = inferno::flamegraph::Options::default();
     options.title = format!("{name}: {}", title(measure));
@@ -42,26 +42,20 @@ pub fn svg(named: &Named, measure: Measure, name: &str) -> io::Result<Vec<u8>> {
     let mut drawn = Vec::new();
     let made = inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut drawn);
     made.map_err(io::Error::other)?;
-    Ok(drawn)
+    Ok(String::from_utf8_lossy(&drawn).into_owned())
 }
 
-/// The flame graph as one page that needs nothing else.
-///
-/// # Errors
-/// As [`svg`].
-pub fn html(named: &Named, measure: Measure, name: &str) -> io::Result<Vec<u8>> {
-    let drawn = svg(named, measure, name)?;
-    let drawn = String::from_utf8_lossy(&drawn);
+/// One page with the flame graph, which needs nothing else.
+pub fn page(drawn: &str, measure: Measure, name: &str) -> String {
     // The page holds the picture itself: what stands before the element belongs to a file of its own.
     let start = drawn.find("<svg").unwrap_or(0);
     let title = escaped(&format!("{name}: {}", title(measure)));
-    let page = format!(
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <style>body {{ margin: 0; background: #eee; }} svg {{ display: block; width: 100%; }}</style>\n\
          </head>\n<body>\n{}\n</body>\n</html>\n",
         &drawn[start..]
-    );
-    Ok(page.into_bytes())
+    )
 }
 
 /// Text for HTML and SVG.

@@ -21,19 +21,16 @@ const MOST: usize = 600;
 /// Units above the first row.
 const TOP: usize = 84;
 
-/// The picture, as SVG or on a page of its own.
-pub fn draw(pinned: &Pinned, named: &Named, svg_only: bool) -> String {
-    let svg = svg(pinned, named);
-    if svg_only {
-        return svg;
-    }
+/// A page with the picture.
+pub fn page(svg: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Arenas</title>\n\
          <style>body {{ margin: 1em; }}</style>\n</head>\n<body>\n{svg}</body>\n</html>\n"
     )
 }
 
-fn svg(pinned: &Pinned, named: &Named) -> String {
+/// The picture, as SVG.
+pub fn svg(pinned: &Pinned, named: &Named) -> String {
     let live =
         |slots: &BTreeMap<usize, Slot>| slots.values().map(|slot| slot.live.bytes).sum::<u64>();
     let mut arenas: Vec<_> = pinned.arenas.iter().collect();

@@ -17,6 +17,7 @@ pub mod heat_map;
 pub mod json;
 pub mod leaks;
 pub mod named;
+pub mod picture;
 pub mod plot;
 pub mod pprof;
 pub mod proto;

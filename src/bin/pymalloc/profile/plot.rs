@@ -36,12 +36,8 @@ const BOTTOM: f64 = 50.0;
 /// Most points drawn of a curve: the greatest of each part stands for it.
 const MOST: usize = 2000;
 
-/// The picture, as SVG or on a page of its own.
-pub fn draw(title: &str, curves: &[Curve], spans: &[Span], svg_only: bool) -> String {
-    let svg = svg(title, curves, spans);
-    if svg_only {
-        return svg;
-    }
+/// A page with the picture.
+pub fn page(title: &str, svg: &str) -> String {
     let title = escaped(title);
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
@@ -63,7 +59,8 @@ fn byte_step(most: f64) -> f64 {
     2f64.powf((most / 5.0).max(1.0).log2().ceil())
 }
 
-fn svg(title: &str, curves: &[Curve], spans: &[Span]) -> String {
+/// The picture, as SVG.
+pub fn svg(title: &str, curves: &[Curve], spans: &[Span]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let end = points().map(|point| point.0).fold(0.001, f64::max);
     let most = points().map(|point| point.1).fold(1.0, f64::max);
@@ -81,7 +78,7 @@ fn svg(title: &str, curves: &[Curve], spans: &[Span]) -> String {
         let (from, to) = (x(span.from), x(span.to));
         let _ = writeln!(
             text,
-            "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"14\" fill=\"#9467bd\" fill-opacity=\"0.35\">\
+            "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"14\" fill=\"#9467bd\" fill-opacity=\"0.35\" stroke=\"#ffffff\">\
              <title>{name}</title></rect><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\">{name}</text>",
             TOP + span.level as f64 * 16.0,
             (to - from).max(1.0),

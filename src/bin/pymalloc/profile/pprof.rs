@@ -3,25 +3,11 @@
 use super::named::Named;
 use super::proto::Message;
 use super::usage::Measure;
+use crate::profile_proto::{function, line, location, mapping, profile, sample, value_type};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::HashMap;
 use std::io::{self, Write};
-
-/// Field numbers of `profile.proto`.
-mod field {
-    pub const SAMPLE_TYPE: u64 = 1;
-    pub const SAMPLE: u64 = 2;
-    pub const MAPPING: u64 = 3;
-    pub const LOCATION: u64 = 4;
-    pub const FUNCTION: u64 = 5;
-    pub const STRING: u64 = 6;
-    pub const TIME_NANOS: u64 = 9;
-    pub const DURATION_NANOS: u64 = 10;
-    pub const PERIOD_TYPE: u64 = 11;
-    pub const PERIOD: u64 = 12;
-    pub const DEFAULT_SAMPLE_TYPE: u64 = 14;
-}
 
 /// What a sample counts: names as Go's heap profiles have them, where they have one.
 const TYPES: [(&str, &str, Measure); 6] = [
@@ -65,21 +51,25 @@ pub fn pprof(
     duration_ms: u64,
     period: u64,
 ) -> io::Result<Vec<u8>> {
+    let source = match period {
+        0 => "pymalloc, a recording: every block".to_owned(),
+        bytes => format!("pymalloc, a recording: one block in {bytes} bytes, on average"),
+    };
     let mut texts = Texts::new();
     let mut message = Message::default();
     for (name, unit, _) in TYPES {
         let mut kind = Message::default();
-        kind.number(1, texts.number(name));
-        kind.number(2, texts.number(unit));
-        message.message(field::SAMPLE_TYPE, &kind);
+        kind.number(value_type::KIND, texts.number(name));
+        kind.number(value_type::UNIT, texts.number(unit));
+        message.message(profile::SAMPLE_TYPE, &kind);
     }
     for stack in &named.stacks {
-        let mut sample = Message::default();
+        let mut one = Message::default();
         // Numbers count from 1; the innermost call comes first.
         let calls = stack.frames.iter().rev();
-        sample.numbers(1, calls.map(|call| u64::from(*call) + 1));
-        sample.numbers(
-            2,
+        one.numbers(sample::LOCATIONS, calls.map(|call| u64::from(*call) + 1));
+        one.numbers(
+            sample::VALUES,
             TYPES.into_iter().map(|(_, unit, measure)| {
                 let sum = stack.uses.of(measure);
                 if unit == "bytes" {
@@ -89,21 +79,22 @@ pub fn pprof(
                 }
             }),
         );
-        message.message(field::SAMPLE, &sample);
+        message.message(profile::SAMPLE, &one);
     }
     calls(&mut message, &mut texts, named);
     const NANOS: u64 = 1_000_000;
-    message.number(field::TIME_NANOS, start_unix_ms * NANOS);
-    message.number(field::DURATION_NANOS, duration_ms * NANOS);
+    message.number(profile::TIME_NANOS, start_unix_ms * NANOS);
+    message.number(profile::DURATION_NANOS, duration_ms * NANOS);
     let mut period_type = Message::default();
-    period_type.number(1, texts.number("space"));
-    period_type.number(2, texts.number("bytes"));
-    message.message(field::PERIOD_TYPE, &period_type);
+    period_type.number(value_type::KIND, texts.number("space"));
+    period_type.number(value_type::UNIT, texts.number("bytes"));
+    message.message(profile::PERIOD_TYPE, &period_type);
     // Go's profiles of every block say 1.
-    message.number(field::PERIOD, period.max(1));
-    message.number(field::DEFAULT_SAMPLE_TYPE, texts.number("inuse_space"));
+    message.number(profile::PERIOD, period.max(1));
+    message.number(profile::COMMENT, texts.number(&source));
+    message.number(profile::DEFAULT_SAMPLE_TYPE, texts.number("inuse_space"));
     for text in &texts.all {
-        message.text(field::STRING, text);
+        message.text(profile::STRING, text);
     }
     let mut zipped = GzEncoder::new(Vec::new(), Compression::default());
     zipped.write_all(&message.into_bytes())?;
@@ -116,33 +107,34 @@ fn calls<'a>(message: &mut Message, texts: &mut Texts<'a>, named: &'a Named) {
     let mut functions: HashMap<(&str, &str), u64> = HashMap::new();
     for (number, frame) in (1..).zip(&named.frames) {
         let n = mappings.len() as u64 + 1;
-        let mapping = *mappings.entry(&frame.module).or_insert_with(|| {
-            let mut mapping = Message::default();
-            mapping.number(1, n);
-            mapping.number(5, texts.number(&frame.module));
-            // Functions, files, lines and inlined calls are named.
-            (7..=10).for_each(|field| mapping.number(field, 1));
-            message.message(field::MAPPING, &mapping);
+        let map = *mappings.entry(&frame.module).or_insert_with(|| {
+            let mut made = Message::default();
+            made.number(mapping::ID, n);
+            made.number(mapping::FILE, texts.number(&frame.module));
+            for has in mapping::HAS {
+                made.number(has, 1);
+            }
+            message.message(profile::MAPPING, &made);
             n
         });
         let n = functions.len() as u64 + 1;
         let key = (frame.function.as_str(), frame.file.as_str());
-        let function = *functions.entry(key).or_insert_with(|| {
-            let mut function = Message::default();
-            function.number(1, n);
-            function.number(2, texts.number(&frame.function));
-            function.number(3, texts.number(&frame.function));
-            function.number(4, texts.number(&frame.file));
-            message.message(field::FUNCTION, &function);
+        let called = *functions.entry(key).or_insert_with(|| {
+            let mut made = Message::default();
+            made.number(function::ID, n);
+            made.number(function::NAME, texts.number(&frame.function));
+            made.number(function::SYSTEM_NAME, texts.number(&frame.function));
+            made.number(function::FILE, texts.number(&frame.file));
+            message.message(profile::FUNCTION, &made);
             n
         });
-        let mut line = Message::default();
-        line.number(1, function);
-        line.number(2, u64::from(frame.line));
-        let mut location = Message::default();
-        location.number(1, number);
-        location.number(2, mapping);
-        location.message(4, &line);
-        message.message(field::LOCATION, &location);
+        let mut place = Message::default();
+        place.number(line::FUNCTION, called);
+        place.number(line::NUMBER, u64::from(frame.line));
+        let mut call = Message::default();
+        call.number(location::ID, number);
+        call.number(location::MAPPING, map);
+        call.message(location::LINE, &place);
+        message.message(profile::LOCATION, &call);
     }
 }
