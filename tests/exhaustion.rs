@@ -96,7 +96,7 @@ fn alone(test: &str, f: impl FnOnce()) {
 /// Bytes of blocks that `room` bytes of memory hold at least; fewer where they are guarded: pads, frames and what waits
 /// in the quarantine take their part.
 fn least_of(room: usize) -> usize {
-    room / if child::is_guarded() { 12 } else { 4 }
+    room / if child::is_guarded() { 6 } else { 4 }
 }
 
 #[test]
@@ -304,7 +304,26 @@ fn two_hundred_thousand_large_blocks_need_few_mappings() {
 
 #[test]
 fn a_small_address_space_is_filled_and_emptied() {
-    const TEST: &str = "a_small_address_space_is_filled_and_emptied";
+    filled_and_emptied(
+        "a_small_address_space_is_filled_and_emptied",
+        libc::RLIMIT_AS,
+        &[64, 72, 100, 128, 200, 256, 400],
+    );
+}
+
+/// The kernel counts what may be written, and refuses to make a page accessible again that a guard kept: what such
+/// a page belongs to must not be lost.
+#[test]
+fn a_limit_of_writable_memory_is_filled_and_emptied() {
+    filled_and_emptied(
+        "a_limit_of_writable_memory_is_filled_and_emptied",
+        libc::RLIMIT_DATA,
+        &[64, 100, 256],
+    );
+}
+
+/// Fills memory with blocks of one size after another in processes that may have so many MiB of `resource`.
+fn filled_and_emptied(test: &str, resource: libc::__rlimit_resource_t, limits: &[u64]) {
     if let Some(part) = child::part() {
         child::no_core();
         child::watchdog(60);
@@ -323,17 +342,17 @@ fn a_small_address_space_is_filled_and_emptied() {
         }
         return;
     }
-    for mib in [64, 72, 100, 128, 200, 256, 400] {
+    for mib in limits {
         let limit = libc::rlimit {
             rlim_cur: mib << 20,
             rlim_max: mib << 20,
         };
-        let mut command = child::command(TEST, &(mib << 20).to_string());
+        let mut command = child::command(test, &(mib << 20).to_string());
         // The system's malloc reserves 64 MiB for a second thread, which the test's is, if they fit.
         command.env("MALLOC_ARENA_MAX", "1");
         // SAFETY: setrlimit is safe to call between fork and exec.
         unsafe {
-            command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {
+            command.pre_exec(move || match libc::setrlimit(resource, &limit) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),
             });

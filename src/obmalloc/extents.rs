@@ -387,6 +387,21 @@ impl Extents {
         given
     }
 
+    /// Gives memory back that is in no slot's list, with its addresses if the kernel takes them: as it refuses, with
+    /// too many mappings, where that would split one.
+    ///
+    /// # Safety
+    /// Mappings or slots of ours that nobody uses, and nobody will.
+    pub(super) unsafe fn give_up(&self, base: NonNull<u8>, len: usize) {
+        // SAFETY: unused by the caller's word.
+        unsafe {
+            if !os::unmap(base, len) {
+                os::purge(base, len);
+            }
+        }
+        self.note_unmapped(len);
+    }
+
     /// Puts a purged slot on the stack. `zeroed` says that the purge worked.
     pub fn put_clean(&self, addr: usize, zeroed: bool) {
         self.with(|state| state.free.push_clean(addr, zeroed));
