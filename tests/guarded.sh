@@ -11,9 +11,9 @@
 # | `trust_table`, `exports`, `layers`, `launcher`, `profile`, `recording` | what they look at is the same in all modes, or they set the mode |
 #
 # A fork storm forks 60 times instead of 500: the blocks of eight threads are filled, looked at, and their stacks
-# taken.
+# taken. Watchdogs bark eight times as late.
 set -euo pipefail
-export PYMALLOC_FORKS=${PYMALLOC_FORKS:-60}
+export PYMALLOC_FORKS=${PYMALLOC_FORKS:-60} PYMALLOC_TEST_PATIENCE=${PYMALLOC_TEST_PATIENCE:-8}
 cd "$(dirname "$0")/.."
 
 tests=(--lib --test conformance --test oracle --test alignment --test exhaustion --test fork --test rust_heap
