@@ -18,7 +18,8 @@
 //! and all of such a pair counts as dirty, so that what stays unused goes back by age.
 //!
 //! Memory goes back by purge, which splits no mapping, so the number of mappings stays small (the kernel
-//! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`).
+//! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`), or to make those that were
+//! guarded accessible again (`give_up`).
 //!
 //! Invariants:
 //! * I1 a slot is in one place of the table above.
