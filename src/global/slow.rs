@@ -300,7 +300,7 @@ pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mu
     // SAFETY: a block of at least `size` bytes, just handed out.
     unsafe {
         if let Some(start) = NonNull::new(p).filter(|_| !zeroed)
-            && !HUGE.clear(start, size)
+            && !os::keep_errno(|| HUGE.clear(start, size))
         {
             p.write_bytes(0, size);
         }

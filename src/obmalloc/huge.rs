@@ -24,7 +24,7 @@ use super::descriptor::Descriptor;
 use super::extents::Extents;
 pub use super::huge_store::HugeCounts;
 use super::huge_store::State;
-use super::size_class::{ARENA_BYTES, POOL_BYTES};
+use super::size_class::{ARENA_BYTES, MEDIUM_MAX, POOL_BYTES};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
@@ -212,15 +212,15 @@ impl Huge {
             .map(|descriptor| unsafe { descriptor.as_ref() }.len())
     }
 
-    /// Makes a large block's memory read as zero by giving it back, which costs less than clearing it unless all of
-    /// it is used. False when it is not large, or that cannot be done: then it is as it was.
+    /// Makes a huge block's memory read as zero, by [`Kernel::zero`](super::kernel::Kernel::zero). False when it is
+    /// no huge one, or that cannot be done: then it reads as anything.
     ///
     /// # Safety
     /// `p` is a block of at least `size` bytes that nobody uses yet.
     pub unsafe fn clear(&self, p: NonNull<u8>, size: usize) -> bool {
         let len = size.next_multiple_of(os::page_size());
-        // SAFETY: above a slot's size, so whole pages of a mapping; unused.
-        size > SLOT_MAX && unsafe { self.extents.kernel.purge(p, len) }
+        // SAFETY: larger than any class, so whole pages of a slot or a mapping; unused.
+        size > MEDIUM_MAX && unsafe { self.extents.kernel.zero(p, len) }
     }
 
     /// What is known of the block of `descriptor`, live or stored: base, bytes, whether live.
