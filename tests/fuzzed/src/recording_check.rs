@@ -17,7 +17,7 @@ use crate::recording::format::{
 use crate::recording::read::{Contents, End, Follower, ReadError, read, seal, tail_of};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Ends a payload: a stack of no frames below node 2^21-1, which no payload needs.
@@ -107,7 +107,7 @@ fn write(file: &[u8], tail: Option<&[u8]>) {
 }
 
 /// `None` for what is no recording.
-fn steps_of(path: &PathBuf) -> Option<(Vec<Step>, Contents)> {
+fn steps_of(path: &Path) -> Option<(Vec<Step>, Contents)> {
     let mut steps = Vec::new();
     match read(path, |step| steps.push(*step)) {
         Ok(contents) => Some((steps, contents)),
