@@ -1,15 +1,21 @@
-//! Huge blocks that are asked for zeroed, where others were before: what held memory is cleared, what did not
-//! stays without.
+//! Huge blocks: those asked for zeroed, where others were before, and those that threads keep for their next
+//! request.
 
 use pymalloc::PyMalloc;
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[path = "support/memory.rs"]
+mod memory;
 
 const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
 
-/// Which pages of a block are written to.
-const PATTERNS: [(&str, fn(usize) -> bool); 6] = [
+/// Whether a page of a block is written to.
+type Wanted = fn(usize) -> bool;
+
+const PATTERNS: [(&str, Wanted); 6] = [
     ("none", |_| false),
     ("all", |_| true),
     ("every third", |page| page % 3 == 1),
@@ -48,7 +54,7 @@ impl Block {
         self.size.div_ceil(PAGE)
     }
 
-    fn write(&mut self, wanted: fn(usize) -> bool) {
+    fn write(&mut self, wanted: Wanted) {
         for page in (0..self.pages()).filter(|&page| wanted(page)) {
             let at = page * PAGE;
             // SAFETY: inside the block, whose last page may be a part of one.
@@ -149,4 +155,55 @@ fn what_is_used_again_is_cleared_in_place() {
             "{taken} faults in {ROUNDS} rounds of {pages} pages"
         );
     }
+}
+
+#[test]
+fn what_idle_threads_keep_goes_back() {
+    const THREADS: usize = 24;
+    let _alone = alone();
+    let base = memory::resident();
+    let together = Barrier::new(THREADS + 1);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut block = Block::zeroed(MIB);
+                block.write(|_| true);
+                together.wait();
+                drop(block);
+                together.wait();
+                // Idle, and alive.
+                together.wait();
+            });
+        }
+        together.wait();
+        let live = memory::resident() - base;
+        assert!(live >= THREADS * MIB, "{} live", memory::mib(live));
+        together.wait();
+        let few = || memory::resident().saturating_sub(base) < 6 * MIB;
+        assert!(
+            memory::comes_true(Duration::from_secs(20), few),
+            "{} of {} stays",
+            memory::mib(memory::resident() - base),
+            memory::mib(live)
+        );
+        together.wait();
+    });
+}
+
+#[test]
+fn a_kept_block_serves_any_size_that_fits() {
+    let _alone = alone();
+    let mut last: *mut u8 = std::ptr::null_mut();
+    for size in [MIB, 300_000, 900_000, MIB] {
+        let block = Block::zeroed(size);
+        assert!(block.is_zero() && PyMalloc.usable_size(block.start) >= Some(size));
+        assert!(last.is_null() || last == block.start, "{size} elsewhere");
+        last = block.start;
+    }
+    assert_eq!(PyMalloc.usable_size(last), None, "freed");
+    let huge = PyMalloc.stats().huge_blocks;
+    let block = Block::zeroed(MIB);
+    assert_eq!(PyMalloc.stats().huge_blocks, huge + 1);
+    drop(block);
+    assert_eq!(PyMalloc.stats().huge_blocks, huge);
 }
