@@ -42,6 +42,7 @@ mod stats;
 #[allow(dead_code, reason = "the launcher reads what the library writes")]
 mod summary;
 mod thread;
+mod tide;
 pub(crate) mod watch;
 
 pub(crate) use figures::{Greatest, Row, figures};

@@ -7,6 +7,7 @@
 
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
+use super::tide::Level;
 use super::watch::{self, RUST};
 use super::{HUGE, MAP, SharedHeap, behind, guard, huge, nothing, purge, reported, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
@@ -58,7 +59,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
             let lists = thread.active();
             // A call back, while the thread started, may have refilled it.
             if lists.of(class).nothing_to_take() {
-                thread.ebbs.set(false);
+                thread.tide.turns();
                 refill(lists, heap, class);
                 purge::poll_filling();
                 sweep(thread, heap);
@@ -128,11 +129,16 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
             // The lists stay closed (`behind.rs`, I2).
             // SAFETY: the caller gives the block up; verified by the heap.
             Some(_) if watch::is_guarded() => unsafe { give(block.start(), Some(class)) },
+            Some(Caller::Live(thread, heap)) if thread.tide.level() == Level::Low => {
+                behind::open_after_watch(thread, heap);
+                // SAFETY: the caller gives the block up; verified by the heap.
+                purge::poll(unsafe { heap.free_one(class, block) }.dirty_pools);
+            }
             Some(Caller::Live(thread, heap)) => {
                 behind::open_after_watch(thread, heap);
                 let lists = thread.active();
                 let list = lists.of(class);
-                if list.bound() == 0 || !thread.ebbs.get() {
+                if list.bound() == 0 || thread.tide.level() == Level::Flood {
                     lists.lengthen(class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
@@ -193,25 +199,16 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     }
 }
 
-/// Empties and shortens the lists when half of what the heap had out has come back: a block that waits in
-/// a list keeps its pool from being given back, and where most is freed there are many such pools. They
-/// stay short until the thread allocates again. Returns the free pools that hold memory.
+/// Empties the lists, and shortens or closes them, if so much has come back. Returns the free pools that hold
+/// memory.
 fn ebb(thread: &Thread, heap: &SharedHeap, freed: Freed) -> u64 {
-    /// Below this much, in bytes, there is little to win.
-    const LITTLE: u64 = 4096;
-    let (most, live) = (thread.most_live.get(), freed.live_bytes);
-    if live >= most {
-        thread.most_live.set(live);
-    }
-    if live >= most / 2 || most <= LITTLE {
+    let Some(level) = thread.tide.falls(freed.live_bytes) else {
         return freed.dirty_pools;
-    }
+    };
     flush_all(thread, heap);
     for class in SizeClass::all() {
-        thread.active().shorten(class);
+        thread.active().shorten(class, level == Level::Low);
     }
-    thread.most_live.set(live);
-    thread.ebbs.set(true);
     heap.gate().enter(|state| state.engine.dirty().pools())
 }
 

@@ -11,6 +11,7 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
+use super::tide::Tide;
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
@@ -41,10 +42,8 @@ pub struct Thread {
     /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
     pub(super) drawing: Cell<bool>,
     pub(super) draws: Cell<u64>,
-    /// The most bytes of blocks its heap had out since the lists were last emptied for there being few.
-    pub(super) most_live: Cell<u64>,
-    /// Whether they were, and were not refilled since.
-    pub(super) ebbs: Cell<bool>,
+    /// What its heap has out, in the long run.
+    pub(super) tide: Tide,
 }
 
 impl Thread {
@@ -65,8 +64,7 @@ impl Thread {
         observing: Cell::new(false),
         drawing: Cell::new(false),
         draws: Cell::new(0),
-        most_live: Cell::new(0),
-        ebbs: Cell::new(false),
+        tide: Tide::EMPTY,
     };
 
     /// The lists that hold its blocks.
@@ -143,6 +141,7 @@ fn new_heap() -> Option<&'static SharedHeap> {
     let len = size_of::<SharedHeap>().next_multiple_of(page);
     let place = os::map(len, page)?.cast::<SharedHeap>();
     EXTENTS.note_mapped(len);
+    EXTENTS.note_heap();
     let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
     backing.holds_back = OPTIONS.reports();
     let mut heap = SharedHeap::new(backing, &MAP);

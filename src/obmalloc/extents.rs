@@ -54,6 +54,8 @@ pub struct Extents {
     /// Pools filled with huge pages since somebody last asked: their arenas do not know that they were fresh.
     filled_pools: AtomicUsize,
     pub(super) kernel: Kernel,
+    /// Heaps that threads share.
+    heaps: AtomicUsize,
     /// A [`HugePages`].
     huge_pages: AtomicU8,
     /// A [`Filling`].
@@ -86,9 +88,10 @@ pub(super) enum Filling {
     Asked,
 }
 
-/// Bytes of arenas from which on a heap is large. The preload library comes under programs that did not ask for
-/// it, many of them small.
-pub(super) const LARGE: usize = if cfg!(feature = "preload") { 32 } else { 2 } * ARENA_BYTES;
+/// Bytes of arenas from which on a heap is large: one of several, each of which may waste most of a huge page, and the
+/// only one. The preload library comes under programs that did not ask for it, many of them small.
+pub(super) const LARGE: usize = if cfg!(feature = "preload") { 32 } else { 6 } * ARENA_BYTES;
+const LARGE_ALONE: usize = if cfg!(feature = "preload") { 32 } else { 2 } * ARENA_BYTES;
 
 struct State {
     /// Next never-used slot and the end of its extent.
@@ -151,6 +154,7 @@ impl Extents {
                 dirty_pools: AtomicUsize::new(0),
                 filled_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
+                heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
                 filling: AtomicU8::new(Filling::AtOnce as u8),
             }

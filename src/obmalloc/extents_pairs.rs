@@ -9,7 +9,7 @@
 //! A pair that is being filled is in no list (I2 of the extents). The one thread that fills ahead puts both
 //! slots into the queue, where they are purged by age like all others.
 
-use super::{ARENA_BYTES, Extents, Filling, HugePages, POOL_BYTES, State, at};
+use super::{ARENA_BYTES, Extents, Filling, HugePages, LARGE, LARGE_ALONE, POOL_BYTES, State, at};
 use crate::os;
 use crate::sync::Ordering;
 
@@ -30,6 +30,20 @@ impl Extents {
         let wanted = self.huge_pages.load(Ordering::Relaxed);
         if wanted == HugePages::WhenLarge as u8 {
             self.set_huge_pages(HugePages::Never);
+        }
+    }
+
+    /// Notes that there is one more heap that threads share.
+    pub fn note_heap(&self) {
+        // Relaxed: a figure to decide by.
+        self.heaps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes of arenas from which on a heap is large.
+    pub fn large(&self) -> usize {
+        match self.heaps.load(Ordering::Relaxed) {
+            0 | 1 => LARGE_ALONE,
+            _ => LARGE,
         }
     }
 

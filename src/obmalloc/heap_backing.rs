@@ -3,7 +3,7 @@
 use super::address_map::{Owner, label_of};
 use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
-use super::extents::{Extents, LARGE, Pair, SlotMemory, at};
+use super::extents::{Extents, Pair, SlotMemory, at};
 use super::geometry::UNUSED;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
@@ -45,7 +45,7 @@ impl HeapBacking {
 
     /// Whether the heap was ever large: what huge pages may waste is little beside that.
     fn is_large(&self) -> bool {
-        self.shared && self.arenas_high as usize * ARENA_BYTES >= LARGE
+        self.shared && self.arenas_high as usize * ARENA_BYTES >= self.extents.large()
     }
 }
 

@@ -271,11 +271,15 @@ impl ThreadLists {
         true
     }
 
-    /// Makes the list short, if it holds no block: a stack no longer than a buffer.
-    pub fn shorten(&self, class: SizeClass) {
+    /// Makes the list short, if it holds no block: a stack no longer than a buffer, or none if it is to be closed.
+    pub fn shorten(&self, class: SizeClass, to_nothing: bool) {
         if self.is_empty(class) {
             let (list, (_, _, short)) = (self.of(class), bounds(class));
-            list.set_bound(list.bound().min(short));
+            list.set_bound(if to_nothing {
+                0
+            } else {
+                list.bound().min(short)
+            });
         }
     }
 
