@@ -7,19 +7,23 @@
 # |---|---|
 # | `memory_returns`, `soak`, `a_live_heap_costs_little` | they bound resident memory, of which guards and the quarantine are no part |
 # | `metrics` | it looks for freed bytes in figures that count what waits in the quarantine |
+# | `python_memory`, `reports` | they count pools and arenas, which guarded blocks have more of |
+# | `sampled_tracing`, `tracing_storms` | where every block is guarded none is sampled (`Observers`) |
+# | `serving_itself` | a forked child begins to serve its heap, which is not looked into yet: it does not answer there |
 # | `misuse`, `bad_input`, `misuse_table`, `debug_mode`, `sampling` | they set these modes themselves, for what is right in each |
 # | `trust_table`, `exports`, `layers`, `launcher`, `profile`, `recording` | what they look at is the same in all modes, or they set the mode |
 #
 # A fork storm forks 60 times instead of 500: the blocks of eight threads are filled, looked at, and their stacks
-# taken.
+# taken. Watchdogs bark eight times as late.
 set -euo pipefail
-export PYMALLOC_FORKS=${PYMALLOC_FORKS:-60}
+export PYMALLOC_FORKS=${PYMALLOC_FORKS:-60} PYMALLOC_TEST_PATIENCE=${PYMALLOC_TEST_PATIENCE:-8}
 cd "$(dirname "$0")/.."
 
 tests=(--lib --test conformance --test oracle --test alignment --test exhaustion --test fork --test rust_heap
     --test object_memory --test objects --test gc_vectors --test gc_module --test gc_model
     --test python_kinds --test scheme --test tracemalloc --test tracemalloc_data --test preload_contract
-    --test process_life)
+    --test process_life --test budgets --test figures --test memory_limit --test neighbours --test object_exhaustion
+    --test objgraph --test scheme_soak --test serving)
 
 run_checks() {
     PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on suite

@@ -76,10 +76,10 @@ fn failure(kind: &str, program: &str) -> Option<String> {
     (!output.status.success()).then(|| format!("{}: {said}", output.status))
 }
 
-fn programs_pass(kind: &str, n: u64, length: usize) {
+fn programs_pass(kind: &str, n: usize, length: usize) {
     let seed = rng::seed(kind);
     let threads = if kind.contains("threads") { THREADS } else { 1 };
-    for index in 0..n {
+    for index in 0..child::repetitions(n) as u64 {
         let program = generate(
             seed.wrapping_add(index << 32),
             length,
@@ -135,7 +135,7 @@ fn huge_blocks_that_move_leave_nothing_of_theirs_behind() {
     child::watchdog(60);
     let layout = |size| Layout::from_size_align(size, 1).unwrap();
     // Guarded blocks are copied and cleared, 12 MiB a round.
-    let rounds = if subjects::is_guarded() { 150 } else { 3000 };
+    let rounds = child::repetitions(if subjects::is_guarded() { 150 } else { 3000 });
     let grow_and_free = || {
         for round in 0..rounds {
             // SAFETY: each block is used as it was allocated.

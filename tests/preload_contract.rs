@@ -108,6 +108,22 @@ fn the_cxx_contract_is_kept_when_passing_through() {
 }
 
 /// The random oracle under a seed that nobody chose; it is printed with a failure.
+fn refusals() -> PathBuf {
+    build(
+        "refusals",
+        &["cases.c", "refusals.cpp"],
+        // What is preloaded finds the program's own mmap.
+        &["-rdynamic"],
+    )
+}
+
+#[test]
+fn what_the_system_refuses_is_borne_by_every_name() {
+    // The control shows that the program is sound; nothing is refused there.
+    every_case(&refusals(), Arm::Glibc, &[]);
+    every_case(&refusals(), Arm::Preload, &[]);
+}
+
 #[test]
 fn a_random_seed_finds_nothing() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -17,8 +17,17 @@
 # | `objects`, `gc_*`, `python_*`, `scheme`, `conformance`: leaks only | leak | what an object owns is named by memory from mmap, where the leak sanitizer looks for no pointers |
 # | objects and collector | thread | a heap of objects is one thread's; nothing is shared |
 # | the purging thread | thread | the sanitizer takes its bare clone for a fork, and crashes |
+#
+# Calls cost three to thirty times as much: watchdogs bark twenty times as late (`PYMALLOC_TEST_PATIENCE`), and random
+# tests are fewer where the table says so; `PYMALLOC_TEST_FEWER=1 PYMALLOC_GC_PROGRAMS=400 tests/sanitizers.sh` has all.
+#
+# | under | repetitions of `oracle` | programs of the collector |
+# |---|---|---|
+# | address, objects, leak | half | 100 of 400 |
+# | thread | a quarter | |
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PYMALLOC_TEST_PATIENCE=${PYMALLOC_TEST_PATIENCE:-20} PYMALLOC_GC_PROGRAMS=${PYMALLOC_GC_PROGRAMS:-100}
 target=x86_64-unknown-linux-gnu
 export RUST_BACKTRACE=0
 
@@ -30,7 +39,9 @@ objects=(--test conformance --test rust_heap --test object_memory --test objects
 
 # sanitized SANITIZER CARGO-ARGUMENTS…: runs tests built with it.
 sanitized() {
-    RUSTFLAGS=-Zsanitizer=$1 cargo +nightly test --target $target --target-dir target/sanitize-$1 -p pymalloc \
+    local fewer=2
+    [[ $1 != thread ]] || fewer=4
+    PYMALLOC_TEST_FEWER=${PYMALLOC_TEST_FEWER:-$fewer} RUSTFLAGS=-Zsanitizer=$1 cargo +nightly test --target $target --target-dir target/sanitize-$1 -p pymalloc \
         --features objects "${@:2}"
 }
 

@@ -3,15 +3,53 @@
 use super::*;
 use crate::global::PyMalloc;
 use core::alloc::{GlobalAlloc, Layout};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard};
 
 std::thread_local! {
     static SEEN: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
 }
 
 fn note(event: &Event) {
-    SEEN.with_borrow_mut(|seen| seen.push(*event));
+    if IS_NOTED.get() {
+        SEEN.with_borrow_mut(|seen| seen.push(*event));
+    }
+}
+
+/// Runs `f`, whose calls are noted.
+fn noted<R>(f: impl FnOnce() -> R) -> R {
+    IS_NOTED.set(true);
+    let result = f();
+    IS_NOTED.set(false);
+    result
+}
+
+/// The allocator as the tests call it. Their own memory, which is the library's too where that is the process's malloc,
+/// is no matter of theirs.
+struct Noted;
+
+// SAFETY: [`PyMalloc`], by other names.
+unsafe impl GlobalAlloc for Noted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed on.
+        noted(|| unsafe { PyMalloc.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed on.
+        noted(|| unsafe { PyMalloc.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: passed on.
+        noted(|| unsafe { PyMalloc.realloc(p, layout, size) })
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        noted(|| unsafe { PyMalloc.dealloc(p, layout) })
+    }
 }
 
 /// As [`note`], and takes memory itself, by the allocator it observes.
@@ -90,15 +128,15 @@ fn every_tier_is_seen_with_the_size_asked_for() {
             let layout = layout(size, align);
             // SAFETY: freed by the layout they were allocated for.
             unsafe {
-                let p = PyMalloc.alloc(layout);
-                let z = PyMalloc.alloc_zeroed(layout);
+                let p = Noted.alloc(layout);
+                let z = Noted.alloc_zeroed(layout);
                 assert!(
                     core::slice::from_raw_parts(z, size)
                         .iter()
                         .all(|byte| *byte == 0)
                 );
-                PyMalloc.dealloc(p, layout);
-                PyMalloc.dealloc(z, layout);
+                Noted.dealloc(p, layout);
+                Noted.dealloc(z, layout);
                 expected.lock().unwrap().extend([
                     allocated(p, size, align, false),
                     allocated(z, size, align, true),
@@ -133,11 +171,11 @@ fn a_resize_is_one_event_wherever_the_block_goes() {
             // SAFETY: a live block of `size` bytes, but for the first time.
             unsafe {
                 if p.is_null() {
-                    p = PyMalloc.alloc(layout(size, 8));
+                    p = Noted.alloc(layout(size, 8));
                     expected.push(allocated(p, size, 8, false));
                     p.write_bytes(0x5a, size);
                 }
-                let new = PyMalloc.realloc(p, layout(size, 8), new_size);
+                let new = Noted.realloc(p, layout(size, 8), new_size);
                 expected.push(resized(p, new, new_size));
                 let kept = size.min(new_size).min(40);
                 let bytes = core::slice::from_raw_parts(new, kept);
@@ -146,7 +184,7 @@ fn a_resize_is_one_event_wherever_the_block_goes() {
             }
         }
         // SAFETY: live.
-        unsafe { PyMalloc.dealloc(p, layout(size, 8)) };
+        unsafe { Noted.dealloc(p, layout(size, 8)) };
         expected.push(freeing(p, size));
     });
     assert_eq!(seen, expected.into_inner().unwrap());
@@ -157,7 +195,7 @@ fn what_an_observer_allocates_is_not_observed() {
     let seen = seen_by(note_and_allocate, || {
         let layout = layout(64, 8);
         // SAFETY: freed by the layout it was allocated for.
-        unsafe { PyMalloc.dealloc(PyMalloc.alloc(layout), layout) };
+        unsafe { Noted.dealloc(Noted.alloc(layout), layout) };
     });
     assert_eq!(seen.len(), 2, "{seen:?}");
 }
@@ -167,11 +205,11 @@ fn a_thread_with_lists_is_watched_from_its_next_slow_call_and_has_lists_again_la
     let layout = layout(64, 8);
     let take = move || {
         // SAFETY: not a zero size.
-        unsafe { PyMalloc.alloc(layout) }.addr()
+        unsafe { Noted.alloc(layout) }.addr()
     };
     let give = move |addr: usize| {
         // SAFETY: from `take`.
-        unsafe { PyMalloc.dealloc(core::ptr::with_exposed_provenance_mut(addr), layout) }
+        unsafe { Noted.dealloc(core::ptr::with_exposed_provenance_mut(addr), layout) }
     };
     let class = SizeClass::small(64);
     let held = || {
@@ -202,7 +240,7 @@ fn a_watched_threads_blocks_wait_out_of_sight_and_come_back() {
     let layout = layout(64, 8);
     let class = SizeClass::small(64);
     // SAFETY: freed by the layout it was allocated for.
-    let pair = move || unsafe { PyMalloc.dealloc(PyMalloc.alloc(layout), layout) };
+    let pair = move || unsafe { Noted.dealloc(Noted.alloc(layout), layout) };
     // Blocks that the hit paths see, and all that the thread has.
     let held = || match thread::caller() {
         Some(Caller::Live(thread, _)) => (thread.lists.len(class), thread.active().len(class)),

@@ -18,7 +18,8 @@
 //! and all of such a pair counts as dirty, so that what stays unused goes back by age.
 //!
 //! Memory goes back by purge, which splits no mapping, so the number of mappings stays small (the kernel
-//! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`).
+//! allows 65,530). Addresses go back only when the system refuses more of them (`retreat`), or to make those that were
+//! guarded accessible again (`give_up`).
 //!
 //! Invariants:
 //! * I1 a slot is in one place of the table above.
@@ -389,6 +390,21 @@ impl Extents {
             given = true;
         }
         given
+    }
+
+    /// Gives memory back that is in no slot's list, with its addresses if the kernel takes them: as it refuses, with
+    /// too many mappings, where that would split one.
+    ///
+    /// # Safety
+    /// Mappings or slots of ours that nobody uses, and nobody will.
+    pub(super) unsafe fn give_up(&self, base: NonNull<u8>, len: usize) {
+        // SAFETY: unused by the caller's word.
+        unsafe {
+            if !os::unmap(base, len) {
+                os::purge(base, len);
+            }
+        }
+        self.note_unmapped(len);
     }
 
     /// Puts a purged slot on the stack. `zeroed` says that the purge worked.

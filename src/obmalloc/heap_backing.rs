@@ -7,7 +7,6 @@ use super::extents::{Extents, Pair, SlotMemory, at};
 use super::geometry::UNUSED;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
-use crate::os;
 use crate::sync::Ordering;
 use core::ptr::NonNull;
 
@@ -97,8 +96,8 @@ impl Backing for HeapBacking {
         unsafe {
             let fenced = slot.note.swap(0, Ordering::Relaxed) == FENCED;
             if fenced && !self.extents.kernel.remove_fence(at(addr)) {
-                // The kernel has no memory for three pages: the slot is lost, what is in it goes back.
-                os::purge(at(addr), ARENA_BYTES);
+                // The kernel promises no memory for a page: what it has of ours makes room for others.
+                self.extents.give_up(at(addr), ARENA_BYTES);
                 return;
             }
         }

@@ -243,17 +243,12 @@ impl Huge {
     /// # Safety
     /// If a live block begins at `p`, it is not used any more.
     pub unsafe fn free(&self, p: NonNull<u8>) -> bool {
-        let Some(descriptor) = self.find(p) else {
+        let Some(descriptor) = self.claim(p) else {
             return false;
         };
-        // SAFETY: descriptors stay mapped for ever.
-        let this = unsafe { descriptor.as_ref() };
-        let claimed = this.claim(p.addr().get());
-        if claimed {
-            // SAFETY: claimed, so ours.
-            unsafe { self.put_away(descriptor) };
-        }
-        claimed
+        // SAFETY: claimed, so ours.
+        unsafe { self.put_away(descriptor) };
+        true
     }
 
     /// Stores a block that counts as live.
@@ -264,14 +259,45 @@ impl Huge {
         // SAFETY: descriptors stay mapped for ever.
         let len = unsafe { descriptor.as_ref() }.len();
         let out = self.with_store(|state| {
-            state.counts.blocks -= 1;
-            state.counts.bytes -= len;
+            state.count_out(len);
             state.store(descriptor)
         });
         if let Some(out) = out {
             // SAFETY: neither live nor stored.
             unsafe { self.give_back(out) };
         }
+    }
+
+    /// As [`Self::free`], when the kernel refuses to make pages of the block accessible again: nobody gets them any
+    /// more, but their memory is not lost.
+    ///
+    /// # Safety
+    /// As [`Self::free`].
+    pub unsafe fn give_up(&self, p: NonNull<u8>) -> bool {
+        let Some(descriptor) = self.claim(p) else {
+            return false;
+        };
+        // SAFETY: descriptors stay mapped for ever; this one was claimed just now.
+        unsafe {
+            let this = descriptor.as_ref();
+            let mut len = this.len();
+            self.with(|state| state.count_out(len));
+            if this.with_rest(|rest| rest.carved) {
+                len = len.next_multiple_of(ARENA_BYTES);
+            }
+            self.slot(p).set_owner(Owner::Gone(len));
+            self.extents.give_up(p, len);
+        }
+        self.with(|state| state.give_descriptor(descriptor));
+        true
+    }
+
+    /// Takes the live block that begins at `p` from whoever else frees it now; `None` when there is none.
+    fn claim(&self, p: NonNull<u8>) -> Option<NonNull<Descriptor>> {
+        let descriptor = self.find(p)?;
+        // SAFETY: descriptors stay mapped for ever.
+        let this = unsafe { descriptor.as_ref() };
+        this.claim(p.addr().get()).then_some(descriptor)
     }
 
     /// # Safety
@@ -299,11 +325,7 @@ impl Huge {
                     self.extents.put_clean(base.addr().get() + offset, zeroed);
                 }
             } else {
-                if !os::unmap(base, len) {
-                    // Too many mappings: the addresses are lost, the memory is not.
-                    os::purge(base, len);
-                }
-                self.extents.note_unmapped(len);
+                self.extents.give_up(base, len);
             }
         }
         self.with(|state| state.give_descriptor(descriptor));

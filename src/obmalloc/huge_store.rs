@@ -104,6 +104,12 @@ impl State {
         counts.bytes_high = counts.bytes_high.max(counts.bytes);
     }
 
+    /// Counts a block of `len` bytes that is live no more.
+    pub fn count_out(&mut self, len: usize) {
+        self.counts.blocks -= 1;
+        self.counts.bytes -= len;
+    }
+
     /// The place of the stored mapping that `fits`, the one with the least `key`.
     fn take_place(
         &mut self,

@@ -155,11 +155,14 @@ pub fn cases(program: &Path) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-/// Runs `command` to its end, in a process group of its own that is gone afterwards.
+/// Runs `command` to its end, in a process group of its own that is gone afterwards. `PYMALLOC_TEST_PATIENCE`, a whole
+/// number, says how many times as long as usual it may take.
 ///
 /// # Panics
 /// If it does not end within `limit`: then with the stacks of every process of the group.
 pub fn run(mut command: Command, limit: Duration) -> Run {
+    let patience = std::env::var("PYMALLOC_TEST_PATIENCE").ok();
+    let limit = limit * patience.map_or(1, |text| text.parse().expect("a whole number above 0"));
     let (out, err) = (scratch("stdout"), scratch("stderr"));
     command
         .stdin(Stdio::null())

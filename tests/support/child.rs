@@ -13,6 +13,23 @@ const PART: &str = "PYMALLOC_TEST_PART";
 const CONF: &str = "PYMALLOC_TEST_CONF";
 const MODE: &str = "PYMALLOC_TEST_MODE";
 
+/// A whole number from the environment, 1 by default.
+fn factor(name: &str) -> usize {
+    let given = std::env::var(name).ok();
+    given.map_or(1, |text| text.parse().expect("a whole number above 0"))
+}
+
+/// How many times as long as usual anything may take before it counts as a hang: `PYMALLOC_TEST_PATIENCE`, which
+/// the scripts set where every call costs more.
+pub fn patience() -> u32 {
+    factor("PYMALLOC_TEST_PATIENCE") as u32
+}
+
+/// Of `n` repetitions those that are made: one in `PYMALLOC_TEST_FEWER`, at least one.
+pub fn repetitions(n: usize) -> usize {
+    (n / factor("PYMALLOC_TEST_FEWER")).max(1)
+}
+
 /// Whether the options of this process have every block guarded.
 pub fn is_guarded() -> bool {
     let says = |name, what| std::env::var(name).is_ok_and(|value| value.contains(what));
@@ -90,9 +107,10 @@ pub fn last_words(part: &str, output: &Output) -> String {
 static mut DEBUGGER: [*const libc::c_char; 14] = [std::ptr::null(); 14];
 static mut PID: [u8; 16] = [0; 16];
 
-/// Ends this process by SIGALRM unless it is done within `seconds`; before that, gdb writes the stacks of all
-/// its threads to standard error.
+/// Ends this process by SIGALRM unless it is done within `seconds`, times [`patience`]; before that, gdb writes the
+/// stacks of all its threads to standard error.
 pub fn watchdog(seconds: u32) {
+    let seconds = seconds * patience();
     // The debugger may hang, too.
     let words = [
         c"timeout",

@@ -322,8 +322,7 @@ unsafe fn leave(waiting: Waiting) {
     // SAFETY: dead, so nobody's; `slow::give` gets it whole and accessible.
     unsafe {
         if !pages::reveal(block, &facts) {
-            // The kernel wants no more mappings: the memory was given back, the addresses are lost.
-            return;
+            return pages::give_up(block);
         }
         block.set_state(State::Gone);
         slow::give(block.base(), class);

@@ -13,7 +13,7 @@
 
 use super::layout::{BEHIND_BYTES, Layout, against_page_end, layout};
 use super::tag::{Facts, Guarded};
-use crate::global::slow;
+use crate::global::{HUGE, slow};
 use crate::os;
 use crate::sync::{AtomicUsize, Ordering};
 use core::ptr::NonNull;
@@ -116,6 +116,7 @@ fn take_between(n: usize, align: usize) -> Option<Room> {
             }
             if !os::commit(base.add(page), page) {
                 // Refused both ways: nobody can use this block.
+                HUGE.give_up(base);
                 return None;
             }
         }
@@ -175,7 +176,8 @@ pub unsafe fn conceal(block: Guarded, facts: &Facts) -> bool {
     unsafe { facts.frame() != Frame::None && os::purge(start, len) && os::protect(start, len) }
 }
 
-/// Makes every page of a block accessible again. False when the kernel refuses.
+/// Makes every page of a block accessible again. False when the kernel refuses; then the block is only good for
+/// [`give_up`].
 ///
 /// # Safety
 /// The block is dead, and its caller's.
@@ -192,4 +194,15 @@ pub unsafe fn reveal(block: Guarded, facts: &Facts) -> bool {
     };
     FRAMED.fetch_sub(usize::from(revealed), Ordering::Relaxed);
     revealed
+}
+
+/// Gives a block that could not be revealed back to the kernel.
+///
+/// # Safety
+/// As [`reveal`], which was false.
+pub unsafe fn give_up(block: Guarded) {
+    // SAFETY: dead and nobody's. What has a frame is a huge block.
+    if unsafe { HUGE.give_up(block.base()) } {
+        FRAMED.fetch_sub(1, Ordering::Relaxed);
+    }
 }
