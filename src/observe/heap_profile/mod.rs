@@ -174,7 +174,7 @@ fn with_session<R>(f: impl FnOnce(&mut Session) -> R) -> Option<R> {
 
 /// Called for every sampled block, by the thread that made, resized or frees it.
 fn observe(event: &Event) {
-    if with_session(|session| session.event(event)).is_none() && !is_kept() {
+    if os::keep_errno(|| with_session(|session| session.event(event))).is_none() && !is_kept() {
         // I1: a child after fork.
         watch::forget(observe);
     }
