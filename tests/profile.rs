@@ -7,6 +7,8 @@ mod support;
 #[path = "../src/observe/recording/mod.rs"]
 mod recording;
 
+#[path = "profile/exchanging.rs"]
+mod exchanging;
 #[path = "profile/fixture.rs"]
 mod fixture;
 #[path = "profile/following.rs"]

@@ -216,7 +216,7 @@ mod tests {
             sample_bytes: 0,
         };
         let mut memory = Box::new([0; CHUNK_BYTES]);
-        let mut chunk = Chunk::new(&mut memory, false);
+        let mut chunk = Chunk::new(&mut memory, 0, false);
         chunk.program(b"/bin/prog");
         chunk.argument(b"prog");
         chunk.argument(b"--fast");

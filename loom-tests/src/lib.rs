@@ -1,9 +1,10 @@
-//! The shipped `sync`, `obmalloc` and two files of `global`, built for loom.
+//! The shipped `sync`, `obmalloc`, two files of `global` and one of `observe`, built for loom.
 //!
 //! ```text
 //! ../../src/sync      atomics, cells and the lock: loom's by `cfg(loom)`, which build.rs sets
 //! ../../src/obmalloc  the allocator, every file as it ships
 //! ../../src/global    options.rs and registration.rs; the rest is statics and the C library
+//! ../../src/observe   recorder/order.rs
 //! os/                 a machine of eight arenas with a strict kernel, instead of Linux
 //! model.rs            runs a model and says how many executions it took
 //! ../tests/models     the promises, one file each
@@ -35,5 +36,8 @@ pub mod options;
 
 #[path = "../../src/global/registration.rs"]
 pub mod registration;
+
+#[path = "../../src/observe/recorder/order.rs"]
+pub mod order;
 
 pub mod model;

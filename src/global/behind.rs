@@ -89,18 +89,25 @@ fn lists() -> Option<&'static ThreadLists> {
     }
 }
 
+/// A block of the lists of a watched thread.
+#[inline(always)]
+pub(super) fn pop(thread: &Thread, class: SizeClass) -> Option<Block> {
+    let list = thread.behind.get()?.of(class);
+    if list.nothing_to_take() {
+        list.settle(list.half_buffer());
+    }
+    list.pop()
+}
+
 /// A block of `class` for a watched call. Null when memory is out.
 #[inline]
 pub(super) fn alloc(class: SizeClass) -> *mut u8 {
-    if let Some(lists) = lists() {
-        let list = lists.of(class);
-        if list.nothing_to_take() {
-            list.settle(list.half_buffer());
-        }
-        if let Some(block) = list.pop() {
-            return block.start().as_ptr();
-        }
+    if let Some(Caller::Live(thread, _)) = thread::caller()
+        && let Some(block) = pop(thread, class)
+    {
+        return block.start().as_ptr();
     }
+    super::event::note_taken();
     slow::alloc_from_heap(class)
 }
 

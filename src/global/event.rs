@@ -1,8 +1,8 @@
 //! What observers are told, and who they are.
 
-use super::thread;
+use super::thread::{self, Thread};
 use crate::os;
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use core::ptr::null_mut;
 
 /// Rust's `GlobalAlloc`, alone in its process: an API is named by the letter that CPython's debug hooks give
@@ -34,6 +34,9 @@ pub enum Event {
         align: usize,
         /// Whether zeroed memory was asked for.
         zeroed: bool,
+        /// False if it was in the thread's own lists ever since the thread freed it, or told last that it took
+        /// blocks: then its last free was this thread's, or before that.
+        taken: bool,
         /// By which API.
         api: u8,
     },
@@ -60,53 +63,57 @@ pub enum Event {
     },
 }
 
-/// Called for every event, by the thread that caused it, with no lock held. In the preload library it must
-/// not allocate.
+/// Called for every event, by the thread that caused it, with no lock held. It leaves `errno` as it was. In the preload
+/// library it must not allocate.
 pub type Observer = fn(&Event);
 
 /// Most observers of one kind at a time.
 const OBSERVERS: usize = 4;
 
 /// Observers of one kind.
-pub(super) struct Observers([AtomicPtr<()>; OBSERVERS]);
+pub(super) struct Observers {
+    table: [AtomicPtr<()>; OBSERVERS],
+    /// Entries that were ever filled: the others need no look.
+    used: AtomicUsize,
+}
 
 impl Observers {
     /// None.
     pub const fn new() -> Self {
-        Self([const { AtomicPtr::new(null_mut()) }; OBSERVERS])
+        Self {
+            table: [const { AtomicPtr::new(null_mut()) }; OBSERVERS],
+            used: AtomicUsize::new(0),
+        }
     }
 
     /// Adds one. False when there are too many.
     pub fn add(&self, observer: Observer) -> bool {
         let place = observer as *mut ();
-        self.0.iter().any(|entry| {
+        let filled = self.table.iter().position(|entry| {
             // Release: publishes what the observer was prepared with.
             entry
                 .compare_exchange(null_mut(), place, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
-        })
+        });
+        // Relaxed: the entry itself is what is published.
+        filled.is_some_and(|at| self.used.fetch_max(at + 1, Ordering::Relaxed) <= OBSERVERS)
     }
 
     /// Takes one away. True when none is left.
     pub fn remove(&self, observer: Observer) -> bool {
         let place = observer as *mut ();
-        for entry in &self.0 {
+        for entry in &self.table {
             let _ = entry.compare_exchange(place, null_mut(), Ordering::Relaxed, Ordering::Relaxed);
         }
         let left = |entry: &AtomicPtr<()>| !entry.load(Ordering::Relaxed).is_null();
-        !self.0.iter().any(left)
+        !self.table.iter().any(left)
     }
-}
 
-/// Tells observers of an event, unless this thread is one.
-pub(super) fn tell(observers: &Observers, event: &Event) {
-    let own = thread::own();
-    if own.is_some_and(|thread| thread.observing.replace(true)) {
-        return;
-    }
-    os::keep_errno(|| {
-        for entry in &observers.0 {
-            // Acquire: pairs with `Observers::add`.
+    #[inline(always)]
+    fn tell(&self, event: &Event) {
+        let used = self.used.load(Ordering::Relaxed);
+        for entry in self.table.iter().take(used) {
+            // Acquire: pairs with `add`.
             let observer = entry.load(Ordering::Acquire);
             // SAFETY: only `add` fills the table, with functions of this type; null is `None`.
             let observer = unsafe { core::mem::transmute::<*mut (), Option<Observer>>(observer) };
@@ -114,9 +121,52 @@ pub(super) fn tell(observers: &Observers, event: &Event) {
                 observer(event);
             }
         }
-    });
+    }
+}
+
+/// Tells observers of an event, unless this thread is one.
+pub(super) fn tell(observers: &Observers, event: &Event) {
+    match thread::own() {
+        Some(thread) => tell_by(thread, observers, event),
+        None => observers.tell(event),
+    }
+}
+
+/// As [`tell`], by a thread with a record of its own.
+#[inline(always)]
+pub(super) fn tell_by(thread: &Thread, observers: &Observers, event: &Event) {
+    if !thread.observing.replace(true) {
+        observers.tell(event);
+        thread.observing.set(false);
+    }
+}
+
+/// Runs `f` as an observer runs: what this thread allocates meanwhile is not told. Nothing is run if it does so already.
+pub(crate) fn unobserved(f: impl FnOnce()) {
+    let own = thread::own();
+    if own.is_some_and(|thread| thread.observing.replace(true)) {
+        return;
+    }
+    os::keep_errno(f);
     if let Some(thread) = own {
         thread.observing.set(false);
+    }
+}
+
+/// Whether the calling thread took blocks from what threads share, since it was asked last. Only for an event that is
+/// told next.
+pub(super) fn has_taken() -> bool {
+    match thread::own() {
+        // What an observer allocates is not told.
+        Some(thread) if !thread.observing.get() => thread.taken.replace(false),
+        _ => true,
+    }
+}
+
+/// The calling thread takes blocks from what threads share.
+pub(super) fn note_taken() {
+    if let Some(thread) = thread::own() {
+        thread.taken.set(true);
     }
 }
 
@@ -157,6 +207,7 @@ impl JudgeSlot {
     }
 
     /// Whether a request may be served. What observers ask for is not judged, because it is not observed.
+    #[inline]
     pub fn permits(&self, request: &Request) -> bool {
         self.ask(request, true)
     }
@@ -166,14 +217,24 @@ impl JudgeSlot {
         self.ask(request, false);
     }
 
+    /// Whether there is one.
+    #[inline]
+    pub fn is_filled(&self) -> bool {
+        // Relaxed: nothing is done with it here.
+        !self.0.load(Ordering::Relaxed).is_null()
+    }
+
+    #[inline]
     fn ask(&self, request: &Request, asks: bool) -> bool {
         // Acquire: pairs with `set`.
         let judge = self.0.load(Ordering::Acquire);
         // SAFETY: only `set` fills the place, with a function of this type; null is `None`.
         let judge = unsafe { core::mem::transmute::<*mut (), Option<Judge>>(judge) };
-        let Some(judge) = judge else {
-            return true;
-        };
+        judge.is_none_or(|judge| Self::ask_judge(judge, request, asks))
+    }
+
+    #[cold]
+    fn ask_judge(judge: Judge, request: &Request, asks: bool) -> bool {
         let own = thread::own();
         if own.is_some_and(|thread| thread.observing.replace(true)) {
             return true;

@@ -14,6 +14,7 @@
 //! The statics below are all the mutable state there is. Locks are taken in this order, and fork takes
 //! them in it: sampled blocks, quarantine, roster, regions, heaps by number, huge, extents.
 
+pub(crate) mod at_once;
 mod behind;
 mod event;
 mod exit;

@@ -134,11 +134,17 @@ impl Store {
     }
 
     /// Reads the environment, the first time.
+    #[inline]
     pub fn load(&self) {
         // Acquire: pairs with the Release below; the options are read Relaxed after it.
-        if self.ready.load(Ordering::Acquire) {
-            return;
+        if !self.ready.load(Ordering::Acquire) {
+            self.load_slow();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_slow(&self) {
         let _locked = self.lock.lock();
         if self.ready.load(Ordering::Relaxed) {
             return;

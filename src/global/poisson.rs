@@ -194,6 +194,7 @@ fn add(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) {
                 size,
                 align: align.max(ALIGNMENT),
                 zeroed,
+                taken: true,
                 api,
             },
         );

@@ -12,13 +12,14 @@
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::tide::Tide;
-use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions};
+use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
 use crate::obmalloc::list::Buffers;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
+use core::ptr::NonNull;
 
 /// What a thread has of its own.
 #[repr(C)]
@@ -39,6 +40,10 @@ pub struct Thread {
     pub(super) walking: Cell<bool>,
     /// Whether it runs an observer: what that allocates is not observed.
     pub(super) observing: Cell<bool>,
+    /// What the recorder has for it.
+    pub(super) log: Cell<Option<NonNull<u8>>>,
+    /// Whether it took blocks from what threads share since the last event that observers were told of.
+    pub(super) taken: Cell<bool>,
     /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
     pub(super) drawing: Cell<bool>,
     pub(super) draws: Cell<u64>,
@@ -62,6 +67,8 @@ impl Thread {
         behind: Cell::new(None),
         walking: Cell::new(false),
         observing: Cell::new(false),
+        log: Cell::new(None),
+        taken: Cell::new(true),
         drawing: Cell::new(false),
         draws: Cell::new(0),
         tide: Tide::EMPTY,
@@ -190,7 +197,11 @@ pub(super) fn end() {
     if let Some(kept) = thread.kept.take() {
         HUGE.leave(kept);
     }
+    if let Some(log) = thread.log.take() {
+        slot::say_farewell(log);
+    }
     thread.heap.set(None);
+    thread.watch.set(0);
     thread.ended.set(true);
     place::release(thread);
     ROSTER.leave(heap);
@@ -213,6 +224,20 @@ pub(super) fn if_live(f: impl FnOnce(&'static Thread, &'static SharedHeap)) {
 pub(super) fn own() -> Option<&'static Thread> {
     let thread = place::current();
     (thread.heap.get().is_some() || !cfg!(feature = "preload")).then_some(thread)
+}
+
+/// This thread's record, if its lists were closed for that watch and nothing of its start is left to be done.
+#[inline(always)]
+pub(super) fn watched(watch: u32) -> Option<&'static Thread> {
+    let thread = place::current();
+    (thread.watch.get() == watch && thread.hooked.get()).then_some(thread)
+}
+
+/// This thread's place for a log, if it has a heap.
+#[inline]
+pub(super) fn place_for_log() -> Option<&'static Cell<Option<NonNull<u8>>>> {
+    let thread = place::current();
+    thread.heap.get().map(|_| &thread.log)
 }
 
 /// In a child after fork: only this thread is left.

@@ -26,7 +26,7 @@
 pub(crate) use super::event::*;
 use super::guard::{self, Claim};
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, behind, nothing, poisson, sample, slow};
+use super::{MAP, OPTIONS, at_once, behind, nothing, poisson, sample, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::list::List;
@@ -42,18 +42,18 @@ const GUARDED: u8 = 4;
 /// Some blocks of C and C++ are guarded.
 const SAMPLED: u8 = 8;
 /// There are observers of every call.
-const OBSERVED: u8 = 2;
+pub(super) const OBSERVED: u8 = 2;
 /// There are or were observers of samples.
 const DRAWN: u8 = 16;
 
-static MODES: AtomicU8 = AtomicU8::new(UNREAD);
+pub(super) static MODES: AtomicU8 = AtomicU8::new(UNREAD);
 /// Counts watches, so that a thread knows whether its lists were closed for this one.
-static WATCH: AtomicU32 = AtomicU32::new(1);
+pub(super) static WATCH: AtomicU32 = AtomicU32::new(1);
 
 /// Those of every call.
-static EXACT: Observers = Observers::new();
+pub(super) static EXACT: Observers = Observers::new();
 /// Who may refuse a request.
-static JUDGE: JudgeSlot = JudgeSlot::new();
+pub(super) static JUDGE: JudgeSlot = JudgeSlot::new();
 
 /// Asks `judge` before every request from now on. It does so only while somebody observes every call.
 pub(crate) fn set_judge(judge: Judge) {
@@ -64,7 +64,8 @@ pub(crate) fn set_judge(judge: Judge) {
 #[inline(always)]
 pub(crate) fn is_on() -> bool {
     // Relaxed: a watch that begins publishes its observer by the table's own Release.
-    MODES.load(Ordering::Relaxed) & !SAMPLED != 0 && is_on_slow()
+    let modes = MODES.load(Ordering::Relaxed);
+    modes & !SAMPLED != 0 && (modes & UNREAD == 0 || is_on_slow())
 }
 
 /// Whether calls of the C front are to come here, or some are sampled.
@@ -181,17 +182,14 @@ pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
     if !is_exact() {
         return poisson::alloc(size, align, zeroed, api);
     }
-    enter();
-    if !JUDGE.permits(&Request::New { size }) {
-        return null_mut();
-    }
-    let Some(p) = made(size, align, zeroed, api) else {
-        JUDGE.withdraw(&Request::New { size });
+    let made = match at_once::take(size, align, zeroed) {
+        Some((_, p, taken)) => Some((p, taken)),
+        None => alloc_judged(size, align, zeroed, api),
+    };
+    let Some((p, taken)) = made else {
         return null_mut();
     };
-    if is_drawn() {
-        poisson::consider(p, size, align, zeroed, api);
-    }
+    // One place for both: whoever walks the stack sees it.
     tell(
         &EXACT,
         &Event::Allocated {
@@ -199,10 +197,29 @@ pub(crate) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
             size,
             align: align.max(ALIGNMENT),
             zeroed,
+            taken,
             api,
         },
     );
     p.as_ptr()
+}
+
+/// A block of which observers are to be told, and whether it was taken from what threads share.
+#[inline(never)]
+fn alloc_judged(size: usize, align: usize, zeroed: bool, api: u8) -> Option<(NonNull<u8>, bool)> {
+    enter();
+    if !JUDGE.permits(&Request::New { size }) {
+        return None;
+    }
+    let Some(p) = made(size, align, zeroed, api) else {
+        JUDGE.withdraw(&Request::New { size });
+        return None;
+    };
+    let taken = has_taken();
+    if is_drawn() {
+        poisson::consider(p, size, align, zeroed, api);
+    }
+    Some((p, taken))
 }
 
 /// A block without the mark that the C front leaves in free ones.
@@ -211,16 +228,21 @@ fn made(size: usize, align: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>>
         && align <= ALIGNMENT
         && let Some(p) = nothing::alloc()
     {
+        note_taken();
         return Some(p);
     }
     if is_guarded() {
+        note_taken();
         return guard::alloc(size, align, zeroed, api);
     }
     let class = SizeClass::aligned(size, align)
         .filter(|class| !zeroed || class.block_bytes() < slow::ZERO_FROM_HEAP);
     let (p, is_zero) = match class {
         Some(class) => (NonNull::new(behind::alloc(class))?, false),
-        None => slow::take(size, align)?,
+        None => {
+            note_taken();
+            slow::take(size, align)?
+        }
     };
     // SAFETY: a block of at least `size` and at least 16 bytes, nobody else's yet.
     unsafe {
@@ -252,6 +274,10 @@ pub(crate) unsafe fn adopt(p: *mut u8, api: u8) {
 /// `p` is a live block that was allocated for `size` bytes at a multiple of `align`, or corruption to be reported.
 pub(crate) unsafe fn free_rust(p: NonNull<u8>, size: usize, align: usize) {
     let class = SizeClass::aligned(size, align);
+    // SAFETY: passed on.
+    if unsafe { at_once::free(p, class, Some(size), RUST, None) } {
+        return;
+    }
     if !is_exact() {
         // SAFETY: passed on.
         return poisson::free(p, class, || unsafe {

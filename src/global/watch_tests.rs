@@ -11,7 +11,18 @@ std::thread_local! {
     static IS_NOTED: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Whether blocks were taken hangs from what the thread has: it is left out here.
 fn note(event: &Event) {
+    if IS_NOTED.get() {
+        let mut event = *event;
+        if let Event::Allocated { taken, .. } = &mut event {
+            *taken = false;
+        }
+        SEEN.with_borrow_mut(|seen| seen.push(event));
+    }
+}
+
+fn note_all(event: &Event) {
     if IS_NOTED.get() {
         SEEN.with_borrow_mut(|seen| seen.push(*event));
     }
@@ -90,6 +101,7 @@ fn allocated(p: *mut u8, size: usize, align: usize, zeroed: bool) -> Event {
         size,
         align: align.max(ALIGNMENT),
         zeroed,
+        taken: false,
         api: RUST,
     }
 }
@@ -291,4 +303,32 @@ fn there_is_room_for_four_observers() {
     assert!(observe(note));
     forget(note);
     assert_eq!(MODES.load(Ordering::Relaxed) & !GUARDED, 0);
+}
+
+#[test]
+fn an_event_says_whether_the_thread_took_blocks_from_others() {
+    let small = layout(48, 16);
+    let seen = seen_by(note_all, || {
+        // SAFETY: freed once, by the layouts they were allocated for.
+        unsafe {
+            // The first fills the list; what the thread itself frees comes back from there.
+            for _ in 0..3 {
+                Noted.dealloc(Noted.alloc(small), small);
+            }
+            let huge = layout(3 << 20, 16);
+            Noted.dealloc(Noted.alloc(huge), huge);
+            Noted.dealloc(Noted.alloc(small), small);
+        }
+    });
+    let taken = |event: &Event| match *event {
+        Event::Allocated { taken, .. } => Some(taken),
+        _ => None,
+    };
+    let taken: Vec<bool> = seen.iter().filter_map(taken).collect();
+    // Guarded blocks all come from the heap.
+    let expected = match is_guarded() {
+        true => [true; 5],
+        false => [true, false, false, true, false],
+    };
+    assert_eq!(taken, expected);
 }

@@ -290,10 +290,13 @@ impl Drop for Region {
 
 /// Called for every event, by the thread that caused it.
 fn observe(event: &Event) {
-    let kept = regions();
-    if kept.is_mine() {
-        return;
+    if !regions().is_mine() {
+        os::keep_errno(|| note_event(event));
     }
+}
+
+fn note_event(event: &Event) {
+    let kept = regions();
     let thread = os::thread_id();
     // Called outside the lock: it may ask a region for its counts.
     let mut due: [Option<Due>; MOST_DUE] = [None; MOST_DUE];

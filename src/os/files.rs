@@ -53,6 +53,11 @@ impl File {
         Self::with(path, libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC)
     }
 
+    /// Opens a file that is there, to write into it.
+    pub fn open_to_write(path: &CStr) -> Option<Self> {
+        Self::with(path, libc::O_RDWR)
+    }
+
     /// Opens a file that is there, to write at its end.
     pub fn open_to_append(path: &CStr) -> Option<Self> {
         Self::with(path, libc::O_WRONLY | libc::O_APPEND)
@@ -119,9 +124,11 @@ impl File {
         Some((status.st_size as u64, FileId::of(&status)))
     }
 
-    /// Maps the first `len` bytes; what is written there is in the file, also when the process is killed.
-    pub fn map_shared(&self, len: usize) -> Option<NonNull<u8>> {
-        self.map(0, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
+    /// Maps `len` bytes from `offset` (a multiple of the page size); what is written there is in the file, also when
+    /// the process is killed.
+    pub fn map_shared(&self, offset: u64, len: usize) -> Option<NonNull<u8>> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        self.map(offset, len, protection, libc::MAP_SHARED)
     }
 
     /// Maps `len` bytes from `offset` (a multiple of the page size) for reading, as long as the process lives.

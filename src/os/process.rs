@@ -17,10 +17,14 @@ pub fn set_errno(value: i32) {
 /// Runs `f` and puts `errno` back, as `free` and a successful `malloc` promise.
 #[inline]
 pub fn keep_errno<R>(f: impl FnOnce() -> R) -> R {
-    let saved = errno();
-    let result = f();
-    set_errno(saved);
-    result
+    // SAFETY: the C library's thread-local integer, which stays where it is as long as the thread runs.
+    unsafe {
+        let place = libc::__errno_location();
+        let saved = *place;
+        let result = f();
+        *place = saved;
+        result
+    }
 }
 
 /// This process's number.

@@ -5,7 +5,7 @@
 //! line that is at hand.
 
 use crate::global::watch::{self, MALLOC, Resize};
-use crate::global::{self, MAP, huge, lists, next_malloc, slow};
+use crate::global::{self, MAP, at_once, huge, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
 use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
@@ -67,6 +67,15 @@ extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
+    match at_once::alloc(size, false, API) {
+        Some(p) => p.as_ptr().cast(),
+        None => malloc_otherwise::<API>(size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_otherwise<const API: u8>(size: usize) -> *mut c_void {
     alloc(size, ALIGNMENT, API)
 }
 
@@ -164,6 +173,10 @@ extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize
         return;
     };
     let said = |n: usize| (n != UNSAID).then_some(n);
+    // SAFETY: the caller gives the block up.
+    if unsafe { free_observed(start, said(size), API) } {
+        return;
+    }
     // C++'s plain `delete` says that the alignment was the default one; C's `free` says nothing.
     let align = said(align).or((API != MALLOC).then_some(ALIGNMENT));
     // SAFETY: the caller gives the block up.
@@ -173,6 +186,17 @@ extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize
         }
         free_unwatched(start);
     }
+}
+
+/// Frees a block that observers are told of, if that is all there is to do. False if nothing was done.
+///
+/// # Safety
+/// As `free`.
+#[inline(always)]
+unsafe fn free_observed(start: NonNull<u8>, size: Option<usize>, api: u8) -> bool {
+    let class = class_of(MAP.label(start.addr().get()));
+    // SAFETY: passed on.
+    unsafe { at_once::free(start, class, size, api, Some(MAP.secret())) }
 }
 
 /// # Safety
@@ -257,6 +281,9 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
+    if let Some(p) = at_once::alloc(bytes, true, MALLOC) {
+        return p.as_ptr().cast();
+    }
     if global::passes_through() {
         return next_malloc::alloc_zeroed(bytes).cast();
     }

@@ -49,7 +49,7 @@ impl Watched {
     pub fn named(&mut self) -> Named {
         self.usage.add_live(Measure::Leaks);
         self.usage.add_live(Measure::Peak);
-        let tables = self.follower.decoder().tables();
+        let tables = self.follower.merged().tables();
         Named::of(&self.usage, tables, &mut self.symbols)
     }
 
@@ -61,12 +61,12 @@ impl Watched {
 
     /// Whether the recording will not grow any more.
     pub fn is_over(&self) -> bool {
-        self.follower.decoder().ending().is_some() || self.resident_bytes().is_none()
+        self.follower.merged().ending().is_some() || self.resident_bytes().is_none()
     }
 
     /// The program's command line.
     pub fn command_line(&self) -> String {
-        let words = &self.follower.decoder().tables().arguments;
+        let words = &self.follower.merged().tables().arguments;
         let words: Vec<_> = words
             .iter()
             .map(|word| String::from_utf8_lossy(word))

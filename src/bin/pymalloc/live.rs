@@ -45,7 +45,7 @@ fn page(watched: &mut Watched, limit: usize) -> String {
         "{} (process {})\n{:.1} s, {} events; {resident}\n\n",
         watched.command_line(),
         watched.follower.header().pid,
-        watched.follower.decoder().time_ms() as f64 / 1000.0,
+        watched.follower.merged().time_ms() as f64 / 1000.0,
         count(usage.events)
     );
     let arenas = usage.timeline.last().map_or(0, |moment| moment.arenas);

@@ -159,7 +159,7 @@ fn response(watched: &mut Watched, method: &str, path: &str) -> Result<Response,
             watched.poll()?;
             let named = watched.named();
             let start = watched.follower.header().start_unix_ms;
-            let duration = watched.follower.decoder().time_ms();
+            let duration = watched.follower.merged().time_ms();
             let period = watched.follower.header().sample_bytes;
             let body = pprof::pprof(&named, start, duration, period).map_err(Failure::Output)?;
             ("200 OK", "application/octet-stream", body)

@@ -183,7 +183,7 @@ fn observe(event: &Event) {
     if lines::is_here() {
         return;
     }
-    if with_session(|session| session.event(event)).is_none() && !is_kept() {
+    if os::keep_errno(|| with_session(|session| session.event(event))).is_none() && !is_kept() {
         // I1: a child after fork.
         watch::forget(observe);
     }

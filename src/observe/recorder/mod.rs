@@ -1,8 +1,10 @@
 //! The recorder: an observer of every call that writes it down.
 //!
 //! ```text
-//! event ─► lock ─► thread's number ─► stack ─► its number ─► chunk ─ full ─► file
-//!                                     (unwind/)  (stacks.rs)    └─ memory of NAME.tail
+//! thread 1 ─► log 0 ─ chunk ─ full ─┐
+//! thread 2 ─► log 1 ─ chunk ─ full ─┼─► lock ─► file
+//! others ─► lock ─► common log ─────┘
+//!             └─ all chunks being filled: NAME.tail
 //! ```
 //!
 //! | state | entered | left |
@@ -11,31 +13,44 @@
 //! | recording | `start` | `stop`, the limit, a full disk |
 //! | stopped | the above | never |
 //!
-//! Its lock is none of the allocator's, and it is taken while none of those is held, so walking the stack,
+//! Each thread writes into a log of its own, without a lock (`log.rs`); tickets say what came after what (`order.rs`).
+//! An ended thread's log serves the next one, so there are as many logs as threads at a time, and each takes
+//! 64 KiB of the tail file and, with stacks, tables of its own. Who has no log shares the common one: threads that end,
+//! and those beyond the 255th.
+//!
+//! The recorder's lock is none of the allocator's, and it is taken while none of those is held, so walking the stack,
 //! reading the memory map and writing the file may take their time.
 //!
 //! * **I1** Everything but the configuration lies in memory that the kernel wipes in a child after fork, by
-//!   whatever call: a child finds the recorder blank, and never writes into its parent's file.
-//! * **I2** A signal handler that interrupts the recorder and allocates finds the lock its own thread's, and is
-//!   not recorded.
+//!   whatever call: a child finds the recorder and its logs blank, and never writes into its parent's file.
+//! * **I2** A signal handler that interrupts the recorder and allocates finds its thread observing, or the lock its own
+//!   thread's, and is not recorded.
 //! * **I3** After each event the chunk's header says how long it is, so that nothing is lost with the process.
 
+mod body;
 mod config;
+mod log;
+mod makers;
+pub(super) mod order;
 mod output;
 mod session;
 pub(super) mod stacks;
+mod tracer;
 
 #[cfg(feature = "preload")]
 pub use config::number;
 pub use config::{Config, MOST_SAMPLE_BYTES};
-use session::Session;
 
+use super::recording::encode::Chunk;
 use super::recording::format::{Ending, MarkKind};
 use crate::global::{slot, watch};
 use crate::os::{self, Lock};
-use crate::sync::{AtomicU32, Ordering, SharedCell};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, SharedCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use log::Log;
+use order::{LOGS, Order};
+use session::Session;
 use watch::Event;
 
 /// States of [`Recorder`]; blank is 0, which is what wiped memory holds.
@@ -43,11 +58,23 @@ const BLANK: u32 = 0;
 const RECORDING: u32 = 1;
 const STOPPED: u32 = 2;
 
+/// Number of the log for those who have none.
+const COMMON: usize = LOGS - 1;
+
 /// Valid when all zero: then it is blank and its lock free.
 struct Recorder {
     lock: Lock,
     state: AtomicU32,
-    /// Written while the state is [`RECORDING`]. Guarded by `lock`.
+    /// 1 if events are few. This and the next two are written before the first log is made.
+    samples: AtomicU32,
+    start_ms: AtomicU64,
+    /// Bytes after which the recording ends; `u64::MAX` for none.
+    limit: AtomicU64,
+    /// Bytes so far, as far as they were counted; only if there is a limit.
+    bytes: AtomicU64,
+    order: Order,
+    makers: makers::Table,
+    /// Written while the state is not [`BLANK`]. Guarded by `lock`.
     session: SharedCell<MaybeUninit<Session>>,
 }
 
@@ -99,6 +126,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
     if !slot::keep(slot::Keeper::Recorder, NonNull::from(place).cast()) {
         return Err(StartError::Twice);
     }
+    slot::set_farewell(thread_ends);
     os::at_exit(process_ends);
     let is_observed = match sample_bytes {
         0 => watch::observe(observe),
@@ -114,7 +142,12 @@ pub fn stop() {
 
 /// Writes what the calling thread says it does.
 pub fn mark(kind: MarkKind, name: &str) {
-    with_session(|session| session.mark(kind, name.as_bytes()));
+    watch::unobserved(|| {
+        write(|log| {
+            // SAFETY: as `write` says.
+            unsafe { log.with(|body| body.mark(log, kind, name.as_bytes())) }
+        })
+    });
 }
 
 extern "C" fn process_ends() {
@@ -152,7 +185,11 @@ fn begin(place: &'static Place) -> Result<(), StartError> {
     let recorder = place.recorder;
     // Stopped, until it has begun: a child that cannot record is not tried again.
     recorder.state.store(STOPPED, Ordering::Relaxed);
-    let session = Session::new(&place.config)?;
+    let samples = u32::from(place.config.sample_bytes > 0);
+    recorder.samples.store(samples, Ordering::Relaxed);
+    recorder.start_ms.store(os::now_ms(), Ordering::Relaxed);
+    recorder.limit.store(place.config.limit, Ordering::Relaxed);
+    let session = Session::new(recorder, &place.config)?;
     // SAFETY: the lock is held.
     unsafe {
         recorder.session.with_mut(|cell| {
@@ -165,11 +202,39 @@ fn begin(place: &'static Place) -> Result<(), StartError> {
 
 /// Called for every event, by the thread that caused it.
 fn observe(event: &Event) {
-    with_session(|session| session.event(event));
+    if let Some(log) = own_log().filter(|log| log.is_open()) {
+        // SAFETY: open, and this thread's.
+        unsafe { log.with(|body| body.event(log, event)) }
+    } else {
+        observe_slow(event);
+    }
 }
 
-/// Runs `f` on the session, if there is one. False from `f` ends the recording.
-fn with_session(f: impl FnOnce(&mut Session) -> bool) {
+#[cold]
+#[inline(never)]
+fn observe_slow(event: &Event) {
+    os::keep_errno(|| {
+        write(|log| {
+            // SAFETY: as `write` says.
+            unsafe { log.with(|body| body.event(log, event)) }
+        });
+    });
+}
+
+/// The calling thread's log, if it has one.
+#[inline]
+fn own_log() -> Option<&'static Log> {
+    let log = slot::place_of_thread()?.get()?;
+    // SAFETY: only `write` fills the place, with a log, which stays; wiped memory is one, too.
+    Some(unsafe { log.cast::<Log>().as_ref() })
+}
+
+/// Runs `f` on the log that the calling thread is to write to, if there is a recording: its own open one, or the common
+/// one under the lock.
+fn write(f: impl FnOnce(&'static Log)) {
+    if let Some(log) = own_log().filter(|log| log.is_open()) {
+        return f(log);
+    }
     let Some(place) = place() else {
         return;
     };
@@ -178,7 +243,7 @@ fn with_session(f: impl FnOnce(&mut Session) -> bool) {
     if recorder.state.load(Ordering::Relaxed) == STOPPED || recorder.lock.is_mine() {
         return;
     }
-    let _locked = recorder.lock.lock();
+    let locked = recorder.lock.lock();
     if recorder.state.load(Ordering::Relaxed) == BLANK {
         // I1: a child after fork.
         if !place.config.follow || begin(place).is_err() {
@@ -187,23 +252,129 @@ fn with_session(f: impl FnOnce(&mut Session) -> bool) {
             return;
         }
     }
-    if recorder.state.load(Ordering::Relaxed) == RECORDING {
-        // SAFETY: the lock is held, and in this state the session is written.
-        let goes_on = unsafe { recorder.session.with_mut(|cell| f(cell.assume_init_mut())) };
-        if !goes_on {
-            recorder.state.store(STOPPED, Ordering::Relaxed);
-            watch::forget(observe);
-        }
+    if recorder.state.load(Ordering::Relaxed) != RECORDING {
+        return;
+    }
+    if let Some(thread) = slot::place_of_thread()
+        && let Some(log) = recorder.with_session(|session| session.open_log(recorder))
+    {
+        thread.set(Some(NonNull::from(log).cast()));
+        drop(locked);
+        f(log);
+    } else {
+        f(recorder.with_session(|session| session.use_common(recorder)));
+    }
+}
+
+/// The thread that had this log has ended.
+fn thread_ends(log: NonNull<u8>) {
+    // SAFETY: only `write` fills the place of a thread.
+    let log = unsafe { log.cast::<Log>().as_ref() };
+    let Some(place) = place() else {
+        return;
+    };
+    let recorder = place.recorder;
+    if recorder.lock.is_mine() {
+        return;
+    }
+    let _locked = recorder.lock.lock();
+    if recorder.state.load(Ordering::Relaxed) == RECORDING && log.is_open() {
+        recorder.with_session(|session| session.leave_log(log));
     }
 }
 
 fn end(why: Ending) {
-    if let Some(place) = place()
-        && place.recorder.state.load(Ordering::Relaxed) == RECORDING
-    {
-        with_session(|session| {
-            session.end(why);
+    let Some(place) = place() else {
+        return;
+    };
+    let recorder = place.recorder;
+    watch::unobserved(|| {
+        if recorder.lock.is_mine() {
+            return;
+        }
+        let _locked = recorder.lock.lock();
+        if recorder.state.load(Ordering::Relaxed) == RECORDING {
+            recorder.end(None, why);
+        }
+    });
+}
+
+impl Recorder {
+    /// Milliseconds since the recording began.
+    fn elapsed_ms(&self) -> u64 {
+        os::now_ms() - self.start_ms.load(Ordering::Relaxed)
+    }
+
+    fn is_sampled(&self) -> bool {
+        self.samples.load(Ordering::Relaxed) != 0
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    fn add_bytes(&self, n: usize) {
+        self.bytes.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` on the session. The lock is held, the state is not blank, and `f` does not come back here.
+    fn with_session<R>(&self, f: impl FnOnce(&mut Session) -> R) -> R {
+        // SAFETY: the lock is held, and in this state the session is written.
+        unsafe { self.session.with_mut(|cell| f(cell.assume_init_mut())) }
+    }
+
+    /// Writes the full chunk of a log to the file. False when the recording is over. `is_common` says that it is the
+    /// common log's: then the lock is held.
+    #[cold]
+    #[inline(never)]
+    fn hand_over(&self, log: &Log, chunk: &mut Chunk<'_>, is_common: bool) -> bool {
+        if !is_common && self.lock.is_mine() {
+            return false;
+        }
+        os::keep_errno(|| {
+            let _locked = (!is_common).then(|| self.lock.lock());
+            if self.state.load(Ordering::Relaxed) != RECORDING {
+                return false;
+            }
+            let why = match self.is_too_long() {
+                true => Ending::Limit,
+                false if self.with_session(|session| session.hand_over(log, chunk)) => return true,
+                false => Ending::Refused,
+            };
+            self.end(is_common.then_some(chunk), why);
             false
+        })
+    }
+
+    /// Ends the recording for its length. `common` is the common log's chunk if that is in use: then the lock is held.
+    #[cold]
+    fn end_too_long(&self, common: Option<&mut Chunk<'_>>) {
+        if common.is_none() && self.lock.is_mine() {
+            return;
+        }
+        os::keep_errno(|| {
+            let _locked = common.is_none().then(|| self.lock.lock());
+            if self.state.load(Ordering::Relaxed) == RECORDING {
+                self.end(common, Ending::Limit);
+            }
         });
+    }
+
+    /// Ends the recording. The lock is held; the chunk of the common log is given if that is in use.
+    fn end(&self, common: Option<&mut Chunk<'_>>, why: Ending) {
+        self.state.store(STOPPED, Ordering::Relaxed);
+        self.with_session(|session| match common {
+            Some(chunk) => session.end(self, chunk, why),
+            None => {
+                let log = session.common;
+                // SAFETY: never open, not in use, and the lock is held.
+                unsafe { log.with(|body| session.end(self, &mut body.chunk, why)) }
+            }
+        });
+        watch::forget(observe);
     }
 }

@@ -1,20 +1,25 @@
-//! The recording's file, and the chunk being filled beside it.
+//! The recording's file, and the chunks being filled beside it.
 //!
 //! No descriptor stays open: programs close those they do not know and get the same numbers for their own
 //! files. Each chunk opens the file again and makes sure that it is the same one.
 
 use super::super::recording::encode::Chunk;
-use super::super::recording::format::{CHUNK_BYTES, HEADER_BYTES, Header};
+use super::super::recording::format::{CHUNK_BYTES, ChunkHeader, HEADER_BYTES, Header};
 use super::config::{Config, PathText};
+use super::log::ChunkMemory;
 use crate::os::{self, File, FileId};
 use core::ffi::CStr;
 use core::fmt::Write;
+use core::ptr::NonNull;
 
 /// Where a recording goes.
 pub struct Output {
     path: PathText,
     tail: PathText,
-    has_tail: bool,
+    /// The tail file, if there is one.
+    tail_id: Option<FileId>,
+    /// Chunks that have memory in it.
+    n_tails: usize,
     id: FileId,
     /// Bytes written.
     pub len: u64,
@@ -30,11 +35,8 @@ pub enum OutputError {
 }
 
 impl Output {
-    /// Makes the file and writes its header. The chunk's memory is in the tail file if there can be one.
-    pub fn create(
-        config: &Config,
-        header: &Header,
-    ) -> Result<(Self, &'static mut [u8; CHUNK_BYTES]), OutputError> {
+    /// Makes the file and writes its header.
+    pub fn create(config: &Config, header: &Header) -> Result<Self, OutputError> {
         let (path, file) = claim(config, header.pid)?;
         let mut tail = PathText::new();
         tail.write_bytes(path.as_bytes());
@@ -44,51 +46,64 @@ impl Output {
         if !written {
             return Err(OutputError::Refused);
         }
-        let shared = c_path(&tail).and_then(|name| {
-            let file = File::create(name)?;
-            if file.allocate(CHUNK_BYTES) {
-                return file.map_shared(CHUNK_BYTES);
-            }
-            os::remove_file(name);
-            None
-        });
-        let has_tail = shared.is_some();
-        // Without a tail, a killed process loses the events of its last chunk.
-        let memory = shared.or_else(|| os::map(CHUNK_BYTES, os::page_size()));
-        let place = memory
-            .ok_or(OutputError::Refused)?
-            .cast::<[u8; CHUNK_BYTES]>();
-        let output = Self {
+        let made = c_path(&tail).and_then(File::create);
+        let tail_id = made.and_then(|file| Some(file.status()?.1));
+        Ok(Self {
             path,
             tail,
-            has_tail,
+            tail_id,
+            n_tails: 0,
             id,
             len: HEADER_BYTES as u64,
-        };
+        })
+    }
+
+    /// Memory for the chunk of one more log: in the tail file if it can be, since without that a killed process loses
+    /// the events of the chunk.
+    pub fn chunk_memory(&mut self) -> Option<ChunkMemory> {
+        let memory = self.tail_memory();
+        self.n_tails += usize::from(memory.is_some());
+        let place = memory.or_else(|| os::map(CHUNK_BYTES, os::page_size()))?;
         // SAFETY: mapped just now for ever, and handed out once.
-        Ok((output, unsafe { &mut *place.as_ptr() }))
+        Some(unsafe { &mut *place.cast::<[u8; CHUNK_BYTES]>().as_ptr() })
+    }
+
+    fn tail_memory(&self) -> Option<NonNull<u8>> {
+        let file = File::open_to_write(c_path(&self.tail)?)?;
+        let is_ours = self.tail_id.is_some() && Some(file.status()?.1) == self.tail_id;
+        let start = self.n_tails * CHUNK_BYTES;
+        (is_ours && file.allocate(start + CHUNK_BYTES)).then_some(())?;
+        file.map_shared(start as u64, CHUNK_BYTES)
     }
 
     /// Writes the chunk's events to the file. False when the system refuses; the file is as it was.
     pub fn write(&mut self, chunk: &mut Chunk<'_>) -> bool {
-        let bytes = chunk.close();
+        self.append(&[chunk.close()])
+    }
+
+    /// As [`Self::write`], of a chunk that another thread may still be filling.
+    pub fn write_part(&mut self, header: &ChunkHeader, payload: &[u8]) -> bool {
+        self.append(&[&header.to_bytes(), payload])
+    }
+
+    fn append(&mut self, parts: &[&[u8]]) -> bool {
         let Some(file) = c_path(&self.path).and_then(File::open_to_append) else {
             return false;
         };
         if file.status() != Some((self.len, self.id)) {
             return false;
         }
-        if !file.write_all(bytes) {
+        if !parts.iter().all(|part| file.write_all(part)) {
             file.truncate(self.len);
             return false;
         }
-        self.len += bytes.len() as u64;
+        self.len += parts.iter().map(|part| part.len() as u64).sum::<u64>();
         true
     }
 
     /// Removes the tail: everything is in the file.
     pub fn finish(&mut self) {
-        if core::mem::take(&mut self.has_tail)
+        if self.tail_id.take().is_some()
             && let Some(tail) = c_path(&self.tail)
         {
             os::remove_file(tail);

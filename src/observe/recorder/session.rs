@@ -1,51 +1,36 @@
-//! One recording being written.
+//! What the logs of a recording share: the file, and who has which log. Under the recorder's lock.
 
-use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
-use super::super::recording::format::{Ending, Header, MOST_FRAMES, MarkKind};
-use super::super::unwind::Unwinder;
-use super::StartError;
+use super::super::recording::encode::Chunk;
+use super::super::recording::format::{ChunkHeader, Ending, Header, checksum};
 use super::config::Config;
+use super::log::{CLOSED, IDLE, Log, OPEN};
+use super::order::LOGS;
 use super::output::{Output, OutputError};
-use super::stacks::{Found, Stacks, Threads, copy};
-use crate::global::watch::Event;
-use crate::os::{self, File};
+use super::stacks::Threads;
+use super::tracer::Tracer;
+use super::{COMMON, Recorder, StartError};
+use crate::os;
 use crate::sync::{Ordering, fence};
-use core::ops::Range;
-
-/// Events between two looks at the clock; a power of two.
-const CLOCK_EVERY: u64 = 16;
-
-/// What a recording with stacks has beside one without.
-struct Tracer {
-    unwinder: Unwinder,
-    stacks: Stacks,
-    /// The range of this library's code; empty when it is part of the program.
-    own: Range<usize>,
-    /// Frames to keep.
-    frames: usize,
-}
 
 /// A recording.
 pub struct Session {
-    chunk: Chunk<'static>,
     output: Output,
     threads: Threads,
-    tracer: Option<Tracer>,
-    /// Events written.
-    events: u64,
-    start_ms: u64,
-    /// Time written last.
-    time_ms: u64,
-    limit: u64,
-    /// Events are few.
-    is_sampled: bool,
-    /// Nothing more is written.
-    over: bool,
+    /// Logs of threads, by their numbers.
+    logs: [Option<&'static Log>; COMMON],
+    n_logs: usize,
+    /// Those whose threads have ended.
+    idle: [u8; LOGS],
+    n_idle: usize,
+    /// The log of all who have none.
+    pub common: &'static Log,
+    /// Whether somebody has written into it.
+    common_is_used: bool,
 }
 
 impl Session {
     /// Makes the file and begins with what the program is.
-    pub fn new(config: &Config) -> Result<Self, StartError> {
+    pub fn new(recorder: &'static Recorder, config: &Config) -> Result<Self, StartError> {
         let header = Header {
             has_stacks: config.frames > 0,
             pid: os::pid(),
@@ -60,251 +45,132 @@ impl Session {
             0 => None,
             frames => Some(Tracer::new(frames).ok_or(StartError::Refused)?),
         };
-        let (output, memory) = Output::create(config, &header).map_err(|error| match error {
+        let mut output = Output::create(config, &header).map_err(|error| match error {
             OutputError::Taken => StartError::Taken,
             OutputError::Refused => StartError::Refused,
         })?;
-        let mut session = Self {
-            chunk: Chunk::new(memory, header.has_stacks),
+        let memory = output.chunk_memory().ok_or(StartError::Refused)?;
+        let common = Log::make(recorder, COMMON, memory, tracer).ok_or(StartError::Refused)?;
+        // SAFETY: not open, and the lock is held by who begins.
+        unsafe { common.with(|body| body.introduce(common)) };
+        Ok(Self {
             output,
             threads,
-            tracer,
-            events: 0,
-            start_ms: os::now_ms(),
-            time_ms: 0,
-            limit: config.limit,
-            is_sampled: config.sample_bytes > 0,
-            over: false,
+            logs: [None; COMMON],
+            n_logs: 0,
+            idle: [0; LOGS],
+            n_idle: 0,
+            common,
+            common_is_used: false,
+        })
+    }
+
+    /// A log for the calling thread, which writes to it from now on. `None` when there are too many, or no memory.
+    pub fn open_log(&mut self, recorder: &'static Recorder) -> Option<&'static Log> {
+        let log = match self.n_idle.checked_sub(1) {
+            Some(last) => {
+                self.n_idle = last;
+                self.logs[usize::from(self.idle[last])]?
+            }
+            None => self.make_log(recorder)?,
         };
-        session.introduce();
-        Ok(session)
+        let thread = self.threads.current().number;
+        // SAFETY: not open yet, and the lock is held.
+        unsafe { log.with(|body| body.go_on_for(thread)) };
+        log.enter(OPEN);
+        Some(log)
     }
 
-    /// Writes the program's path and command line.
-    fn introduce(&mut self) {
-        let mut text = [0; TEXT_BYTES];
-        let len = os::executable_path(&mut text);
-        self.chunk.program(&text[..len]);
-        if let Some(file) = File::open(c"/proc/self/cmdline") {
-            // What does not fit is cut; a command line may have megabytes.
-            let len = file.read(&mut text);
-            let words = text[..len].strip_suffix(&[0]).unwrap_or(&text[..len]);
-            for word in words.split(|byte| *byte == 0) {
-                if self.chunk.has_room(EVENT_BYTES + word.len()) {
-                    self.chunk.argument(word);
-                }
-            }
+    #[cold]
+    fn make_log(&mut self, recorder: &'static Recorder) -> Option<&'static Log> {
+        let number = self.n_logs;
+        let place = self.logs.get_mut(number)?;
+        // SAFETY: never open, and the lock is held.
+        let (tracer, traces) = unsafe {
+            self.common
+                .with(|body| (body.tracer_beside(), body.has_tracer()))
+        };
+        if tracer.is_none() && traces {
+            return None;
         }
-        self.publish();
+        let memory = self.output.chunk_memory()?;
+        let log = Log::make(recorder, number, memory, tracer)?;
+        *place = Some(log);
+        self.n_logs += 1;
+        recorder.order.add_log();
+        Some(log)
     }
 
-    /// Writes one event. False when the recording is over.
-    pub fn event(&mut self, event: &Event) -> bool {
-        if self.is_sampled || self.events.is_multiple_of(CLOCK_EVERY) {
-            self.tell_time();
-        }
-        let is_free = matches!(event, Event::Freeing { .. });
-        let stack = if is_free { 0 } else { self.stack() };
-        if !self.make_room(EVENT_BYTES) {
-            return false;
+    /// The thread of `log` has ended.
+    pub fn leave_log(&mut self, log: &Log) {
+        // SAFETY: it was this thread's, and is not used any more.
+        let number = unsafe { log.with(|body| body.number) };
+        log.enter(IDLE);
+        self.idle[self.n_idle] = number as u8;
+        self.n_idle += 1;
+    }
+
+    /// Prepares the common log for an event of the calling thread's.
+    pub fn use_common(&mut self, recorder: &Recorder) -> &'static Log {
+        if !core::mem::replace(&mut self.common_is_used, true) {
+            recorder.order.add_log();
         }
         let thread = self.threads.current().number;
-        match *event {
-            Event::Allocated {
-                address,
-                size,
-                align,
-                zeroed,
-                ..
-            } => {
-                let block = Alloc {
-                    address,
-                    size,
-                    align,
-                    zeroed,
-                };
-                self.chunk.alloc(thread, &block, stack);
-            }
-            Event::Freeing { address, .. } => self.chunk.free(thread, address),
-            Event::Resized { old, new, size, .. } => {
-                self.chunk.resize(thread, old, new, size, stack);
-            }
-        }
-        self.events += 1;
-        self.publish();
-        true
+        // SAFETY: never open, and the lock is held.
+        unsafe { self.common.with(|body| body.speak_for(thread)) };
+        self.common
     }
 
-    /// Writes a mark. False when the recording is over.
-    pub fn mark(&mut self, kind: MarkKind, name: &[u8]) -> bool {
-        self.tell_time();
-        if !self.make_room(EVENT_BYTES + TEXT_BYTES) {
+    /// Writes a full chunk to the file. False when the system refuses.
+    pub fn hand_over(&mut self, log: &Log, chunk: &mut Chunk<'_>) -> bool {
+        if !self.output.write(chunk) {
             return false;
         }
-        let thread = self.threads.current().number;
-        self.chunk.mark(thread, kind, name);
-        self.events += 1;
-        self.publish();
-        true
-    }
-
-    /// Writes the last event, and what is left, to the file.
-    pub fn end(&mut self, why: Ending) {
-        self.tell_time();
-        if self.make_room(EVENT_BYTES) {
-            self.close(why);
-        }
-    }
-
-    /// Writes why it ends, and all that is left.
-    fn close(&mut self, why: Ending) {
-        self.over = true;
-        self.chunk.end(why, self.events);
-        self.publish();
-        if self.output.write(&mut self.chunk) {
-            self.output.finish();
-        } else {
-            full();
-        }
-    }
-
-    fn tell_time(&mut self) {
-        let now = os::now_ms() - self.start_ms;
-        if now != self.time_ms && !self.over && self.chunk.has_room(2 * EVENT_BYTES) {
-            self.time_ms = now;
-            self.chunk.time(now);
-        }
-    }
-
-    /// I3 of the module: the header's length comes after the events it counts.
-    fn publish(&mut self) {
-        // Release, for a reader of the tail file: it has no other way to know.
-        fence(Ordering::Release);
-        self.chunk.publish();
-    }
-
-    /// Writes the chunk to the file if `need` bytes do not fit. False when the recording is over.
-    fn make_room(&mut self, need: usize) -> bool {
-        // The last event always fits.
-        if self.over || self.chunk.has_room(need + EVENT_BYTES) {
-            return !self.over;
-        }
-        if self.output.len >= self.limit {
-            self.close(Ending::Limit);
-            return false;
-        }
-        if !self.output.write(&mut self.chunk) {
-            self.over = true;
-            // The tail, at least, says why.
-            self.chunk.end(Ending::Refused, self.events);
-            self.publish();
-            full();
-            return false;
-        }
-        self.chunk.next();
+        chunk.next();
+        log.begin_chunk(chunk.number());
         // The new number comes before the events that overwrite the old ones.
         fence(Ordering::Release);
         true
     }
 
-    /// The number of the calling thread's stack, defined if it is new. 0 for none.
-    #[inline]
-    fn stack(&mut self) -> u32 {
-        let Some(tracer) = &mut self.tracer else {
-            return 0;
-        };
-        let here = os::registers();
-        let entry = self.threads.current();
-        let (unwinder, own) = (&mut tracer.unwinder, &tracer.own);
-        if tracer.frames == 1 {
-            let Some(frame) = unwinder.nearest(here, own, &mut entry.bounds) else {
-                return 0;
-            };
-            let Some((number, is_new)) = tracer.stacks.child(0, frame) else {
-                return 0;
-            };
-            if is_new {
-                self.define(0, 0, &[frame]);
-            }
-            return number;
+    /// Writes what all logs have, and at last why the recording ends, into `common`, which is the common log's chunk.
+    pub fn end(&mut self, recorder: &Recorder, common: &mut Chunk<'_>, why: Ending) {
+        let mut events = self.common.events();
+        // Whoever writes on writes under a later ticket, which no reader looks at.
+        let ticket = recorder.order.close(COMMON);
+        let mut is_written = why != Ending::Refused;
+        for (number, log) in self.logs.iter().flatten().enumerate() {
+            log.enter(CLOSED);
+            events += log.events();
+            is_written = is_written && self.output.write_log(number as u32, log);
         }
-        let Some((bounds, trail)) = entry.walk() else {
-            return 0;
-        };
-        unwinder.climb(here, own, bounds, trail, tracer.frames);
-        if trail.number != 0 {
-            return trail.number as u32;
-        }
-        let Some(found) = tracer.stacks.number(trail) else {
-            return 0;
-        };
-        if found.new > 0 {
-            self.define_part(found);
-        }
-        found.number
-    }
-
-    /// Writes the definition of the new frames of the calling thread's trail.
-    #[cold]
-    #[inline(never)]
-    fn define_part(&mut self, found: Found) {
-        let mut frames = [0; MOST_FRAMES];
-        if let Some((_, trail)) = self.threads.current().walk() {
-            copy(trail, &mut frames);
-        }
-        let outside = frames.get(found.new).copied().unwrap_or(0);
-        self.define(found.parent, outside, &frames[..found.new]);
-    }
-
-    /// Writes the definition of new frames, and of the modules they are the first to touch.
-    #[cold]
-    #[inline(never)]
-    fn define(&mut self, parent: u32, outside: usize, frames: &[usize]) {
-        for frame in frames {
-            self.define_module(*frame);
-        }
-        if self.make_room(STACK_BYTES) {
-            self.chunk.stack(parent, outside, frames);
-        }
-    }
-
-    fn define_module(&mut self, frame: usize) {
-        let Some(tracer) = &mut self.tracer else {
-            return;
-        };
-        match tracer.unwinder.module_of(frame) {
-            Some(module) if !module.told => module.told = true,
-            _ => return,
-        }
-        if self.make_room(EVENT_BYTES + TEXT_BYTES)
-            && let Some(tracer) = &mut self.tracer
-            && let Some(module) = tracer.unwinder.module_of(frame)
-        {
-            let (start, end, offset) = (module.start, module.end, module.file_offset);
-            self.chunk.module(start, end, offset, module.path());
+        let why = if is_written { why } else { Ending::Refused };
+        common.ticket(ticket);
+        common.time(recorder.elapsed_ms());
+        common.end(why, events);
+        fence(Ordering::Release);
+        common.publish();
+        if is_written && self.output.write(common) {
+            self.output.finish();
+        } else {
+            // The tail, at least, says why.
+            os::say(format_args!(
+                "the recording cannot be written (is the disk full?); it ends here"
+            ));
         }
     }
 }
 
-/// Says that the recording ends early, once.
-fn full() {
-    os::say(format_args!(
-        "the recording cannot be written (is the disk full?); it ends here"
-    ));
-}
-
-impl Tracer {
-    fn new(frames: usize) -> Option<Self> {
-        let mut unwinder = Unwinder::new()?;
-        let own = match cfg!(feature = "preload") {
-            true => unwinder.range_of(os::registers().program),
-            false => 0..0,
+impl Output {
+    /// Writes what a log has so far.
+    fn write_log(&mut self, number: u32, log: &Log) -> bool {
+        let payload = log.payload();
+        let header = ChunkHeader {
+            len: payload.len() as u32,
+            number: log.chunk(),
+            log: number,
+            checksum: checksum(payload),
         };
-        Some(Self {
-            unwinder,
-            stacks: Stacks::new()?,
-            own,
-            frames,
-        })
+        payload.is_empty() || self.write_part(&header, payload)
     }
 }

@@ -65,7 +65,10 @@ impl Numbers {
     #[inline(never)]
     fn find_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
         // One place stays free, so that every search ends.
-        if self.used * 2 >= self.room && self.grow().is_none() && self.used + 1 >= self.room {
+        if self.used * 2 >= self.room
+            && os::keep_errno(|| self.grow()).is_none()
+            && self.used + 1 >= self.room
+        {
             return None;
         }
         let entry = place(self.entries(), hash);

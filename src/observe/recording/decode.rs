@@ -1,6 +1,7 @@
 //! The bytes of chunks into events and tables.
 
 use super::format::{ADDRESS_SHIFT, Ending, MarkKind, kind, other, take_varint, unzigzag};
+use super::tables::Tables;
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,84 +55,24 @@ pub struct Step {
     pub event: Event,
 }
 
-/// Executable memory and the file behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Module {
-    /// First address.
-    pub start: u64,
-    /// First address behind it.
-    pub end: u64,
-    /// Where in the file `start` stands, in bytes.
-    pub file_offset: u64,
-    /// The file; empty for memory without one.
-    pub path: Vec<u8>,
-    /// Nodes with greater numbers use it (I4).
-    pub after_node: u32,
-}
-
-/// A frame and the one outside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Node {
-    parent: u32,
-    frame: u64,
-}
-
-/// What events refer to.
-#[derive(Clone, Debug, Default)]
-pub struct Tables {
-    /// Node `n` is at `n - 1`.
-    nodes: Vec<Node>,
-    /// Modules in the order of their definition.
-    pub modules: Vec<Module>,
-    /// Path of the executable.
-    pub program: Vec<u8>,
-    /// The command line.
-    pub arguments: Vec<Vec<u8>>,
-    /// Names of marks.
-    pub marks: Vec<String>,
-}
-
-impl Tables {
-    /// Number of nodes; stacks are numbered from 1 to it.
-    pub fn n_nodes(&self) -> u32 {
-        self.nodes.len() as u32
-    }
-
-    /// Frames of a stack, innermost first, each with the number of its node: addresses to which calls return.
-    /// None for stack 0.
-    pub fn stack(&self, number: u32) -> impl Iterator<Item = (u32, u64)> {
-        let node = |number: u32| {
-            let index = (number as usize).checked_sub(1)?;
-            self.nodes.get(index).map(|node| (number, *node))
-        };
-        // A parent is defined before its child, so the way ends.
-        std::iter::successors(node(number), move |(_, inner)| node(inner.parent))
-            .map(|(number, node)| (number, node.frame))
-    }
-
-    /// The module that held `address` when node `number` was defined, and its place among all.
-    pub fn module_of(&self, address: u64, number: u32) -> Option<(usize, &Module)> {
-        let holds = |(_, module): &(usize, &Module)| {
-            module.after_node < number && (module.start..module.end).contains(&address)
-        };
-        self.modules.iter().enumerate().rev().find(holds)
-    }
-
-    fn mark(&mut self, name: &[u8]) -> u32 {
-        let name = String::from_utf8_lossy(name);
-        let known = self.marks.iter().position(|mark| *mark == name);
-        known.unwrap_or_else(|| {
-            self.marks.push(name.into_owned());
-            self.marks.len() - 1
-        }) as u32
-    }
-}
-
 /// A chunk's payload that no writer makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt;
 
-/// Reads chunks in order; a chunk may come in parts, each with what came before.
+/// What a log says next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// Something happened.
+    Event(Step),
+    /// A definition, a ticket, a thread.
+    Other,
+    /// So many milliseconds have passed since the start.
+    Time(u64),
+    /// The recording ends.
+    End(Ending),
+}
+
+/// Reads the chunks of one log in order; a chunk may come in parts, each with what came before.
 #[derive(Debug)]
 pub struct Decoder {
     has_stacks: bool,
@@ -140,15 +81,19 @@ pub struct Decoder {
     at: usize,
     last_alloc: i64,
     last_free: i64,
+    /// As this chunk counts, 0 at its start.
+    last_ticket: u64,
+    /// Of what comes next: never falls.
+    ticket: u64,
     thread: u32,
     time_ms: u64,
-    events: u64,
-    ending: Option<Ending>,
-    tables: Tables,
+    /// The numbers in [`Tables`] of the nodes and modules that the log defined.
+    nodes: Vec<u32>,
+    modules: Vec<u32>,
 }
 
 impl Decoder {
-    /// At the start of a recording.
+    /// At the start of a log.
     pub fn new(has_stacks: bool) -> Self {
         Self {
             has_stacks,
@@ -156,37 +101,13 @@ impl Decoder {
             at: 0,
             last_alloc: 0,
             last_free: 0,
+            last_ticket: 0,
+            ticket: 0,
             thread: 0,
             time_ms: 0,
-            events: 0,
-            ending: None,
-            tables: Tables::default(),
+            nodes: Vec::new(),
+            modules: Vec::new(),
         }
-    }
-
-    /// What was defined so far.
-    pub fn tables(&self) -> &Tables {
-        &self.tables
-    }
-
-    /// The tables alone.
-    pub fn into_tables(self) -> Tables {
-        self.tables
-    }
-
-    /// Why the recording ended, if it did.
-    pub fn ending(&self) -> Option<Ending> {
-        self.ending
-    }
-
-    /// Events read so far; definitions do not count.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// Milliseconds from the start to what was read last.
-    pub fn time_ms(&self) -> u64 {
-        self.time_ms
     }
 
     /// Number of the chunk that comes next, or of which more may come.
@@ -194,17 +115,14 @@ impl Decoder {
         self.number
     }
 
-    /// Reads what is new in `payload`, the beginning of the current chunk or all of it.
-    ///
-    /// # Errors
-    /// When the bytes are no events; what stood before was read.
-    pub fn part(&mut self, payload: &[u8], sink: &mut impl FnMut(&Step)) -> Result<(), Corrupt> {
-        while let Some(mut rest) = payload.get(self.at..).filter(|rest| !rest.is_empty()) {
-            let before = rest.len();
-            self.event(&mut rest, sink).ok_or(Corrupt)?;
-            self.at += before - rest.len();
-        }
-        Ok(())
+    /// Bytes read of its payload.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The ticket of what comes next, as far as it was read.
+    pub fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     /// The current chunk is whole and read: what comes is the next.
@@ -212,9 +130,38 @@ impl Decoder {
         self.number += 1;
         self.at = 0;
         (self.last_alloc, self.last_free, self.thread) = (0, 0, 0);
+        self.last_ticket = 0;
     }
 
-    fn event(&mut self, bytes: &mut &[u8], sink: &mut impl FnMut(&Step)) -> Option<()> {
+    /// Reads tickets that stand next in `payload`.
+    pub fn settle(&mut self, payload: &[u8]) {
+        while let Some(mut rest) = payload.get(self.at..) {
+            match take_varint(&mut rest) {
+                Some(head) if head & 7 == kind::TICKET => {
+                    if self.set_ticket(head >> 3).is_none() {
+                        return;
+                    }
+                    self.at = payload.len() - rest.len();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Reads what comes next in `payload`, the beginning of the current chunk or all of it. `None` at its end.
+    ///
+    /// # Errors
+    /// When the bytes are no events; what stood before was read.
+    pub fn next(&mut self, payload: &[u8], tables: &mut Tables) -> Result<Option<Item>, Corrupt> {
+        let Some(mut rest) = payload.get(self.at..).filter(|rest| !rest.is_empty()) else {
+            return Ok(None);
+        };
+        let item = self.item(&mut rest, tables).ok_or(Corrupt)?;
+        self.at = payload.len() - rest.len();
+        Ok(Some(item))
+    }
+
+    fn item(&mut self, bytes: &mut &[u8], tables: &mut Tables) -> Option<Item> {
         let head = take_varint(bytes)?;
         let value = head >> 3;
         let event = match head & 7 {
@@ -240,22 +187,30 @@ impl Decoder {
                     stack: self.stack_number(bytes)?,
                 }
             }
-            kind::THREAD => {
-                self.thread = u32::try_from(value).ok()?;
-                return Some(());
+            kind::TICKET => {
+                self.set_ticket(value)?;
+                return Some(Item::Other);
             }
-            kind::STACK => return self.stack(bytes, usize::try_from(value).ok()?),
-            _ => match self.other(bytes, value)? {
-                Some(event) => event,
-                None => return Some(()),
-            },
+            kind::STACK => {
+                self.stack(bytes, usize::try_from(value).ok()?, tables)?;
+                return Some(Item::Other);
+            }
+            _ => return self.other(bytes, value, tables),
         };
-        self.events += 1;
-        sink(&Step {
+        Some(self.step(event))
+    }
+
+    fn step(&self, event: Event) -> Item {
+        Item::Event(Step {
             thread: self.thread,
             time_ms: self.time_ms,
             event,
-        });
+        })
+    }
+
+    fn set_ticket(&mut self, distance: u64) -> Option<()> {
+        self.last_ticket = self.last_ticket.checked_add(distance)?;
+        self.ticket = self.ticket.max(self.last_ticket);
         Some(())
     }
 
@@ -284,45 +239,47 @@ impl Decoder {
         if !self.has_stacks {
             return Some(0);
         }
-        let number = u32::try_from(take_varint(bytes)?).ok()?;
-        (number <= self.tables.n_nodes()).then_some(number)
+        let number = usize::try_from(take_varint(bytes)?).ok()?;
+        self.node(number)
     }
 
-    fn stack(&mut self, bytes: &mut &[u8], n: usize) -> Option<()> {
-        let mut parent = u32::try_from(take_varint(bytes)?).ok()?;
-        let mut outside = match parent {
-            0 => 0,
-            _ => self.tables.nodes.get(parent as usize - 1)?.frame,
-        };
+    /// The number in the tables of the node that this log numbers `number`; 0 for 0.
+    fn node(&self, number: usize) -> Option<u32> {
+        match number.checked_sub(1) {
+            Some(index) => self.nodes.get(index).copied(),
+            None => Some(0),
+        }
+    }
+
+    fn stack(&mut self, bytes: &mut &[u8], n: usize, tables: &mut Tables) -> Option<()> {
+        let mut parent = self.node(usize::try_from(take_varint(bytes)?).ok()?)?;
+        let mut outside = tables.frame(parent);
         for _ in 0..n {
             outside = outside.wrapping_add_signed(unzigzag(take_varint(bytes)?));
-            let frame = outside;
-            self.tables.nodes.push(Node { parent, frame });
-            parent = self.tables.n_nodes();
+            parent = tables.node(parent, outside, &self.modules);
+            self.nodes.push(parent);
         }
         Some(())
     }
 
-    /// The inner option is empty for what is no event.
-    #[allow(clippy::option_option, reason = "what fails and what is none differ")]
-    fn other(&mut self, bytes: &mut &[u8], sub_kind: u64) -> Option<Option<Event>> {
+    fn other(&mut self, bytes: &mut &[u8], sub_kind: u64, tables: &mut Tables) -> Option<Item> {
         let len = usize::try_from(take_varint(bytes)?).ok()?;
         let mut body = bytes.get(..len)?;
         *bytes = &bytes[len..];
         match sub_kind {
-            other::TIME => self.time_ms = take_varint(&mut body)?,
-            other::MODULE => {
-                let module = Module {
-                    start: take_varint(&mut body)?,
-                    end: take_varint(&mut body)?,
-                    file_offset: take_varint(&mut body)?,
-                    path: body.to_vec(),
-                    after_node: self.tables.n_nodes(),
-                };
-                self.tables.modules.push(module);
+            other::TIME => {
+                self.time_ms = take_varint(&mut body)?;
+                return Some(Item::Time(self.time_ms));
             }
-            other::PROGRAM => self.tables.program = body.to_vec(),
-            other::ARGUMENT => self.tables.arguments.push(body.to_vec()),
+            other::MODULE => {
+                let mut field = || take_varint(&mut body);
+                let (start, end, file_offset) = (field()?, field()?, field()?);
+                let path = body.to_vec();
+                self.modules
+                    .push(tables.module(start, end, file_offset, path));
+            }
+            other::PROGRAM => tables.program = body.to_vec(),
+            other::ARGUMENT => tables.arguments.push(body.to_vec()),
             other::MARK => {
                 let (how, name) = body.split_first()?;
                 let kind = match how {
@@ -330,14 +287,15 @@ impl Decoder {
                     1 => MarkKind::Begin,
                     _ => MarkKind::End,
                 };
-                let name = self.tables.mark(name);
-                return Some(Some(Event::Mark { kind, name }));
+                let name = tables.mark(name);
+                return Some(self.step(Event::Mark { kind, name }));
             }
-            other::END => self.ending = Some(Ending::from_number(*body.first()?)?),
+            other::END => return Some(Item::End(Ending::from_number(*body.first()?)?)),
+            other::THREAD => self.thread = u32::try_from(take_varint(&mut body)?).ok()?,
             // I know nothing of it: written by a later version of the same format.
             _ => {}
         }
-        Some(None)
+        Some(Item::Other)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Chunk<'a> {
     /// Bytes in use, the header's included.
     at: usize,
     number: u32,
+    log: u32,
+    ticket: u64,
     /// Address allocated last, in units.
     last_alloc: i64,
     /// Address freed last, in units.
@@ -48,12 +50,14 @@ pub struct Alloc {
 const ALIGNMENT: usize = 1 << ADDRESS_SHIFT;
 
 impl<'a> Chunk<'a> {
-    /// Begins chunk 0 of a recording with or without stacks.
-    pub fn new(bytes: &'a mut [u8; CHUNK_BYTES], has_stacks: bool) -> Self {
+    /// Begins chunk 0 of log `log` of a recording with or without stacks.
+    pub fn new(bytes: &'a mut [u8; CHUNK_BYTES], log: u32, has_stacks: bool) -> Self {
         let mut chunk = Self {
             bytes,
             at: CHUNK_HEADER_BYTES,
             number: 0,
+            log,
+            ticket: 0,
             last_alloc: 0,
             last_free: 0,
             thread: 0,
@@ -64,6 +68,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Whether `need` more bytes fit.
+    #[inline]
     pub fn has_room(&self, need: usize) -> bool {
         CHUNK_BYTES - self.at >= need
     }
@@ -73,7 +78,13 @@ impl<'a> Chunk<'a> {
         self.at == CHUNK_HEADER_BYTES
     }
 
+    /// Its place among those of its log.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Bytes of events so far.
+    #[inline]
     pub fn len(&self) -> usize {
         self.at - CHUNK_HEADER_BYTES
     }
@@ -85,15 +96,26 @@ impl<'a> Chunk<'a> {
         &self.bytes[..self.at]
     }
 
-    /// Begins the next chunk in the same memory.
+    /// Begins the next chunk in the same memory. Its ticket is to be said again.
     pub fn next(&mut self) {
         self.number += 1;
         self.at = CHUNK_HEADER_BYTES;
         (self.last_alloc, self.last_free, self.thread) = (0, 0, 0);
+        self.ticket = 0;
         self.write_header(0);
     }
 
+    /// What follows happened by that ticket, which is not below the last one.
+    #[inline]
+    pub fn ticket(&mut self, ticket: u64) {
+        if ticket > self.ticket {
+            self.head(kind::TICKET, ticket - self.ticket);
+            self.ticket = ticket;
+        }
+    }
+
     /// Brings the length in the header up to date (I2): after each event, by who keeps a tail.
+    #[inline]
     pub fn publish(&mut self) {
         let len = (self.at - CHUNK_HEADER_BYTES) as u32;
         self.bytes[4..8].copy_from_slice(&len.to_le_bytes());
@@ -103,6 +125,7 @@ impl<'a> Chunk<'a> {
         let header = ChunkHeader {
             len: (self.at - CHUNK_HEADER_BYTES) as u32,
             number: self.number,
+            log: self.log,
             checksum,
         };
         self.bytes[..CHUNK_HEADER_BYTES].copy_from_slice(&header.to_bytes());
@@ -110,19 +133,35 @@ impl<'a> Chunk<'a> {
 
     /// A block, by the thread and from the stack given. Inlined, because a block that is copied as a whole is read in
     /// wider parts than it was written in, which a processor does slowly.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&mut self, thread: u32, block: &Alloc, stack: u32) {
         self.thread(thread);
-        let size = block.size as u64;
-        if block.align > ALIGNMENT {
-            self.head(kind::ALLOC_ALIGNED, size);
-            let zeroed = if block.zeroed { 0x80 } else { 0 };
-            self.put(block.align.trailing_zeros() as u8 | zeroed);
-        } else if block.zeroed {
-            self.head(kind::ALLOC_ZEROED, size);
-        } else {
-            self.head(kind::ALLOC, size);
+        if block.align > ALIGNMENT || self.at > CHUNK_BYTES - EVENT_BYTES {
+            return self.aligned_alloc(block, stack);
         }
+        let kind = if block.zeroed {
+            kind::ALLOC_ZEROED
+        } else {
+            kind::ALLOC
+        };
+        let address = units(block.address);
+        let distance = zigzag(address - self.last_alloc);
+        self.last_alloc = address;
+        let mut at = write_varint(self.bytes, self.at, (block.size as u64) << 3 | kind);
+        at = write_varint(self.bytes, at, distance);
+        if self.has_stacks {
+            at = write_varint(self.bytes, at, u64::from(stack));
+        }
+        self.at = at;
+    }
+
+    /// As [`Self::alloc`], with the alignment, and anywhere.
+    #[cold]
+    #[inline(never)]
+    fn aligned_alloc(&mut self, block: &Alloc, stack: u32) {
+        self.head(kind::ALLOC_ALIGNED, block.size as u64);
+        let zeroed = if block.zeroed { 0x80 } else { 0 };
+        self.put(block.align.trailing_zeros() as u8 | zeroed);
         let address = units(block.address);
         self.varint(zigzag(address - self.last_alloc));
         self.last_alloc = address;
@@ -130,11 +169,14 @@ impl<'a> Chunk<'a> {
     }
 
     /// The block at `address` is given back.
-    #[inline]
+    #[inline(always)]
     pub fn free(&mut self, thread: u32, address: usize) {
         self.thread(thread);
         let place = self.nearer(units(address));
-        self.head(kind::FREE, place);
+        if self.at > CHUNK_BYTES - EVENT_BYTES {
+            return self.head(kind::FREE, place);
+        }
+        self.at = write_varint(self.bytes, self.at, place << 3 | kind::FREE);
     }
 
     /// The block at `old` is now at `new` and has `size` bytes.
@@ -221,11 +263,18 @@ impl<'a> Chunk<'a> {
         self.text(text);
     }
 
+    #[inline]
     fn thread(&mut self, number: u32) {
         if number != self.thread {
-            self.head(kind::THREAD, u64::from(number));
-            self.thread = number;
+            self.name_thread(number);
         }
+    }
+
+    #[cold]
+    fn name_thread(&mut self, number: u32) {
+        self.other(other::THREAD, varint_len(u64::from(number)));
+        self.varint(u64::from(number));
+        self.thread = number;
     }
 
     fn stack_number(&mut self, stack: u32) {
@@ -244,29 +293,23 @@ impl<'a> Chunk<'a> {
         self.varint(value << 3 | kind);
     }
 
-    /// Lengths follow no pattern that a processor could learn: so no branch depends on them.
-    #[inline]
     fn varint(&mut self, value: u64) {
-        let Some(place) = self.bytes.get_mut(self.at..self.at + 8) else {
-            return self.long_varint(value);
-        };
-        if value >> 56 != 0 {
+        if self.at > CHUNK_BYTES - EVENT_BYTES {
             return self.long_varint(value);
         }
-        let len = varint_len(value);
-        let more = 0x0080_8080_8080_8080 & ((1 << (8 * (len - 1))) - 1);
-        place.copy_from_slice(&(spread(value) | more).to_le_bytes());
-        self.at += len;
+        self.at = write_varint(self.bytes, self.at, value);
     }
 
     /// A varint of any length, anywhere.
     #[cold]
-    fn long_varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.put(value as u8 | 0x80);
-            value >>= 7;
+    fn long_varint(&mut self, value: u64) {
+        let len = varint_len(value);
+        if len > 8 {
+            self.put(0);
+            self.text(&value.to_le_bytes());
+        } else {
+            self.text(&word_of(value, len).to_le_bytes()[..len]);
         }
-        self.put(value as u8);
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -287,17 +330,42 @@ fn units(address: usize) -> i64 {
     (address >> ADDRESS_SHIFT) as i64
 }
 
+#[inline(always)]
 fn varint_len(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
-    // As `div_ceil(7)`, up to 64.
-    (bits * 9 + 64) / 64
+    // As `div_ceil(7)`, up to 56.
+    ((bits * 9 + 64) / 64).min(9)
 }
 
-/// The seven-bit groups of a number of 56 bits, each in a byte of its own.
-fn spread(value: u64) -> u64 {
-    let value = value & 0x0fff_ffff | (value & 0x00ff_ffff_f000_0000) << 4;
-    let value = value & 0x0000_3fff_0000_3fff | (value & 0x0fff_c000_0fff_c000) << 2;
-    value & 0x007f_007f_007f_007f | (value & 0x3f80_3f80_3f80_3f80) << 1
+/// A varint of up to eight bytes.
+#[inline(always)]
+fn word_of(value: u64, len: usize) -> u64 {
+    (value << 1 | 1) << (len - 1)
+}
+
+/// Writes a varint at `at`, which is at least nine bytes from the end; where it ends. Lengths follow no pattern that a
+/// processor could learn: so no branch depends on them.
+#[inline(always)]
+fn write_varint(bytes: &mut [u8; CHUNK_BYTES], at: usize, value: u64) -> usize {
+    if value >> 56 != 0 {
+        return write_long(bytes, at, value);
+    }
+    let len = varint_len(value);
+    if let Some(place) = bytes.get_mut(at..at + 8) {
+        place.copy_from_slice(&word_of(value, len).to_le_bytes());
+    }
+    at + len
+}
+
+/// As [`write_varint`], of nine bytes.
+#[cold]
+#[inline(never)]
+fn write_long(bytes: &mut [u8; CHUNK_BYTES], at: usize, value: u64) -> usize {
+    if let Some(place) = bytes.get_mut(at..at + 9) {
+        place[0] = 0;
+        place[1..].copy_from_slice(&value.to_le_bytes());
+    }
+    at + 9
 }
 
 #[cfg(test)]
@@ -308,7 +376,7 @@ mod tests {
     #[test]
     fn numbers_of_every_length_come_back_also_at_the_end_of_a_chunk() {
         let mut memory = Box::new([0; CHUNK_BYTES]);
-        let mut chunk = Chunk::new(&mut memory, false);
+        let mut chunk = Chunk::new(&mut memory, 0, false);
         for bits in 0..64 {
             for value in [
                 1u64 << bits,
@@ -316,10 +384,8 @@ mod tests {
                 u64::MAX >> bits,
                 0x5a5a << bits,
             ] {
-                assert_eq!(
-                    varint_len(value),
-                    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-                );
+                let bits = 64 - (value | 1).leading_zeros() as usize;
+                assert_eq!(varint_len(value), bits.div_ceil(7).min(9));
                 for start in [CHUNK_HEADER_BYTES, CHUNK_BYTES - 10] {
                     chunk.at = start;
                     chunk.varint(value);

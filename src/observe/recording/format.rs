@@ -4,7 +4,7 @@
 pub const MAGIC: [u8; 8] = *b"\x89pmrec\r\n";
 
 /// Version in the header.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes of the file's header.
 pub const HEADER_BYTES: usize = 64;
@@ -17,6 +17,9 @@ pub const CHUNK_MAGIC: u32 = u32::from_le_bytes(*b"chnk");
 
 /// Most bytes of a chunk, its header included.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Most logs of a recording.
+pub const MOST_LOGS: usize = 256;
 
 /// Most frames of a stack.
 pub const MOST_FRAMES: usize = 128;
@@ -36,8 +39,8 @@ pub mod kind {
     pub const FREE: u64 = 3;
     /// A block changes its size, and perhaps its place.
     pub const RESIZE: u64 = 4;
-    /// Another thread goes on.
-    pub const THREAD: u64 = 5;
+    /// What follows is of another ticket.
+    pub const TICKET: u64 = 5;
     /// Frames of a stack are defined.
     pub const STACK: u64 = 6;
     /// One of [`super::other`].
@@ -58,6 +61,8 @@ pub mod other {
     pub const MARK: u64 = 4;
     /// The recording ends here.
     pub const END: u64 = 5;
+    /// Another thread goes on.
+    pub const THREAD: u64 = 6;
 }
 
 /// Why a recording ends.
@@ -185,8 +190,10 @@ impl Header {
 pub struct ChunkHeader {
     /// Bytes of the payload.
     pub len: u32,
-    /// Its place in the order (I1).
+    /// Its place among the chunks of its log (I1).
     pub number: u32,
+    /// Which log, below [`MOST_LOGS`].
+    pub log: u32,
     /// [`checksum`] of the payload; 0 while it is filled.
     pub checksum: u64,
 }
@@ -198,6 +205,7 @@ impl ChunkHeader {
         bytes[..4].copy_from_slice(&CHUNK_MAGIC.to_le_bytes());
         bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.number.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.log.to_le_bytes());
         bytes[16..].copy_from_slice(&self.checksum.to_le_bytes());
         bytes
     }
@@ -207,9 +215,11 @@ impl ChunkHeader {
         let header = Self {
             len: u32_at(bytes.get(..CHUNK_HEADER_BYTES)?, 4),
             number: u32_at(bytes, 8),
+            log: u32_at(bytes, 12),
             checksum: u64_at(bytes, 16),
         };
-        let fits = header.len as usize <= CHUNK_BYTES - CHUNK_HEADER_BYTES;
+        let fits = header.len as usize <= CHUNK_BYTES - CHUNK_HEADER_BYTES
+            && (header.log as usize) < MOST_LOGS;
         (u32_at(bytes, 0) == CHUNK_MAGIC && fits).then_some(header)
     }
 }
@@ -254,17 +264,32 @@ pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// Takes a varint off the front of `bytes`; `None` when they end inside it or it is no 64-bit number.
+/// Takes a varint off the front of `bytes`; `None` when they end inside it.
+#[inline]
 pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[at + 1..];
-            return Some(value);
-        }
+    let len = bytes.first()?.trailing_zeros() as usize + 1;
+    if let Some(word) = bytes.first_chunk::<8>()
+        && len <= 8
+    {
+        *bytes = &bytes[len..];
+        // The bytes that are not of it go to the left, and the mark of its length to the right.
+        return Some(u64::from_le_bytes(*word) << (64 - 8 * len) >> (64 - 7 * len));
     }
-    None
+    take_varint_slowly(bytes, len)
+}
+
+/// As [`take_varint`], of one with nine bytes or at the end.
+#[cold]
+fn take_varint_slowly(bytes: &mut &[u8], len: usize) -> Option<u64> {
+    let (first, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    let mut word = [0; 8];
+    if len > 8 {
+        word.copy_from_slice(&first[1..]);
+        return Some(u64::from_le_bytes(word));
+    }
+    word[..len].copy_from_slice(first);
+    Some(u64::from_le_bytes(word) >> len)
 }
 
 #[cfg(test)]
@@ -305,6 +330,7 @@ mod tests {
         let header = ChunkHeader {
             len: 100,
             number: 4,
+            log: 6,
             checksum: 5,
         };
         assert_eq!(ChunkHeader::parse(&header.to_bytes()), Some(header));
@@ -313,6 +339,11 @@ mod tests {
             ..header
         };
         assert_eq!(ChunkHeader::parse(&long.to_bytes()), None);
+        let strange = ChunkHeader {
+            log: MOST_LOGS as u32,
+            ..header
+        };
+        assert_eq!(ChunkHeader::parse(&strange.to_bytes()), None);
         assert_eq!(ChunkHeader::parse(&[0; 24]), None);
     }
 

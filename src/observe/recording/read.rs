@@ -1,10 +1,12 @@
 //! Recordings from files, whole or while they grow.
 
-use super::decode::{Decoder, Step, Tables};
+use super::decode::Step;
 use super::format::{
     CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, Ending, HEADER_BYTES, Header, HeaderError,
-    checksum,
+    MOST_LOGS, checksum,
 };
+use super::merge::{Damage, Merged};
+use super::tables::Tables;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -12,12 +14,15 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The name of the file with the chunk being filled.
+/// The name of the file with the chunks being filled.
 pub fn tail_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".tail");
     name.into()
 }
+
+/// Most looks at a recording that grows while it is looked at.
+const LOOKS: u32 = 64;
 
 /// Why a file cannot be read as a recording.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ pub struct Follower {
     header: Header,
     /// Where the next chunk begins.
     at: u64,
-    decoder: Decoder,
+    merged: Merged,
     damaged: bool,
 }
 
@@ -122,7 +127,7 @@ impl Follower {
             tail: tail_of(path),
             header,
             at: HEADER_BYTES as u64,
-            decoder: Decoder::new(header.has_stacks),
+            merged: Merged::new(header.has_stacks),
             damaged: false,
         })
     }
@@ -133,8 +138,8 @@ impl Follower {
     }
 
     /// What was read so far.
-    pub fn decoder(&self) -> &Decoder {
-        &self.decoder
+    pub fn merged(&self) -> &Merged {
+        &self.merged
     }
 
     /// Reads what is new.
@@ -142,58 +147,96 @@ impl Follower {
     /// # Errors
     /// When the system refuses.
     pub fn poll(&mut self, sink: &mut impl FnMut(&Step)) -> Result<(), ReadError> {
-        let mut payload = Vec::with_capacity(CHUNK_BYTES);
-        while !self.damaged && self.whole_chunk(&mut payload)? {
-            let read = self.decoder.part(&payload, sink);
-            self.damaged = read.is_err();
-            if !self.damaged {
-                self.decoder.next_chunk();
-                self.at += (CHUNK_HEADER_BYTES + payload.len()) as u64;
-            }
+        if !self.collect()? {
+            return Ok(());
         }
-        if !self.damaged && self.tail_chunk(&mut payload) {
-            self.damaged = self.decoder.part(&payload, sink).is_err();
+        self.merged.set_marks();
+        // What was written meanwhile holds back what it may have caused.
+        if !self.collect()? {
+            return Ok(());
+        }
+        if let Some(Damage(at)) = self.merged.give(&self.file, sink)? {
+            self.damaged = true;
+            // What comes behind it was looked at, but is not given.
+            self.at = at.unwrap_or(self.at);
         }
         Ok(())
     }
 
-    /// Reads the next chunk's payload. False when it is not there whole.
-    fn whole_chunk(&mut self, payload: &mut Vec<u8>) -> Result<bool, ReadError> {
+    /// Looks for all that there is. False when the writer was quicker.
+    fn collect(&mut self) -> Result<bool, ReadError> {
+        for _ in 0..LOOKS {
+            self.look_at_chunks()?;
+            if self.damaged || self.look_at_tails() {
+                return Ok(true);
+            }
+            let before = self.at;
+            self.look_at_chunks()?;
+            if self.at == before {
+                // Tails of another time, or none.
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finds the whole chunks behind those that are known.
+    fn look_at_chunks(&mut self) -> Result<(), ReadError> {
+        let mut payload = Vec::new();
+        while !self.damaged
+            && let Some(header) = self.whole_chunk(&mut payload)?
+        {
+            self.merged.add_chunk(header.log, self.at, payload.len());
+            self.at += (CHUNK_HEADER_BYTES + payload.len()) as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads the next chunk. `None` when it is not there whole.
+    fn whole_chunk(&mut self, payload: &mut Vec<u8>) -> Result<Option<ChunkHeader>, ReadError> {
         let mut bytes = [0; CHUNK_HEADER_BYTES];
         if !read_whole(&self.file, &mut bytes, self.at)? {
-            return Ok(false);
+            return Ok(None);
         }
         let Some(header) = ChunkHeader::parse(&bytes) else {
             self.damaged = true;
-            return Ok(false);
+            return Ok(None);
         };
         payload.resize(header.len as usize, 0);
         if !read_whole(&self.file, payload, self.at + CHUNK_HEADER_BYTES as u64)? {
-            return Ok(false);
+            return Ok(None);
         }
-        self.damaged =
-            header.number != self.decoder.number() || header.checksum != checksum(payload);
-        Ok(!self.damaged)
+        let is_next = header.number == self.merged.next_chunk_of(header.log);
+        self.damaged = !is_next || header.checksum != checksum(payload);
+        Ok((!self.damaged).then_some(header))
     }
 
-    /// Reads the chunk being filled as far as it is. False when there is none (I2).
-    fn tail_chunk(&self, payload: &mut Vec<u8>) -> bool {
+    /// Reads the chunks being filled as far as they are (I2). False when one of them comes behind a chunk that is not
+    /// known yet, or there are none.
+    fn look_at_tails(&mut self) -> bool {
         let Ok(file) = File::open(&self.tail) else {
             return false;
         };
-        let header = || {
-            let mut bytes = [0; CHUNK_HEADER_BYTES];
-            let there = read_whole(&file, &mut bytes, 0).unwrap_or(false);
-            let header = there.then(|| ChunkHeader::parse(&bytes))??;
-            (header.number == self.decoder.number()).then_some(header)
-        };
-        let Some(first) = header() else {
-            return false;
-        };
-        payload.resize(first.len as usize, 0);
-        let there = read_whole(&file, payload, CHUNK_HEADER_BYTES as u64).unwrap_or(false);
-        // The writer counts up before it writes over the old chunk: the number tells.
-        there && header().is_some()
+        let mut payload = Vec::new();
+        let mut all = true;
+        for place in 0..MOST_LOGS {
+            let at = (place * CHUNK_BYTES) as u64;
+            let Some(first) = tail_header(&file, at) else {
+                break;
+            };
+            let next = self.merged.next_chunk_of(first.log);
+            payload.resize(first.len as usize, 0);
+            let there = first.number == next
+                && read_whole(&file, &mut payload, at + CHUNK_HEADER_BYTES as u64).unwrap_or(false);
+            // The writer counts up before it writes over the old chunk: the number tells.
+            let again = tail_header(&file, at);
+            if there && again.is_some_and(|again| again.number == next) {
+                self.merged.set_tail(first.log, &payload);
+            } else {
+                all = false;
+            }
+        }
+        all
     }
 
     /// The recording will not grow any more.
@@ -203,7 +246,7 @@ impl Follower {
     pub fn finish(self) -> Result<Contents, ReadError> {
         let len = self.file.metadata()?.len();
         let rest = len.saturating_sub(self.at);
-        let end = match self.decoder.ending() {
+        let end = match self.merged.ending() {
             _ if self.damaged => End::Damaged(rest),
             Some(ending) => End::Whole(ending),
             None if rest > 0 => End::Cut(rest),
@@ -212,42 +255,51 @@ impl Follower {
         Ok(Contents {
             header: self.header,
             end,
-            events: self.decoder.events(),
-            duration_ms: self.decoder.time_ms(),
+            events: self.merged.events(),
+            duration_ms: self.merged.time_ms(),
             bytes: self.at,
-            tables: self.decoder.into_tables(),
+            tables: self.merged.into_tables(),
         })
     }
 }
 
-/// Appends the chunk that a dead process was filling to its recording, so that the file is everything. Only
+/// Appends the chunks that a dead process was filling to its recording, so that the file is everything. Only
 /// when no process writes it any more.
 ///
 /// # Errors
 /// When it is no recording or the system refuses; then nothing is lost.
 pub fn seal(path: &Path) -> Result<(), ReadError> {
     let mut follower = Follower::open(path)?;
-    let mut payload = Vec::new();
-    while follower.whole_chunk(&mut payload)? {
-        follower.decoder.next_chunk();
-        follower.at += (CHUNK_HEADER_BYTES + payload.len()) as u64;
-    }
-    if !follower.damaged && follower.tail_chunk(&mut payload) && !payload.is_empty() {
-        let header = ChunkHeader {
-            len: payload.len() as u32,
-            number: follower.decoder.number(),
-            checksum: checksum(&payload),
-        };
-        let file = File::options().write(true).open(path)?;
-        // What a chunk left that was being written when the process died is written once more.
-        file.set_len(follower.at)?;
-        let bytes = [&header.to_bytes()[..], &payload].concat();
-        file.write_all_at(&bytes, follower.at)?;
+    follower.collect()?;
+    if !follower.damaged {
+        let chunks = follower.merged.tails().flat_map(|(log, number, payload)| {
+            let header = ChunkHeader {
+                len: payload.len() as u32,
+                number,
+                log,
+                checksum: checksum(payload),
+            };
+            [&header.to_bytes()[..], payload].concat()
+        });
+        let bytes: Vec<u8> = chunks.collect();
+        if !bytes.is_empty() {
+            let file = File::options().write(true).open(path)?;
+            // What a chunk left that was being written when the process died is written once more.
+            file.set_len(follower.at)?;
+            file.write_all_at(&bytes, follower.at)?;
+        }
     }
     match std::fs::remove_file(&follower.tail) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// The header of a chunk being filled.
+fn tail_header(file: &File, at: u64) -> Option<ChunkHeader> {
+    let mut bytes = [0; CHUNK_HEADER_BYTES];
+    let there = read_whole(file, &mut bytes, at).unwrap_or(false);
+    there.then(|| ChunkHeader::parse(&bytes))?
 }
 
 /// Fills `bytes` from `at` on. False when the file ends before.

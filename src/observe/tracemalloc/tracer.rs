@@ -114,23 +114,25 @@ pub(super) fn observe(event: &Event) {
     if tracer().is_mine() || lines::is_here() {
         return;
     }
-    with_state(|state| {
-        if !state.is_tracing {
-            return;
-        }
-        match *event {
-            Event::Allocated {
-                address,
-                size,
-                align,
-                ..
-            } => state.see(address, size, align),
-            Event::Freeing { address, .. } => state.remove(0, address),
-            Event::Resized { old, new, size, .. } => {
-                state.remove(0, old);
-                state.see(new, size, 1);
+    os::keep_errno(|| {
+        with_state(|state| {
+            if !state.is_tracing {
+                return;
             }
-        }
+            match *event {
+                Event::Allocated {
+                    address,
+                    size,
+                    align,
+                    ..
+                } => state.see(address, size, align),
+                Event::Freeing { address, .. } => state.remove(0, address),
+                Event::Resized { old, new, size, .. } => {
+                    state.remove(0, old);
+                    state.see(new, size, 1);
+                }
+            }
+        })
     });
 }
 

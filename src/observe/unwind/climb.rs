@@ -9,7 +9,7 @@ use core::ops::Range;
 impl Unwinder {
     /// The return address of the first function outside of `own`, beginning with that of the function at `from`.
     /// `None` if there is none.
-    #[inline]
+    #[inline(always)]
     pub fn nearest(
         &mut self,
         from: Registers,
@@ -84,7 +84,7 @@ impl Unwinder {
     }
 
     /// The first function outside of `own`.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
         match self.ways.exit(from, own, high) {
             Some(exit) => Some(exit),

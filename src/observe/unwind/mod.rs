@@ -22,6 +22,7 @@ mod climb;
 mod frame_table;
 mod modules;
 mod rule;
+mod shared;
 mod trail;
 mod ways;
 
@@ -31,20 +32,13 @@ use crate::os::{self, Registers};
 use core::ops::Range;
 use core::ptr::NonNull;
 pub use modules::Module;
-use modules::Modules;
 use rule::{Base, Rule};
+use shared::Shared;
 use trail::{Inner, Needs};
 use ways::Ways;
 
 /// Rules remembered; a power of two.
 const REMEMBERED: usize = 16 * 1024;
-
-/// Most looks at the process's memory map for addresses that are not found, in [`SPAN_MS`]: a program that
-/// runs code where there is none would look at every step.
-const LOOKS: u32 = 16;
-
-/// See [`LOOKS`].
-const SPAN_MS: u64 = 200;
 
 /// A remembered answer.
 #[derive(Clone, Copy)]
@@ -73,52 +67,60 @@ struct Exit {
     saved: usize,
 }
 
-/// What walks share. Used by one thread at a time.
+/// What walks share. Used by one thread at a time; those of several threads may stand beside each other.
 pub struct Unwinder {
-    modules: Modules,
+    shared: &'static Shared,
+    /// The last module that was asked for.
+    found: Option<Module>,
     answers: NonNull<[Answer; REMEMBERED]>,
-    /// Counts how often answers were forgotten, so that trails are, too.
+    /// [`Shared::epoch`] when the answers and ways were empty: trails are as old.
     epoch: u32,
     ways: Ways,
     /// Where a walk collects steps.
     inner: NonNull<Inner>,
-    /// When the current span began, and looks in it.
-    span_ms: u64,
-    looks: u32,
 }
 
 impl Unwinder {
     /// Knows nothing yet. `None` when memory is out.
     pub fn new() -> Option<Self> {
+        Self::of(Shared::new()?)
+    }
+
+    /// One for another thread, which shares what is known of the process's memory. `None` when memory is out.
+    pub fn beside(&self) -> Option<Self> {
+        Self::of(self.shared)
+    }
+
+    fn of(shared: &'static Shared) -> Option<Self> {
         let page = os::page_size();
         let map = |len: usize| os::map(len.next_multiple_of(page), page);
         Some(Self {
-            modules: Modules::new()?,
+            shared,
+            found: None,
             answers: map(size_of::<[Answer; REMEMBERED]>())?.cast(),
-            epoch: 0,
+            epoch: shared.epoch(),
             ways: Ways::NONE,
             inner: map(size_of::<Inner>())?.cast(),
-            span_ms: 0,
-            looks: 0,
         })
     }
 
     /// The range that holds `address`.
-    pub fn module_of(&mut self, address: usize) -> Option<&mut Module> {
-        self.modules.find(address)
+    pub fn module_of(&mut self, address: usize) -> Option<&Module> {
+        self.found = self.shared.module_of(address);
+        self.found.as_ref()
     }
 
     /// The range of code around `address`; empty if there is none.
     pub fn range_of(&mut self, address: usize) -> Range<usize> {
         self.look(0);
-        let module = self.modules.find(address);
+        let module = self.module_of(address);
         module.map_or(0..0, |module| module.start..module.end)
     }
 
     /// The file that holds the code at `address`, and the address in the file's own numbering; the address
     /// itself when that is not known.
     pub fn in_file(&mut self, address: usize) -> (&[u8], u64) {
-        match self.modules.find(address) {
+        match self.module_of(address) {
             Some(module) => {
                 let found = module.table(address).map(|(_, address)| address);
                 (module.path(), found.unwrap_or(address as u64))
@@ -127,9 +129,13 @@ impl Unwinder {
         }
     }
 
-    /// Makes sure that the bounds are those of the stack that `stack` is on.
+    /// Makes sure that the bounds are those of the stack that `stack` is on, and that nothing is remembered of code
+    /// that has gone.
     #[inline]
     fn find_bounds(&mut self, stack: usize, bounds: &mut Bounds) -> bool {
+        if self.epoch != self.shared.epoch() {
+            self.forget();
+        }
         if !(bounds.low..bounds.high).contains(&stack) {
             let Some(found) = self.look(stack) else {
                 return false;
@@ -143,16 +149,22 @@ impl Unwinder {
     }
 
     /// Reads the memory map; the mapping that holds `stack`.
+    #[cold]
     fn look(&mut self, stack: usize) -> Option<Range<usize>> {
-        let found = self.modules.refresh(stack);
-        if self.modules.lost_any() {
-            // Something else may stand there next.
-            // SAFETY: mapped for this, and used by this call only; zero is an answer for no address.
-            unsafe { self.answers.as_ptr().write_bytes(0, 1) };
-            self.epoch += 1;
-            self.ways = Ways::NONE;
+        let found = self.shared.look(stack);
+        if self.epoch != self.shared.epoch() {
+            self.forget();
         }
         found
+    }
+
+    /// Something else may stand next where code has gone.
+    #[cold]
+    fn forget(&mut self) {
+        self.epoch = self.shared.epoch();
+        // SAFETY: mapped for this, and used by this call only; zero is an answer for no address.
+        unsafe { self.answers.as_ptr().write_bytes(0, 1) };
+        self.ways = Ways::NONE;
     }
 
     /// The caller of the function at `at`, which stands at `inside` or calls there, and what it was found by.
@@ -229,18 +241,10 @@ impl Unwinder {
     #[cold]
     #[inline(never)]
     fn rule_slow(&mut self, inside: usize) -> Option<u64> {
-        if self.modules.find(inside).is_none() {
-            let now = os::now_ms();
-            if now.wrapping_sub(self.span_ms) >= SPAN_MS {
-                (self.span_ms, self.looks) = (now, 0);
-            }
-            if self.looks == LOOKS {
-                return None;
-            }
-            self.looks += 1;
-            self.look(0);
+        let module = self.shared.module_of_code(inside)?;
+        if self.epoch != self.shared.epoch() {
+            self.forget();
         }
-        let module = self.modules.find(inside)?;
         match module.table(inside) {
             Some((table, address)) if cfg!(target_arch = "x86_64") => {
                 Some(table.rule(address).and_then(Rule::pack).unwrap_or(NO_RULE))

@@ -34,8 +34,8 @@ pub struct Module {
     table: Option<FrameTable>,
     path: [u8; PATH_BYTES],
     path_len: usize,
-    /// Whether the recording names it already.
-    pub told: bool,
+    /// Tells it from all others that were ever listed; from 1.
+    pub serial: u32,
     /// Whether the list still shows it.
     seen: bool,
 }
@@ -61,6 +61,8 @@ impl Module {
 pub struct Modules {
     entries: NonNull<[Module; MOST]>,
     n: usize,
+    /// Ranges that were ever listed.
+    listed: u32,
     /// Whether a range went away since [`Modules::lost_any`] was asked.
     lost: bool,
     /// Where the list is read to.
@@ -88,6 +90,7 @@ impl Modules {
         Some(Self {
             entries: map(size_of::<[Module; MOST]>())?.cast(),
             n: 0,
+            listed: 0,
             lost: false,
             line: map(LINE_BYTES)?.cast(),
         })
@@ -169,6 +172,8 @@ impl Modules {
         let last = known.len() - 1;
         known.copy_within(at..last, at + 1);
         known[at] = load(line);
+        self.listed += 1;
+        self.known()[at].serial = self.listed;
     }
 
     /// Drops what the list showed no more.
@@ -233,7 +238,7 @@ fn load(line: &Line<'_>) -> Module {
         table: None,
         path: [0; PATH_BYTES],
         path_len: 0,
-        told: false,
+        serial: 0,
         seen: true,
     };
     // One byte stays 0: the end of the text for the system.

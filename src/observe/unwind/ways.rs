@@ -71,7 +71,7 @@ impl Way {
     }
 
     /// Where this way leads from `from`, below `high` and outside of `own`.
-    #[inline]
+    #[inline(always)]
     fn exit(&self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
         if from.program != self.start || from.stack + self.out + 8 > high {
             return None;
@@ -111,12 +111,17 @@ impl Ways {
     };
 
     /// Where one of them leads.
-    #[inline]
+    #[inline(always)]
     pub fn exit(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
         let last = self.ways[self.last % WAYS].exit(from, own, high);
         if last.is_some() {
             return last;
         }
+        self.other_exit(from, own, high)
+    }
+
+    #[inline(never)]
+    fn other_exit(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
         let mut known = self.ways[..self.n].iter().enumerate();
         let (at, exit) = known.find_map(|(at, way)| Some((at, way.exit(from, own, high)?)))?;
         self.last = at;

@@ -2,7 +2,7 @@
 
 use super::symbols::{Frame, Symbols};
 use super::usage::{Measure, Profile, StackUse, Sum, Usage};
-use crate::recording::decode::Tables;
+use crate::recording::tables::Tables;
 use std::collections::HashMap;
 
 /// A stack by the numbers of its calls.

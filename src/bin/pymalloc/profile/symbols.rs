@@ -1,7 +1,7 @@
 //! Names for addresses: function, file and line, from debug information or the symbol table.
 
 use crate::elf::Elf;
-use crate::recording::decode::{Module, Tables};
+use crate::recording::tables::{Module, Tables};
 use addr2line::Loader;
 use std::collections::HashMap;
 use std::ffi::OsStr;
