@@ -166,6 +166,24 @@ fn a_process_with_one_thread_shrinks_when_it_frees_at_random() {
     shrinks(test, shuffle);
 }
 
+/// Lists close while the last blocks come back: none of them is lost.
+#[test]
+fn a_heap_that_is_drained_has_every_block_back() {
+    alone("a_heap_that_is_drained_has_every_block_back", || {
+        let mut random = Rng::new(rng::seed("a_heap_that_is_drained_has_every_block_back"));
+        let mut blocks = room(400_000);
+        for _ in 0..8 {
+            PyMalloc.collect();
+            let before = PyMalloc.stats().block_bytes;
+            fill_mixed(&mut blocks, 16 * MIB, &mut random);
+            shuffle(&mut blocks, &mut random);
+            blocks.drain(..).for_each(Block::free);
+            PyMalloc.collect();
+            assert_eq!(PyMalloc.stats().block_bytes, before);
+        }
+    });
+}
+
 /// Runs `f` while another thread, which has used the allocator, sleeps.
 fn beside_an_idle_thread(f: impl FnOnce()) {
     let (started, done) = (Barrier::new(2), Barrier::new(2));

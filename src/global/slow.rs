@@ -129,27 +129,26 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
             // The lists stay closed (`behind.rs`, I2).
             // SAFETY: the caller gives the block up; verified by the heap.
             Some(_) if watch::is_guarded() => unsafe { give(block.start(), Some(class)) },
-            Some(Caller::Live(thread, heap)) if thread.tide.level() == Level::Low => {
-                behind::open_after_watch(thread, heap);
-                // SAFETY: the caller gives the block up; verified by the heap.
-                purge::poll(unsafe { heap.free_one(class, block) }.dirty_pools);
-            }
             Some(Caller::Live(thread, heap)) => {
                 behind::open_after_watch(thread, heap);
                 let lists = thread.active();
                 let list = lists.of(class);
-                if list.bound() == 0 || thread.tide.level() == Level::Flood {
+                let level = thread.tide.level();
+                if level == Level::Flood || (level == Level::Ebb && list.bound() == 0) {
                     lists.lengthen(class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
-                if !list.makes_room() {
+                if level != Level::Low && !list.makes_room() {
                     let freed = make_room(lists, heap, class);
                     purge::poll(ebb(thread, heap, freed));
                 }
                 // SAFETY: free and of this class; verified by the heap.
                 unsafe {
-                    if heap.is_from_elsewhere(&MAP, block, class) {
-                        // Neighbours of it may be in use there: not what this thread should get next.
+                    // At low water, which it may have become just now, no list has room. Neighbours of another heap's
+                    // block may be in use there: not what this thread should get next.
+                    let goes_home = thread.tide.level() == Level::Low
+                        || heap.is_from_elsewhere(&MAP, block, class);
+                    if goes_home {
                         purge::poll(heap.free_one(class, block).dirty_pools);
                     } else {
                         let pushed = list.push(block);
