@@ -98,7 +98,8 @@ impl Arena {
         };
         // SAFETY: unused by the caller's word.
         unsafe { memory.descriptor.write(value) };
-        if !memory.zeroed {
+        // Of runs the headers alone know what is out.
+        if !memory.zeroed && !for_runs {
             // SAFETY: as above.
             unsafe { G::clear(memory.descriptor) };
         }
