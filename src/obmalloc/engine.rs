@@ -310,7 +310,19 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         }
     }
 
+    /// An arena that the other tier keeps wholly free, or one from the backing.
     fn new_arena(&mut self, for_runs: bool) -> Option<NonNull<Arena>> {
+        // SAFETY: our arenas; what is taken out is wholly free, and on no list of its tier.
+        unsafe {
+            let spare = match for_runs {
+                true => self.usable.take_unused(),
+                false => self.runs.take_unused(),
+            };
+            if let Some(arena) = spare {
+                Arena::convert::<G>(arena);
+                return Some(arena);
+            }
+        }
         let memory = self.backing.obtain()?;
         // SAFETY: the backing hands over memory nobody uses.
         let mut arena = unsafe { Arena::init::<G>(&memory, for_runs) };
