@@ -8,7 +8,9 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{EXTENTS, HUGE, MAP, SharedHeap, behind, guard, nothing, purge, reported, sample};
+use super::{
+    EXTENTS, HUGE, MAP, SharedHeap, behind, guard, large, nothing, purge, reported, sample,
+};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -64,6 +66,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
                 thread.ebbs.set(false);
                 refill(lists, heap, class);
                 purge::poll_filling();
+                purge::poll_fresh();
                 sweep(thread, heap);
             }
             start_of(lists.of(class).pop())
@@ -74,39 +77,12 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
 /// Fills half a stack: as many frees as allocs may follow without another call of the heap. What was freed
 /// last comes on top.
 fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    lengthen(lists, heap, class);
+    large::lengthen(lists, heap, class);
     let n = (lists.of(class).bound() / 2).max(1);
     let n = reported::many(heap, lists, class, n);
     // SAFETY: just taken.
     unsafe { lists.fill(class, n) };
     lists.of(class).settle(1);
-}
-
-/// Lets a list grow. The lists of large blocks hold together no more than a small part of what the heap has out.
-fn lengthen(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    /// In bytes: what a thread may keep whatever its heap has out.
-    const LEAST: usize = 64 * 1024;
-    if lists.lengthen(class) && lists.large_bytes() > LEAST {
-        close_large(lists, heap, class);
-    }
-}
-
-/// Sends home what the lists of large blocks hold, but that of `class`, if they hold too much together.
-#[cold]
-#[inline(never)]
-fn close_large(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    let live = heap
-        .gate()
-        .enter(|state| state.engine.counters().block_bytes);
-    if lists.large_bytes() as u64 <= live / 64 {
-        return;
-    }
-    for other in ThreadLists::large_classes().filter(|other| *other != class) {
-        if lists.of(other).bound() > 0 {
-            flush(lists, heap, other);
-            lists.close(other);
-        }
-    }
 }
 
 /// Frees a small block of Rust's whose list has no room.
@@ -163,7 +139,7 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                 let lists = thread.active();
                 let list = lists.of(class);
                 if list.bound() == 0 || !thread.ebbs.get() {
-                    lengthen(lists, heap, class);
+                    large::lengthen(lists, heap, class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
                 if !list.makes_room() {
@@ -208,7 +184,7 @@ fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usiz
 }
 
 /// Sends home all blocks of a class.
-fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+pub(super) fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     let list = lists.of(class);
     watch::before_flush(list, class);
     while !list.nothing_to_take() || list.settle(1) {

@@ -63,12 +63,15 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
+/// What the bounds below are divided by. The preload library comes under programs that did not ask for it, many of
+/// them small, of whose memory the blocks in lists are a part that shows.
+const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
 /// Most bytes of blocks a stack may hold, and blocks.
-const MAX_BYTES: usize = 32 * 1024;
-const MAX_BLOCKS: usize = 255;
+const MAX_BYTES: usize = 32 * 1024 / SHARE;
+const MAX_BLOCKS: usize = 255 / SHARE;
 /// The same of a new one.
-const FIRST_BYTES: usize = 8 * 1024;
-const FIRST_BLOCKS: usize = 64;
+const FIRST_BYTES: usize = 8 * 1024 / SHARE;
+const FIRST_BLOCKS: usize = 64 / SHARE;
 /// The same of a buffer.
 const BUFFER_BYTES: usize = 8 * 1024;
 const BUFFER_BLOCKS: usize = 16;
