@@ -152,6 +152,14 @@ mutant one_free $store 'a stored block stays in the store' 's/self\.recent\.take
 mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn give_back[^{]*\{)(.*?)self\.with\(\|state\| state\.give_descriptor\(descriptor\)\);/$1 self.with(|state| state.give_descriptor(descriptor)); $2/s'
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'
 
+kept=src/obmalloc/kept.rs with_kept=src/obmalloc/huge_kept.rs
+mutant kept_blocks $kept 'taken in two steps' 's/self\.block\s*\.compare_exchange\(.*?\.is_ok\(\)/{ let here = self.block.load(Ordering::Acquire) == block.as_ptr(); if here { self.block.store(null_mut(), Ordering::Relaxed); } here }/s'
+mutant kept_blocks $kept 'put Relaxed' 's/(block\.as_ptr\(\), )Ordering::Release/$1Ordering::Relaxed/'
+mutant kept_blocks $kept 'a place is not left' 's/self\.taken\.fetch_and\(.*?;//'
+mutant kept_blocks $kept 'joined without an exchange' 's/match self\.taken\.compare_exchange\(.*?\) \{/self.taken.store(taken | 1 << index, Ordering::Relaxed); match Ok::<u64, u64>(taken) {/s'
+mutant kept_blocks $with_kept 'kept without a claim' 's/if !this\.claim\(p\.addr\(\)\.get\(\)\)/if false/'
+mutant kept_blocks $with_kept 'kept where there is one' 's/\.filter\(\|_\| place\.is_empty\(\)\)//'
+
 engine=src/obmalloc/engine.rs
 backing=src/obmalloc/heap_backing.rs
 mutant released $backing 'owner cleared after the slot is in the queue' 's/(slot\.set_owner\(Owner::Nobody\);)(.*?self\.extents\.release\(addr, self\.epoch, n_pools\);)/$2 $1/s'

@@ -187,9 +187,9 @@ fn a_family_that_never_works_is_borne() {
 
 #[test]
 fn nothing_fails_but_what_asks_for_memory() {
-    // Without munmap, madvise and mremap every request can still be served.
+    // Without munmap, madvise, mremap and mincore every request can still be served.
     alone("nothing_fails_but_what_asks_for_memory", || {
-        for which in [1 << 1, 1 << 2, 1 << 4, 0b1_0110, 0b1110_0000] {
+        for which in [1 << 1, 1 << 2, 1 << 4, 1 << 8, 0b1_0110, 0b1110_0000] {
             let nulls = in_copy("giving back refused", || {
                 hooks::arm(1, usize::MAX, which);
                 workload::run(1).min(254) as u8

@@ -20,6 +20,7 @@ mod exit;
 mod figures;
 mod fork;
 mod guard;
+pub(crate) mod huge;
 mod large;
 mod misuse;
 pub(crate) mod next_malloc;

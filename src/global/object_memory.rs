@@ -3,7 +3,7 @@
 //!
 //! Slots of object arenas stay nobody's in the address map: a stray `free` of an object is a foreign one.
 
-use super::{EXTENTS, purge, slow};
+use super::{EXTENTS, huge, purge, slow};
 use crate::obmalloc::size_class::{ARENA_BYTES, ARENA_POOLS};
 use crate::os;
 use core::alloc::Layout;
@@ -24,7 +24,7 @@ pub(crate) fn obtain_huge(len: usize) -> Option<NonNull<u8>> {
     if os::IS_INTERPRETED {
         return from_std(len);
     }
-    NonNull::new(slow::alloc_huge_block(len, ARENA_BYTES))
+    NonNull::new(huge::alloc_block(len, ARENA_BYTES))
 }
 
 /// Takes back what [`obtain`], or for `huge` [`obtain_huge`], gave. The caller says afterwards that it is done,

@@ -135,7 +135,7 @@ impl Heap {
 
     fn alloc_huge(&self, layout: Layout) -> Option<NonNull<u8>> {
         let (whole, offset) = Self::huge_layout(layout)?;
-        let p = NonNull::new(super::slow::alloc_huge_block(whole.size(), whole.align()))?;
+        let p = NonNull::new(super::huge::alloc_block(whole.size(), whole.align()))?;
         let link = p.cast::<HugeLink>();
         // SAFETY: one thread at a time; the links are ours.
         unsafe {

@@ -111,6 +111,21 @@ fn replace() {
     count(HUGE.purge(until, left));
 }
 
+/// Notes that a thread keeps a huge block, which goes by age.
+#[inline]
+pub(super) fn note_kept() {
+    if POLICY.thread.load(Ordering::Relaxed) == ASLEEP {
+        wake();
+    }
+}
+
+/// Notes that a thread has a place to keep one in.
+pub(super) fn note_keeper() {
+    if wants_thread() {
+        summon();
+    }
+}
+
 /// Looks, after a flush that left `parts` free pools with memory in the heaps it freed into, whether too
 /// much lies free.
 #[inline]
@@ -251,8 +266,10 @@ pub(crate) fn collect() -> u64 {
     for heap in ROSTER.heaps() {
         done += count(purge_heap(heap, until, u64::MAX));
     }
-    done += count(EXTENTS.purge(until, u64::MAX));
+    HUGE.recall(false);
+    // Blocks in slots first, which then are free slots.
     done += count(HUGE.purge(until, u64::MAX));
+    done += count(EXTENTS.purge(until, u64::MAX));
     done * POOL_BYTES as u64
 }
 
@@ -265,6 +282,7 @@ pub(super) fn make_way() -> bool {
         guard::drain();
     }
     let until = POLICY.epoch.load(Ordering::Relaxed);
+    HUGE.recall(false);
     let stored = count(HUGE.purge(until, u64::MAX));
     waited || stored + count(EXTENTS.purge(until, u64::MAX)) > 0
 }
@@ -357,9 +375,10 @@ fn round() -> bool {
         });
     }
     HUGE.set_epoch(epoch);
+    HUGE.recall(true);
     count(EXTENTS.purge(until, u64::MAX));
     count(HUGE.purge(until, u64::MAX));
-    left + EXTENTS.dirty_pools() as u64 + HUGE.stored_pools() as u64 > 0
+    left + whole_pools() + HUGE.kept_pools() > 0
 }
 
 /// In a child after fork: the purging thread is not there.

@@ -8,9 +8,7 @@
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::watch::{self, RUST};
-use super::{
-    EXTENTS, HUGE, MAP, SharedHeap, behind, guard, large, nothing, purge, reported, sample,
-};
+use super::{HUGE, MAP, SharedHeap, behind, guard, huge, large, nothing, purge, reported, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -23,9 +21,6 @@ use core::ptr::{NonNull, null_mut};
 const SWEEP_TICKS: u32 = 64;
 /// Blocks below this size are cleared rather than asked for zeroed: clearing costs less than the lock.
 pub(super) const ZERO_FROM_HEAP: usize = 4096;
-/// Size from which a refused request is not tried again, in bytes: what 47 bits of addresses hold
-/// makes room for one such block at most.
-const MOST_RETRIED: usize = 1 << 44;
 
 /// A small block for Rust when there is none to take. Null when memory is out.
 #[cold]
@@ -244,7 +239,7 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
             None => alloc_listed(class),
         },
         None if watch::is_on() => alloc_watched(size, align),
-        None => alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
+        None => huge::alloc(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
 }
 
@@ -253,26 +248,6 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
 #[inline(never)]
 extern "C" fn alloc_watched(size: usize, align: usize) -> *mut u8 {
     watch::alloc(size, align, false, RUST)
-}
-
-/// A block with a mapping of its own, whatever its size. Null when memory is out.
-pub(crate) fn alloc_huge_block(size: usize, align: usize) -> *mut u8 {
-    alloc_huge(size, align).map_or(null_mut(), |(p, _)| p.as_ptr())
-}
-
-#[cold]
-fn alloc_huge(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
-    os::keep_errno(|| {
-        thread::caller()?;
-        let made = HUGE.alloc(size, align).or_else(|| {
-            // Out of memory or of address space, unless nobody has that much.
-            (size < MOST_RETRIED && purge::make_way() | EXTENTS.retreat())
-                .then(|| HUGE.alloc(size, align))
-                .flatten()
-        });
-        purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);
-        made
-    })
 }
 
 /// As [`alloc_general`], and zero. Memory known to be zero is not cleared again.
@@ -303,7 +278,7 @@ pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mu
     // SAFETY: a block of at least `size` bytes, just handed out.
     unsafe {
         if let Some(start) = NonNull::new(p).filter(|_| !zeroed)
-            && !HUGE.clear(start, size)
+            && !os::keep_errno(|| HUGE.clear(start, size))
         {
             p.write_bytes(0, size);
         }
@@ -314,7 +289,7 @@ pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mu
 /// A block past the lists. True with it when it reads as zero.
 pub(super) fn take(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
     let Some(class) = SizeClass::aligned(size, align) else {
-        return alloc_huge(size, align);
+        return huge::alloc(size, align);
     };
     os::keep_errno(|| {
         let (block, zeroed) = reported::one(thread::caller()?.heap(), class)?;
@@ -369,8 +344,7 @@ pub(crate) unsafe fn free_unknown(p: NonNull<u8>) {
     }
     os::keep_errno(|| {
         // SAFETY: passed on.
-        if unsafe { HUGE.free(p) } {
-            purge::poll(0);
+        if unsafe { huge::free(p) } {
             return;
         }
         let class = class_of(MAP.label(p.addr().get()));

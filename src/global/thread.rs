@@ -11,8 +11,9 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
-use super::{EXTENTS, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions};
+use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions};
 use crate::obmalloc::heap_backing::HeapBacking;
+use crate::obmalloc::kept::Place;
 use crate::obmalloc::list::Buffers;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
@@ -25,6 +26,8 @@ pub struct Thread {
     heap: Cell<Option<&'static SharedHeap>>,
     ended: Cell<bool>,
     hooked: Cell<bool>,
+    /// Where it keeps the huge block it freed last, once it freed one.
+    kept: Cell<Option<&'static Place>>,
     /// Slow calls so far: paces what is done now and then.
     pub(super) ticks: Cell<u32>,
     /// Number of the watch for which its lists were closed last (`watch.rs`).
@@ -54,6 +57,7 @@ impl Thread {
         heap: Cell::new(None),
         ended: Cell::new(false),
         hooked: Cell::new(false),
+        kept: Cell::new(None),
         ticks: Cell::new(0),
         watch: Cell::new(0),
         behind: Cell::new(None),
@@ -162,6 +166,21 @@ fn hook(thread: &Thread) {
     key.arm(core::ptr::from_ref(thread).addr());
 }
 
+/// Where the calling thread keeps a huge block, if it does.
+pub(super) fn kept() -> Option<&'static Place> {
+    place::current().kept.get()
+}
+
+/// As [`kept`], and it does from now on, if there is a place and it is no thread that ended.
+pub(super) fn keep() -> Option<&'static Place> {
+    let thread = place::current();
+    if thread.kept.get().is_none() && thread.heap.get().is_some() {
+        thread.kept.set(HUGE.join());
+        purge::note_keeper();
+    }
+    thread.kept.get()
+}
+
 /// Gives back what the thread holds: its lists go home, its heap to the next thread.
 pub(super) fn end() {
     let thread = place::current();
@@ -169,6 +188,9 @@ pub(super) fn end() {
         return;
     };
     super::behind::open(thread, heap);
+    if let Some(kept) = thread.kept.take() {
+        HUGE.leave(kept);
+    }
     thread.heap.set(None);
     thread.ended.set(true);
     place::release(thread);
@@ -199,8 +221,10 @@ pub(super) fn own() -> Option<&'static Thread> {
 /// # Safety
 /// No other thread exists.
 pub(super) unsafe fn reset_after_fork() {
+    let thread = place::current();
+    HUGE.forget_others(thread.kept.get());
     // SAFETY: passed on.
-    unsafe { ROSTER.reset(place::current().heap.get(), os::kernel_thread_id()) };
+    unsafe { ROSTER.reset(thread.heap.get(), os::kernel_thread_id()) };
 }
 
 #[cfg(not(feature = "preload"))]

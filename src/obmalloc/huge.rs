@@ -10,11 +10,12 @@
 //! | state | mapping | its slot | descriptor |
 //! |---|---|---|---|
 //! | live | `len` bytes | names it | the user's |
+//! | kept | the same | names it | in a thread's place (`kept.rs`) |
 //! | stored | kept, with its memory, for the next block it has room for | names it | in the store |
 //! | gone | unmapped | says so | on the free list |
 //!
 //! Invariants:
-//! * I1 whoever turns a descriptor from live to stored owns the block: of two racing frees one loses
+//! * I1 whoever claims a live descriptor owns the block: of two racing frees one loses
 //!   and is reported.
 //! * I2 the store is bounded in mappings and in bytes (`huge_store.rs`).
 //! * I3 no system call is made under the lock, but the one that gets pages for descriptors.
@@ -24,7 +25,8 @@ use super::descriptor::Descriptor;
 use super::extents::Extents;
 pub use super::huge_store::HugeCounts;
 use super::huge_store::State;
-use super::size_class::{ARENA_BYTES, POOL_BYTES};
+use super::kept::Kept;
+use super::size_class::{ARENA_BYTES, MEDIUM_MAX, POOL_BYTES};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicUsize, Ordering, SharedCell, const_unless_loom};
 use core::ptr::NonNull;
@@ -37,6 +39,9 @@ pub(super) const SLOT_MAX: usize = if cfg!(loom) {
 } else {
     ARENA_BYTES
 };
+
+#[path = "huge_kept.rs"]
+mod with_kept;
 
 /// Memory for a block.
 struct Memory {
@@ -53,6 +58,7 @@ pub struct Huge {
     lock: Lock,
     state: SharedCell<State>,
     stored_pools: AtomicUsize,
+    kept: Kept,
 }
 
 impl Huge {
@@ -64,6 +70,7 @@ impl Huge {
                 lock: Lock::new(),
                 state: SharedCell::new(State::EMPTY),
                 stored_pools: AtomicUsize::new(0),
+                kept: Kept::new(),
             }
         }
     }
@@ -81,12 +88,12 @@ impl Huge {
 
     /// Counts for reports.
     pub fn counts(&self) -> HugeCounts {
-        self.with(|state| state.counts)
+        self.with(|state| self.counts_of(state))
     }
 
     /// Calls `f` with the counts, while they stay as they are.
     pub fn with_counts<R>(&self, f: impl FnOnce(HugeCounts) -> R) -> R {
-        self.with(|state| f(state.counts))
+        self.with(|state| f(self.counts_of(state)))
     }
 
     /// Pools' worth of memory in stored mappings.
@@ -212,15 +219,15 @@ impl Huge {
             .map(|descriptor| unsafe { descriptor.as_ref() }.len())
     }
 
-    /// Makes a large block's memory read as zero by giving it back, which costs less than clearing it unless all of
-    /// it is used. False when it is not large, or that cannot be done: then it is as it was.
+    /// Makes a huge block's memory read as zero, by [`Kernel::zero`](super::kernel::Kernel::zero). False when it is
+    /// no huge one, or that cannot be done: then it reads as anything.
     ///
     /// # Safety
     /// `p` is a block of at least `size` bytes that nobody uses yet.
     pub unsafe fn clear(&self, p: NonNull<u8>, size: usize) -> bool {
         let len = size.next_multiple_of(os::page_size());
-        // SAFETY: above a slot's size, so whole pages of a mapping; unused.
-        size > SLOT_MAX && unsafe { self.extents.kernel.purge(p, len) }
+        // SAFETY: larger than any class, so whole pages of a slot or a mapping; unused.
+        size > MEDIUM_MAX && unsafe { self.extents.kernel.zero(p, len) }
     }
 
     /// What is known of the block of `descriptor`, live or stored: base, bytes, whether live.
@@ -241,19 +248,30 @@ impl Huge {
         };
         // SAFETY: descriptors stay mapped for ever.
         let this = unsafe { descriptor.as_ref() };
-        if !this.claim(p.addr().get()) {
-            return false;
+        let claimed = this.claim(p.addr().get());
+        if claimed {
+            // SAFETY: claimed, so ours.
+            unsafe { self.put_away(descriptor) };
         }
+        claimed
+    }
+
+    /// Stores a block that counts as live.
+    ///
+    /// # Safety
+    /// The caller owns the descriptor, which is not live.
+    unsafe fn put_away(&self, descriptor: NonNull<Descriptor>) {
+        // SAFETY: descriptors stay mapped for ever.
+        let len = unsafe { descriptor.as_ref() }.len();
         let out = self.with_store(|state| {
             state.counts.blocks -= 1;
-            state.counts.bytes -= this.len();
+            state.counts.bytes -= len;
             state.store(descriptor)
         });
         if let Some(out) = out {
             // SAFETY: neither live nor stored.
             unsafe { self.give_back(out) };
         }
-        true
     }
 
     /// # Safety
@@ -388,17 +406,21 @@ impl Huge {
         });
     }
 
-    /// Unmaps mappings stored at or before epoch `until`, oldest first, until `n_pools` pools' worth
-    /// are done or none is left. Returns the number of pools' worth unmapped.
+    /// Gives back blocks stored at or before epoch `until`, oldest first, until `n_pools` pools' worth of mappings
+    /// are done or none is left: mappings to the system, slots to the extents. Returns the number of pools' worth
+    /// unmapped.
     pub fn purge(&self, until: u32, n_pools: u64) -> u64 {
         let mut done = 0;
         while done < n_pools {
             let Some(stored) = self.with_store(|state| state.oldest(until)) else {
                 break;
             };
-            // SAFETY: neither live nor stored any more.
+            // SAFETY: neither live nor stored any more, so ours.
             unsafe {
-                done += (stored.as_ref().len() / POOL_BYTES) as u64;
+                let this = stored.as_ref();
+                if !this.with_rest(|rest| rest.carved) {
+                    done += (this.len() / POOL_BYTES) as u64;
+                }
                 self.give_back(stored);
             }
         }

@@ -9,6 +9,9 @@
 //! fence splits a mapping, and the kernel counts those, so only the first arenas of the process have one, or, where
 //! blocks are guarded, as many as are said to be bearable; and none has where pages are larger than it.
 //!
+//! Clearing a page that holds memory costs a twentieth of the page fault it takes to have it again; so memory is
+//! zeroed where it is, and given back where it is not.
+//!
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
 
@@ -25,6 +28,9 @@ const FENCE_BYTES: usize = POOL_BYTES - HEADER_SLOT_BYTES;
 const_assert!(FENCE_BYTES >= 4096);
 /// Most fences at a time: for the arenas of a small process, which have no huge pages.
 const MOST: usize = LARGE / ARENA_BYTES;
+
+/// Pages asked about at a time.
+const ASKED: usize = if cfg!(loom) { 1 } else { 1024 };
 
 /// Whether a purge clears.
 const UNTRIED: u8 = 0;
@@ -91,6 +97,49 @@ impl Kernel {
     pub unsafe fn purge(&self, start: NonNull<u8>, len: usize) -> bool {
         // SAFETY: passed on.
         unsafe { os::purge(start, len) && self.clears() }
+    }
+
+    /// Makes whole pages read as zero: those that hold memory are cleared, a twentieth of a page fault each, and
+    /// what lies between is given back, so that nothing is found there that was swapped out, and nothing is filled
+    /// that was never used. False when the system does not tell which is which: then some are as they were.
+    ///
+    /// # Safety
+    /// As [`os::purge`].
+    pub unsafe fn zero(&self, start: NonNull<u8>, len: usize) -> bool {
+        let page = os::page_size();
+        let mut pages = [0; ASKED];
+        for offset in (0..len).step_by(ASKED * page) {
+            let asked = &mut pages[..(len - offset).div_ceil(page).min(ASKED)];
+            // SAFETY: inside the range.
+            let done = unsafe {
+                let start = start.add(offset);
+                os::resident(start, asked) && self.zero_asked(start, asked)
+            };
+            if !done {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// # Safety
+    /// As [`Self::zero`], for the pages asked about.
+    unsafe fn zero_asked(&self, start: NonNull<u8>, asked: &[u8]) -> bool {
+        let page = os::page_size();
+        let mut first = 0;
+        for run in asked.chunk_by(|a, b| a & 1 == b & 1) {
+            // SAFETY: inside the range, of which nothing is in use.
+            unsafe {
+                let (from, len) = (start.add(first * page), run.len() * page);
+                if run[0] & 1 == 1 {
+                    from.write_bytes(0, len);
+                } else if !self.purge(from, len) {
+                    return false;
+                }
+            }
+            first += run.len();
+        }
+        true
     }
 
     fn clears(&self) -> bool {

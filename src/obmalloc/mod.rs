@@ -31,6 +31,7 @@ pub mod heap_errors;
 pub mod huge;
 mod huge_store;
 pub mod inbox;
+pub mod kept;
 mod kernel;
 pub mod list;
 pub mod mix;

@@ -31,7 +31,7 @@ pub use fault::{Fault, on_fault};
 pub use files::{File, FileId, parent_pid, remove_file, unix_ms, wipe_on_fork};
 pub use pages::{
     commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect, purge,
-    refuse_huge_pages, relocate, reserve, unmap,
+    refuse_huge_pages, relocate, reserve, resident, unmap,
 };
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,

@@ -5,6 +5,9 @@ use core::ptr::NonNull;
 
 /// Bytes of a page on the machine the program runs on (4 KiB, 16 KiB or 64 KiB).
 pub fn page_size() -> usize {
+    if cfg!(target_arch = "x86_64") {
+        return 4096;
+    }
     // SAFETY: getauxval reads a table the kernel left on the stack.
     match unsafe { libc::getauxval(libc::AT_PAGESZ) } {
         0 => 4096,
@@ -107,6 +110,17 @@ pub unsafe fn unmap(start: NonNull<u8>, len: usize) -> bool {
 pub unsafe fn purge(start: NonNull<u8>, len: usize) -> bool {
     // SAFETY: no live data by the caller's word.
     unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Which of the pages from `start` on hold memory: one byte each, the lowest bit says so. What is swapped out
+/// does not count. False when the system does not tell.
+///
+/// # Safety
+/// The pages are mapped by this module.
+pub unsafe fn resident(start: NonNull<u8>, pages: &mut [u8]) -> bool {
+    let len = pages.len() * page_size();
+    // SAFETY: asks about pages of ours; there is one byte for each.
+    unsafe { libc::mincore(start.as_ptr().cast(), len, pages.as_mut_ptr()) == 0 }
 }
 
 /// Whether something is mapped at `p`.

@@ -5,7 +5,7 @@
 //! line that is at hand.
 
 use crate::global::watch::{self, MALLOC, Resize};
-use crate::global::{self, MAP, lists, next_malloc, slow};
+use crate::global::{self, MAP, huge, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
 use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
@@ -368,7 +368,7 @@ unsafe fn move_block(old: NonNull<u8>, old_bytes: usize, size: usize) -> *mut c_
     unsafe {
         let grows = size > old_bytes && (ROOMY..=MEDIUM_MAX).contains(&size);
         let roomy: *mut c_void = if grows && !watch::is_on_or_samples() {
-            slow::alloc_huge_block(size, ALIGNMENT).cast()
+            huge::alloc_block(size, ALIGNMENT).cast()
         } else {
             null_mut()
         };

@@ -7,7 +7,7 @@ use std::ffi::{c_int, c_long, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What can be refused.
-pub const FAMILIES: [&str; 8] = [
+pub const FAMILIES: [&str; 9] = [
     "mmap",
     "munmap",
     "madvise",
@@ -16,6 +16,7 @@ pub const FAMILIES: [&str; 8] = [
     "pthread_create",
     "pthread_key_create",
     "pthread_setspecific",
+    "mincore",
 ];
 
 static ARMED: AtomicBool = AtomicBool::new(false);
@@ -180,6 +181,15 @@ extern "C" fn mprotect(p: *mut c_void, len: usize, prot: c_int) -> c_int {
         return -1;
     }
     forward!(libc::SYS_mprotect, p, len, prot as c_long) as c_int
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn mincore(p: *mut c_void, len: usize, pages: *mut u8) -> c_int {
+    if refuses(8) {
+        set_errno(libc::ENOSYS);
+        return -1;
+    }
+    forward!(libc::SYS_mincore, p, len, pages) as c_int
 }
 
 // Variadic in C; with integers only, the fifth argument arrives the same.

@@ -250,6 +250,15 @@ pub unsafe fn unmap(start: NonNull<u8>, len: usize) -> bool {
     true
 }
 
+/// A model's memory is all there.
+///
+/// # Safety
+/// None beyond the types.
+pub unsafe fn resident(_: NonNull<u8>, pages: &mut [u8]) -> bool {
+    pages.fill(1);
+    true
+}
+
 /// As the shipped `os::purge`. Takes no lock of the kernel's: nothing orders it but its caller.
 ///
 /// # Safety

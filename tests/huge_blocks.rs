@@ -1,0 +1,209 @@
+//! Huge blocks: those asked for zeroed, where others were before, and those that threads keep for their next
+//! request.
+
+use pymalloc::PyMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[path = "support/memory.rs"]
+mod memory;
+
+const PAGE: usize = 4096;
+const MIB: usize = 1 << 20;
+
+/// Whether a page of a block is written to.
+type Wanted = fn(usize) -> bool;
+
+const PATTERNS: [(&str, Wanted); 6] = [
+    ("none", |_| false),
+    ("all", |_| true),
+    ("every third", |page| page % 3 == 1),
+    ("every second", |page| page.is_multiple_of(2)),
+    ("the first hundred", |page| page < 100),
+    ("runs of seven", |page| (page / 7).is_multiple_of(2)),
+];
+
+/// One test at a time, from nothing stored on.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    PyMalloc.collect();
+    guard
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 16).unwrap()
+}
+
+/// A block of the allocator under test.
+struct Block {
+    start: *mut u8,
+    size: usize,
+}
+
+impl Block {
+    fn zeroed(size: usize) -> Self {
+        // SAFETY: the size is not 0.
+        let start = unsafe { PyMalloc.alloc_zeroed(layout(size)) };
+        assert!(!start.is_null());
+        Self { start, size }
+    }
+
+    fn pages(&self) -> usize {
+        self.size.div_ceil(PAGE)
+    }
+
+    fn write(&mut self, wanted: Wanted) {
+        for page in (0..self.pages()).filter(|&page| wanted(page)) {
+            let at = page * PAGE;
+            // SAFETY: inside the block, whose last page may be a part of one.
+            unsafe {
+                self.start
+                    .add(at)
+                    .write_bytes(0xA5, PAGE.min(self.size - at))
+            };
+        }
+    }
+
+    /// Pages that hold memory.
+    fn resident(&self) -> usize {
+        let mut pages = vec![0u8; self.pages()];
+        // SAFETY: one byte for each page of the block.
+        let told = unsafe { libc::mincore(self.start.cast(), self.size, pages.as_mut_ptr()) };
+        assert_eq!(told, 0, "{}", std::io::Error::last_os_error());
+        pages.iter().filter(|&page| page & 1 == 1).count()
+    }
+
+    fn is_zero(&self) -> bool {
+        // SAFETY: the block's bytes, which were zeroed or written.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start, self.size) };
+        bytes.iter().all(|&byte| byte == 0)
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `zeroed` with this layout.
+        unsafe { PyMalloc.dealloc(self.start, layout(self.size)) };
+    }
+}
+
+#[test]
+fn a_zeroed_block_is_zero_whatever_was_there() {
+    let _alone = alone();
+    let sizes = [
+        300_000,
+        700_001,
+        MIB,
+        3 * MIB,
+        5 * MIB + 1,
+        17 * MIB,
+        2 * MIB,
+    ];
+    for (before, wanted) in PATTERNS {
+        for (previous, size) in sizes.iter().zip(sizes.iter().skip(1).chain(&sizes[..1])) {
+            for size in [*previous, *size] {
+                Block::zeroed(*previous).write(wanted);
+                let block = Block::zeroed(size);
+                assert!(block.is_zero(), "{size} after {previous}, {before} written");
+            }
+        }
+    }
+}
+
+#[test]
+fn zeroing_takes_no_memory_where_there_was_none() {
+    let _alone = alone();
+    let every_sixteenth = |page: usize| page.is_multiple_of(16);
+    for size in [2 * MIB, 9 * MIB, 16 * MIB] {
+        Block::zeroed(size).write(every_sixteenth);
+        let mut block = Block::zeroed(size);
+        let (resident, touched) = (block.resident(), block.pages().div_ceil(16));
+        assert!(
+            resident <= touched,
+            "{resident} of {touched} pages at {size}"
+        );
+        block.write(every_sixteenth);
+    }
+}
+
+/// Page faults of this thread so far.
+fn faults() -> i64 {
+    // SAFETY: a plain structure, filled by the call.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_minflt
+    }
+}
+
+#[test]
+fn what_is_used_again_is_cleared_in_place() {
+    let _alone = alone();
+    const ROUNDS: usize = 20;
+    // Smaller than what lies free before memory goes back.
+    for size in [MIB, 3 * MIB / 2] {
+        Block::zeroed(size).write(|_| true);
+        let before = faults();
+        for _ in 0..ROUNDS {
+            Block::zeroed(size).write(|_| true);
+        }
+        let (taken, pages) = (faults() - before, (size / PAGE) as i64);
+        assert!(
+            taken < pages,
+            "{taken} faults in {ROUNDS} rounds of {pages} pages"
+        );
+    }
+}
+
+#[test]
+fn what_idle_threads_keep_goes_back() {
+    const THREADS: usize = 24;
+    let _alone = alone();
+    let base = memory::resident();
+    let together = Barrier::new(THREADS + 1);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut block = Block::zeroed(MIB);
+                block.write(|_| true);
+                together.wait();
+                drop(block);
+                together.wait();
+                // Idle, and alive.
+                together.wait();
+            });
+        }
+        together.wait();
+        let live = memory::resident() - base;
+        assert!(live >= THREADS * MIB, "{} live", memory::mib(live));
+        together.wait();
+        let few = || memory::resident().saturating_sub(base) < 6 * MIB;
+        assert!(
+            memory::comes_true(Duration::from_secs(20), few),
+            "{} of {} stays",
+            memory::mib(memory::resident() - base),
+            memory::mib(live)
+        );
+        together.wait();
+    });
+}
+
+#[test]
+fn a_kept_block_serves_any_size_that_fits() {
+    let _alone = alone();
+    let mut last: *mut u8 = std::ptr::null_mut();
+    for size in [MIB, 300_000, 900_000, MIB] {
+        let block = Block::zeroed(size);
+        assert!(block.is_zero() && PyMalloc.usable_size(block.start) >= Some(size));
+        assert!(last.is_null() || last == block.start, "{size} elsewhere");
+        last = block.start;
+    }
+    assert_eq!(PyMalloc.usable_size(last), None, "freed");
+    let huge = PyMalloc.stats().huge_blocks;
+    let block = Block::zeroed(MIB);
+    assert_eq!(PyMalloc.stats().huge_blocks, huge + 1);
+    drop(block);
+    assert_eq!(PyMalloc.stats().huge_blocks, huge);
+}
