@@ -1,5 +1,32 @@
 //! Link arguments of the preload library.
 
+/// What std imports of libgcc.
+const UNWINDER: [&str; 11] = [
+    "Backtrace",
+    "GetDataRelBase",
+    "GetIP",
+    "GetIPInfo",
+    "GetLanguageSpecificData",
+    "GetRegionStart",
+    "GetTextRelBase",
+    "RaiseException",
+    "Resume",
+    "SetGR",
+    "SetIP",
+];
+
+/// Where functions lie in the preload library.
+const LAYOUT: &str = "src/shim/layout.ld";
+
+/// Whether the linker takes [`LAYOUT`]: of those in use, mold and wild do not.
+fn knows_layouts() -> bool {
+    let named = ["RUSTC_LINKER", "CARGO_ENCODED_RUSTFLAGS"]
+        .map(|name| std::env::var(name).unwrap_or_default());
+    !named
+        .iter()
+        .any(|text| text.contains("mold") || text.contains("wild"))
+}
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
@@ -15,5 +42,18 @@ fn main() {
         // std, which a cdylib links whole, imports this function; it allocates, so it must not be
         // reached from malloc. Nothing of ours calls it: the stub says so and aborts.
         println!("cargo::rustc-cdylib-link-arg=-Wl,--defsym=__tls_get_addr=pymalloc_no_tls");
+        if knows_layouts() {
+            println!("cargo::rerun-if-changed={LAYOUT}");
+            let folder =
+                std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{folder}/{LAYOUT}");
+        }
+        // The same of the library that std unwinds panics by, and only panics: nothing of ours does, and loading it
+        // costs every process 100 KiB.
+        for name in UNWINDER {
+            println!(
+                "cargo::rustc-cdylib-link-arg=-Wl,--defsym=_Unwind_{name}=pymalloc_no_unwinder"
+            );
+        }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn register() -> Option<ExitHook> {
     fork::register();
     if OPTIONS.is_guarded() {
         os::on_fault::<guard::Guards>();
+        guard::prepare();
     }
     os::at_exit(process_ends);
     let hook = ExitHook::new(thread_ends);

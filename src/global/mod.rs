@@ -22,6 +22,7 @@ mod figures;
 mod fork;
 mod guard;
 pub(crate) mod huge;
+mod large;
 mod misuse;
 pub(crate) mod next_malloc;
 mod nothing;

@@ -11,6 +11,11 @@
 //! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
 //! once; pools of arenas in use only when half as much lies free as is used, for that splits huge pages.
 //!
+//! And where one thread is all there is, fresh memory takes the place of what lies free: as often as a MiB of it
+//! is taken, as much goes of free slots and stored blocks. So what a process holds grows to the most it needs at a
+//! time, not to the sum of the most that each tier needs at some time. A program that works in waves has all
+//! it needs from the second one on, and takes nothing fresh.
+//!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
@@ -23,6 +28,8 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Pools purged under one hold of a heap's lock: about 12 µs.
 const STEP: u64 = 8;
+/// Fresh pools that are replaced at once: 1 MiB.
+const FRESH: usize = (1 << 20) / POOL_BYTES;
 /// Least allowance, in pools: 2 MiB.
 const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
 
@@ -79,7 +86,29 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
         POLICY
             .fresh_pools
             .fetch_add((size / POOL_BYTES) as u64, Ordering::Relaxed);
+        EXTENTS.note_fresh(size / POOL_BYTES);
+        poll_fresh();
     }
+}
+
+/// After a call that may have taken fresh memory: lets what lies free make room for it.
+#[inline]
+pub(super) fn poll_fresh() {
+    if EXTENTS.fresh_pools() >= FRESH {
+        replace();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn replace() {
+    let fresh = EXTENTS.take_fresh() as u64;
+    if whole_pools() == 0 || wants_thread() {
+        return;
+    }
+    let until = POLICY.epoch.load(Ordering::Relaxed);
+    let left = fresh.saturating_sub(count(EXTENTS.purge(until, fresh)));
+    count(HUGE.purge(until, left));
 }
 
 /// Notes that a thread keeps a huge block, which goes by age.

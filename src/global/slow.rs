@@ -9,7 +9,7 @@ use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
 use super::tide::Level;
 use super::watch::{self, RUST};
-use super::{HUGE, MAP, SharedHeap, behind, guard, huge, nothing, purge, reported, sample};
+use super::{HUGE, MAP, SharedHeap, behind, guard, huge, large, nothing, purge, reported, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
@@ -62,6 +62,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
                 thread.tide.turns();
                 refill(lists, heap, class);
                 purge::poll_filling();
+                purge::poll_fresh();
                 sweep(thread, heap);
             }
             start_of(lists.of(class).pop())
@@ -72,7 +73,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
 /// Fills half a stack: as many frees as allocs may follow without another call of the heap. What was freed
 /// last comes on top.
 fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    lists.lengthen(class);
+    large::lengthen(lists, heap, class);
     let n = (lists.of(class).bound() / 2).max(1);
     let n = reported::many(heap, lists, class, n);
     // SAFETY: just taken.
@@ -135,7 +136,7 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                 let list = lists.of(class);
                 let level = thread.tide.level();
                 if level == Level::Flood || (level == Level::Ebb && list.bound() == 0) {
-                    lists.lengthen(class);
+                    large::lengthen(lists, heap, class);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
                 if level != Level::Low && !list.makes_room() {
@@ -146,13 +147,8 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                 unsafe {
                     // At low water, which it may have become just now, no list has room. Neighbours of another heap's
                     // block may be in use there: not what this thread should get next.
-                    let goes_home = thread.tide.level() == Level::Low
-                        || heap.is_from_elsewhere(&MAP, block, class);
-                    if goes_home {
+                    if heap.is_from_elsewhere(&MAP, block, class) || !list.push(block) {
                         purge::poll(heap.free_one(class, block).dirty_pools);
-                    } else {
-                        let pushed = list.push(block);
-                        debug_assert!(pushed);
                     }
                 }
                 sweep(thread, heap);
@@ -183,7 +179,7 @@ fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usiz
 }
 
 /// Sends home all blocks of a class.
-fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+pub(super) fn flush(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
     let list = lists.of(class);
     watch::before_flush(list, class);
     while !list.nothing_to_take() || list.settle(1) {
@@ -206,7 +202,10 @@ fn ebb(thread: &Thread, heap: &SharedHeap, freed: Freed) -> u64 {
     };
     flush_all(thread, heap);
     for class in SizeClass::all() {
-        thread.active().shorten(class, level == Level::Low);
+        match level {
+            Level::Low => thread.active().close(class),
+            Level::Flood | Level::Ebb => thread.active().shorten(class),
+        }
     }
     heap.gate().enter(|state| state.engine.dirty().pools())
 }

@@ -68,14 +68,7 @@ impl Arena {
     /// # Safety
     /// `memory` is an arena's mapping that nobody else uses.
     pub unsafe fn init<G: Geometry>(memory: &ArenaMemory, for_runs: bool) -> NonNull<Arena> {
-        let (_, all_pools) = G::layout(memory.base.addr().get());
-        // Runs end before the last pool: see `geometry.rs`.
-        let pools = all_pools - usize::from(for_runs);
-        let mask = if pools == 64 {
-            u64::MAX
-        } else {
-            (1 << pools) - 1
-        };
+        let (pools, mask) = Self::pools::<G>(memory.base, for_runs);
         let value = Self {
             base: memory.base,
             home: memory.home,
@@ -98,11 +91,45 @@ impl Arena {
         };
         // SAFETY: unused by the caller's word.
         unsafe { memory.descriptor.write(value) };
-        if !memory.zeroed {
+        // Of runs the headers alone know what is out.
+        if !memory.zeroed && !for_runs {
             // SAFETY: as above.
             unsafe { G::clear(memory.descriptor) };
         }
         memory.descriptor
+    }
+
+    /// The number of pools that can be used, and a bit for each.
+    fn pools<G: Geometry>(base: NonNull<u8>, for_runs: bool) -> (usize, u64) {
+        let (_, all) = G::layout(base.addr().get());
+        // Runs end before the last pool: see `geometry.rs`.
+        let pools = all - usize::from(for_runs);
+        (pools, u64::MAX >> (64 - pools))
+    }
+
+    /// Turns a wholly free arena of pools into one of runs, or back. What is known of its memory stays.
+    ///
+    /// # Safety
+    /// It is on no list but that of all arenas and that of dirty ones, and all its pools are free.
+    pub(super) unsafe fn convert<G: Geometry>(mut this: NonNull<Arena>) {
+        // SAFETY: ours under the heap's lock.
+        let arena = unsafe { this.as_mut() };
+        debug_assert!(arena.is_unused());
+        let for_runs = !arena.for_runs;
+        let (pools, mask) = Self::pools::<G>(arena.base, for_runs);
+        arena.next = None;
+        arena.prev = None;
+        arena.free_pools = FreePools::EMPTY;
+        arena.available = pools as u32;
+        arena.total = pools as u32;
+        arena.carved = 0;
+        arena.for_runs = for_runs;
+        arena.free = mask;
+        if !for_runs {
+            // Whatever was in the slot before it served runs.
+            // SAFETY: ours, and no block of it is out.
+            unsafe { G::clear(this) };
+        }
     }
 
     /// First byte of the mapping.
@@ -189,6 +216,25 @@ impl Usable {
         self.first = Some(arena);
         // SAFETY: ours under the heap's lock.
         self.last[unsafe { arena.as_ref() }.available as usize] = Some(arena);
+    }
+
+    /// Takes out a wholly free arena, if there is one: it is the last.
+    ///
+    /// # Safety
+    /// All arenas here are mapped and ours.
+    pub unsafe fn take_unused(&mut self) -> Option<NonNull<Arena>> {
+        // SAFETY: ours under the heap's lock; so is its neighbour.
+        unsafe {
+            let this = self.last.iter().rev().find_map(|last| *last)?;
+            if !this.as_ref().is_unused() {
+                return None;
+            }
+            let k = this.as_ref().available;
+            let left = this.as_ref().prev;
+            self.last[k as usize] = left.filter(|left| left.as_ref().available == k);
+            unlink!(this, next, prev, self.first);
+            Some(this)
+        }
     }
 
     /// Takes a pool from the fullest arena (section 5.2). The pool's class tells whether its free chain

@@ -37,6 +37,9 @@ pub trait Backing {
     /// The arena came from `obtain`, and no block of it is live.
     unsafe fn release(&mut self, arena: NonNull<Arena>);
 
+    /// Notes that `n_pools` were taken whose memory was never touched since it came from the system.
+    fn took_fresh(&mut self, _n_pools: usize) {}
+
     /// Notes which class the `span` pools from `first` on serve now; `None`: none.
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>);
 }
@@ -256,6 +259,9 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
             let arena = pool.as_ref().arena();
             let bit = runs::bits(G::index(pool), 1);
             let zeroed = arena.as_ref().zero & bit != 0;
+            if zeroed {
+                self.backing.took_fresh(1);
+            }
             self.dirty.occupy(arena, bit);
             if !G::KEEPS_CHAIN || pool.as_ref().class() != Some(class) {
                 pool.as_mut().format::<G>(class, zeroed);
@@ -284,6 +290,9 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
             let arena = pool.as_ref().arena();
             let mask = runs::bits(G::index(pool), span);
             let zeroed = arena.as_ref().zero & mask == mask;
+            if zeroed {
+                self.backing.took_fresh(span);
+            }
             self.dirty.occupy(arena, mask);
             pool.as_mut().format::<G>(class, zeroed);
         }
@@ -310,7 +319,19 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         }
     }
 
+    /// An arena that the other tier keeps wholly free, or one from the backing.
     fn new_arena(&mut self, for_runs: bool) -> Option<NonNull<Arena>> {
+        // SAFETY: our arenas; what is taken out is wholly free, and on no list of its tier.
+        unsafe {
+            let spare = match for_runs {
+                true => self.usable.take_unused(),
+                false => self.runs.take_unused(),
+            };
+            if let Some(arena) = spare {
+                Arena::convert::<G>(arena);
+                return Some(arena);
+            }
+        }
         let memory = self.backing.obtain()?;
         // SAFETY: the backing hands over memory nobody uses.
         let mut arena = unsafe { Arena::init::<G>(&memory, for_runs) };

@@ -53,6 +53,8 @@ pub struct Extents {
     dirty_pools: AtomicUsize,
     /// Pools filled with huge pages since somebody last asked: their arenas do not know that they were fresh.
     filled_pools: AtomicUsize,
+    /// Pools of memory that was never touched, taken since somebody last asked.
+    fresh_pools: AtomicUsize,
     pub(super) kernel: Kernel,
     /// Heaps that threads share.
     heaps: AtomicUsize,
@@ -153,6 +155,7 @@ impl Extents {
                 limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
                 filled_pools: AtomicUsize::new(0),
+                fresh_pools: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),

@@ -17,6 +17,22 @@ impl Extents {
         self.filled_pools.swap(0, Ordering::Relaxed) as u64
     }
 
+    /// Notes that `n_pools` were taken whose memory was never touched since it came from the system.
+    pub fn note_fresh(&self, n_pools: usize) {
+        self.fresh_pools.fetch_add(n_pools, Ordering::Relaxed);
+    }
+
+    /// Pools noted so since [`Self::take_fresh`].
+    #[inline]
+    pub fn fresh_pools(&self) -> usize {
+        self.fresh_pools.load(Ordering::Relaxed)
+    }
+
+    /// The same, and counts anew.
+    pub fn take_fresh(&self) -> usize {
+        self.fresh_pools.swap(0, Ordering::Relaxed)
+    }
+
     /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.
     pub fn set_limit(&self, bytes: usize) {
         // Relaxed: a bound that two threads at once may pass by what each of them asks for.

@@ -1,4 +1,5 @@
-//! Production's free blocks: one bit for every 16 bytes of an arena, set where a block begins that is out.
+//! Production's free blocks. Small classes: one bit for every 16 bytes of an arena, set where a block begins that
+//! is out. Runs: one bit for each block, in the header.
 //!
 //! ```text
 //! header slot: | … | bits: 128 bytes for each pool … |          class of 48 bytes, one word of a pool's 16:
@@ -7,8 +8,8 @@
 //!              run: its free blocks by number                   free     0001000000001001…
 //! ```
 //!
-//! A block is free where a block of the class begins and the bit is clear; the lowest is taken first. So
-//! nothing is written into a free block and nothing read from one: a flush touches two cache lines of bits
+//! A small block is free where one begins and the bit is clear, a run's where its bit is set; the lowest is taken
+//! first. So nothing is written into a free block and nothing read from one: a flush touches two cache lines of bits
 //! where a chain touches each block, a refill waits for no block's memory, and what a program writes to a
 //! block after its free harms nobody else. A pointer that names no block that is out is known when it comes
 //! home, whatever is wrong with it.
@@ -16,8 +17,9 @@
 //! Where blocks are guarded, any free block is taken instead, in an order nobody can guess ([`Shuffle`]).
 //!
 //! Invariants:
-//! * I1 a pool's bits are set exactly where a block begins that is out: `live` of them.
-//! * I2 `Pool::free` names exactly the words, or the blocks, with one that is not out.
+//! * I1 a small pool's bits are set exactly where a block begins that is out: `live` of them.
+//! * I2 `Pool::free` names exactly the words with a block that is not out, or of a run the blocks that are not.
+//!   An arena of runs has no bits, and touches no memory for them.
 //! * I3 blocks from `carved` on were never out since the pool was formatted.
 //!
 //! Everything here runs under the lock of the heap that owns the pool.
@@ -27,7 +29,7 @@ use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
 use super::list::Entry;
 use super::mix::{STEP, mix};
 use super::pool::Pool;
-use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_number};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index, block_number};
 use crate::sync::prefetch;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
@@ -186,15 +188,15 @@ impl FreeBits {
         let bits = Bits::of_slot(first.addr().get());
         let turn = first.addr().get() as u64 ^ u64::from(pool.live) << 48 ^ pool.free;
         let n = shuffle.choose(pool.free, turn) as usize;
-        // SAFETY: word `n`, or the word of block `n`'s bit; ours under the lock.
-        let (place, is_last) = unsafe {
-            if class.is_small() {
-                let free = BEGINS[class.index()][n % WORDS] & !*bits.at(n * WORD_BITS).0;
-                let bit = shuffle.choose(free, turn ^ free) as usize;
-                (n * WORD_BITS + bit, free.is_power_of_two())
-            } else {
-                (n * class.block_bytes() / ALIGNMENT, true)
-            }
+        let (place, is_last) = if class.is_small() {
+            // SAFETY: word `n`, ours under the lock.
+            let word = unsafe { bits.at(n * WORD_BITS).0 };
+            let free = BEGINS[class.index()][n % WORDS] & !*word;
+            let bit = shuffle.choose(free, turn ^ free) as usize;
+            *word |= 1 << bit;
+            (n * WORD_BITS + bit, free.is_power_of_two())
+        } else {
+            (n * class.block_bytes() / ALIGNMENT, true)
         };
         if is_last {
             pool.free &= !(1 << n);
@@ -204,11 +206,7 @@ impl FreeBits {
             .max(block_number(place * ALIGNMENT, class) as u16 + 1);
         pool.live += 1;
         // SAFETY: inside the pool, where a block begins; free (I1, I2).
-        unsafe {
-            let (word, bit) = bits.at(place);
-            *word |= bit;
-            Block::new(first.add(place * ALIGNMENT))
-        }
+        unsafe { Block::new(first.add(place * ALIGNMENT)) }
     }
 }
 
@@ -311,19 +309,13 @@ unsafe fn take_of_run<G: Geometry>(
 ) -> usize {
     // SAFETY: the header is the caller's, and its arena is mapped.
     let (pool, first) = unsafe { (&mut *this.as_ptr(), G::memory(this)) };
-    let bits = Bits::of_slot(first.addr().get());
     let mut left = places.len();
     while left > 0 && pool.free != 0 {
         let k = pool.free.trailing_zeros() as u16;
         pool.free &= pool.free - 1;
-        // SAFETY: inside the run, free (I2), and the bits are ours under the lock.
-        unsafe {
-            let start = first.add(usize::from(k) * class.block_bytes());
-            let (word, bit) = bits.at(usize::from(k) * class.block_bytes() / ALIGNMENT);
-            *word |= bit;
-            left -= 1;
-            places[left] = Some(Block::new(start));
-        }
+        left -= 1;
+        // SAFETY: inside the run, and free (I2).
+        places[left] = Some(unsafe { Block::new(first.add(usize::from(k) * class.block_bytes())) });
         pool.carved = pool.carved.max(k + 1);
         pool.live += 1;
     }
@@ -340,20 +332,19 @@ unsafe fn put_of_run<G: Geometry>(
 ) -> usize {
     // SAFETY: the header is the caller's, and its arena is mapped.
     let (pool, first) = unsafe { (&mut *this.as_ptr(), G::memory(this).addr().get()) };
-    let bits = Bits::of_slot(first);
     let mut n = 0;
     for block in blocks {
-        let place = place_in(first, block);
-        if place >= class.span() * WORDS * WORD_BITS {
+        let offset = addr_of(block).wrapping_sub(first);
+        if offset >= class.span() * POOL_BYTES {
             break;
         }
-        // SAFETY: one of the run's words, ours under the lock.
-        let (word, bit) = unsafe { bits.at(place) };
-        if *word & bit == 0 {
+        let Some(k) = block_index(offset, class).filter(|k| *k < pool.capacity()) else {
+            break;
+        };
+        if pool.free >> k & 1 == 1 {
             break;
         }
-        *word &= !bit;
-        pool.free |= 1 << block_number(place * ALIGNMENT, class);
+        pool.free |= 1 << k;
         pool.live -= 1;
         n += 1;
     }

@@ -73,7 +73,7 @@ pub trait Geometry {
     /// `block` lies in a pool of `class`.
     unsafe fn pool_of(block: NonNull<u8>, class: SizeClass) -> NonNull<Pool>;
 
-    /// Clears what is known of an arena's blocks from earlier times.
+    /// Clears what is known of an arena's small blocks from earlier times.
     ///
     /// # Safety
     /// The arena's memory is ours, and no block of it is out.

@@ -106,6 +106,10 @@ impl Backing for HeapBacking {
         self.extents.release(addr, self.epoch, n_pools);
     }
 
+    fn took_fresh(&mut self, n_pools: usize) {
+        self.extents.note_fresh(n_pools);
+    }
+
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
         if self.shared {
             self.extents

@@ -107,6 +107,23 @@ impl Runs {
         }
     }
 
+    /// Takes out a wholly free arena, if there is one.
+    ///
+    /// # Safety
+    /// All arenas here are mapped and ours.
+    pub unsafe fn take_unused(&mut self) -> Option<NonNull<Arena>> {
+        // SAFETY: ours under the heap's lock.
+        unsafe {
+            let this = self.buckets.iter().rev().find_map(|first| *first)?;
+            if !this.as_ref().is_unused() {
+                return None;
+            }
+            self.unused -= 1;
+            self.remove(this);
+            Some(this)
+        }
+    }
+
     /// Takes a run of `span` pools from the arena whose longest run is the shortest that fits. The pool
     /// has no class yet.
     ///

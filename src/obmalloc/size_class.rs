@@ -119,7 +119,8 @@ impl SizeClass {
     }
 
     /// Adjacent pools that make one pool of this class: one for small classes; for larger blocks as
-    /// many as keep at least eight, four, two or one block at a tail waste of 12.5 % at most.
+    /// many as keep at least eight, or of long ones two, or else one block at a tail waste of 12.5 % at most. Few
+    /// where blocks are long: what nobody uses of a run may hold memory of what was there before.
     pub const fn span(self) -> usize {
         SPANS[self.0 as usize] as usize
     }
@@ -150,6 +151,9 @@ const BEGINS_IN: [u16; SizeClass::COUNT] = {
 
 const_assert!(MAX_SPAN <= u16::BITS as usize);
 
+/// Blocks above this many bytes are long.
+const LONG: usize = 8192;
+
 /// Most pools one run spans.
 pub const MAX_SPAN: usize = MEDIUM_MAX / POOL_BYTES;
 
@@ -164,7 +168,7 @@ const SPANS: [u8; SizeClass::COUNT] = {
 };
 
 const fn span_for(block_bytes: usize) -> u8 {
-    let mut least = 8;
+    let mut least = if block_bytes > LONG { 2 } else { 8 };
     loop {
         let mut span = 1;
         while span <= MAX_SPAN {

@@ -45,9 +45,15 @@
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
 //! * I5 only the owning thread touches its lists.
+//! * I6 `large_bytes` is the sum over the classes above [`LARGE_FROM`] of what their stacks may hold, in bytes.
 //!
 //! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. Buffers
-//! and stacks lie in a region of the thread, each above the last; one that became too short is left.
+//! and stacks lie in a region of the thread, each above the last; one that became too short is left. The second
+//! stack of a class is its longest, so that little of the region is left and touched for nothing.
+//!
+//! Of large blocks there are many classes, and in a program that takes one of each length, as one does that reads
+//! files, each list would keep the one it was given. So their bounds are limited together: who finds that they
+//! hold too much ([`ThreadLists::large_bytes`]) sends the others home and closes them.
 
 use super::address_map::{Label, label_of};
 use super::block::Block;
@@ -57,15 +63,21 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
+/// What the bounds below are divided by. The preload library comes under programs that did not ask for it, many of
+/// them small, of whose memory the blocks in lists are a part that shows.
+const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
 /// Most bytes of blocks a stack may hold, and blocks.
-const MAX_BYTES: usize = 32 * 1024;
-const MAX_BLOCKS: usize = 255;
+const MAX_BYTES: usize = 32 * 1024 / SHARE;
+const MAX_BLOCKS: usize = 255 / SHARE;
 /// The same of a new one.
-const FIRST_BYTES: usize = 8 * 1024;
-const FIRST_BLOCKS: usize = 64;
+const FIRST_BYTES: usize = 8 * 1024 / SHARE;
+const FIRST_BLOCKS: usize = 64 / SHARE;
 /// The same of a buffer.
 const BUFFER_BYTES: usize = 8 * 1024;
 const BUFFER_BLOCKS: usize = 16;
+
+/// Blocks above this many bytes are large.
+const LARGE_FROM: usize = 4096;
 
 const_assert!(MAX_BLOCKS <= u8::MAX as usize);
 
@@ -95,13 +107,10 @@ const FIRST_ENTRY: usize = 1;
 pub const REGION_ENTRIES: usize = {
     let (mut sum, mut index) = (FIRST_ENTRY, 0);
     while index < SizeClass::COUNT {
-        let (most, mut bound, buffer) = bounds(SizeClass::new(index));
-        loop {
-            sum += buffer + 1 + bound;
-            if bound == most {
-                break;
-            }
-            bound = clamp(2 * bound, most);
+        let (most, first, buffer) = bounds(SizeClass::new(index));
+        sum += buffer + 1 + first;
+        if first < most {
+            sum += buffer + 1 + most;
         }
         index += 1;
     }
@@ -115,6 +124,8 @@ pub struct ThreadLists {
     region: Cell<Option<NonNull<Entry>>>,
     /// Entries of the region that are part of some list.
     used: Cell<u32>,
+    /// See I6.
+    large_bytes: Cell<u32>,
     /// A [`Buffers`], where `room` looks for it.
     buffers: Cell<usize>,
 }
@@ -129,6 +140,7 @@ impl ThreadLists {
         lists: [const { List::EMPTY }; SizeClass::COUNT + 1],
         region: Cell::new(None),
         used: Cell::new(0),
+        large_bytes: Cell::new(0),
         buffers: Cell::new(Buffers::Without as usize),
     };
 
@@ -204,6 +216,7 @@ impl ThreadLists {
             list.capacity.set(0);
             list.bound.set(0);
         }
+        self.large_bytes.set(0);
         self.region.take()
     }
 
@@ -227,11 +240,42 @@ impl ThreadLists {
         if bound == list.bound() {
             return false;
         }
-        if bound > usize::from(list.capacity.get()) && !self.move_to_longer(class, bound) {
-            return false;
+        if bound > usize::from(list.capacity.get()) {
+            let capacity = if bound == first { first } else { most };
+            if !self.move_to_longer(class, capacity) {
+                return false;
+            }
+        }
+        self.set_bound(class, bound);
+        true
+    }
+
+    fn set_bound(&self, class: SizeClass, bound: usize) {
+        let (list, bytes) = (self.of(class), class.block_bytes());
+        if bytes > LARGE_FROM {
+            let others = self.large_bytes.get() as usize - list.bound() * bytes;
+            self.large_bytes.set((others + bound * bytes) as u32);
         }
         list.set_bound(bound);
-        true
+    }
+
+    /// Bytes that the lists of large blocks may hold now.
+    pub fn large_bytes(&self) -> usize {
+        self.large_bytes.get() as usize
+    }
+
+    /// The classes of large blocks.
+    pub fn large_classes() -> impl Iterator<Item = SizeClass> {
+        SizeClass::all().filter(|class| class.block_bytes() > LARGE_FROM)
+    }
+
+    /// Leaves a list that holds no block no room on its stack, if it has no buffer, and else no more than for that.
+    pub fn close(&self, class: SizeClass) {
+        match self.buffers() {
+            Buffers::With => self.shorten(class),
+            Buffers::Without if self.is_empty(class) => self.set_bound(class, 0),
+            Buffers::Without => {}
+        }
     }
 
     /// Moves the blocks of a list to a longer stack.
@@ -271,15 +315,11 @@ impl ThreadLists {
         true
     }
 
-    /// Makes the list short, if it holds no block: a stack no longer than a buffer, or none if it is to be closed.
-    pub fn shorten(&self, class: SizeClass, to_nothing: bool) {
+    /// Makes the list short, if it holds no block: a stack no longer than a buffer.
+    pub fn shorten(&self, class: SizeClass) {
         if self.is_empty(class) {
             let (list, (_, _, short)) = (self.of(class), bounds(class));
-            list.set_bound(if to_nothing {
-                0
-            } else {
-                list.bound().min(short)
-            });
+            self.set_bound(class, list.bound().min(short));
         }
     }
 

@@ -62,7 +62,8 @@ fn stack_and_buffer_behave_as_two_vectors() {
                 lists.drop_older(class, n);
                 stack.drain(..n);
             }
-            _ => lists.shorten(class, next.is_multiple_of(3)),
+            15 if next.is_multiple_of(2) => lists.close(class),
+            _ => lists.shorten(class),
         }
         assert_eq!(lists.len(class), stack.len() + buffer.len());
     }
@@ -81,4 +82,39 @@ fn no_list_outgrows_the_region() {
         assert_eq!(lists.of(class).bound(), most.clamp(1, MAX_BLOCKS));
     }
     assert_eq!(lists.used.get() as usize, REGION_ENTRIES);
+}
+
+#[test]
+fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
+    let mut region = vec![None; REGION_ENTRIES];
+    let lists = ThreadLists::EMPTY;
+    // SAFETY: the region outlives the lists.
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::Without) };
+    let sum = || -> usize {
+        let bytes = |class: SizeClass| lists.of(class).bound() * class.block_bytes();
+        ThreadLists::large_classes().map(bytes).sum()
+    };
+    let mut most = 0;
+    for (n, class) in SizeClass::all().enumerate() {
+        for _ in 0..n % 4 {
+            lists.lengthen(class);
+        }
+        assert_eq!(lists.large_bytes(), sum());
+        most = most.max(sum());
+    }
+    assert!(most > MAX_BYTES);
+    for class in ThreadLists::large_classes() {
+        lists.close(class);
+        assert!(lists.of(class).room().is_none());
+        assert_eq!(lists.large_bytes(), sum());
+    }
+    assert_eq!(lists.large_bytes(), 0);
+    let class = SizeClass::aligned(8192, 1).expect("there is one");
+    lists.lengthen(class);
+    assert_eq!(
+        lists.large_bytes(),
+        lists.of(class).bound() * class.block_bytes()
+    );
+    lists.detach();
+    assert_eq!(lists.large_bytes(), 0);
 }

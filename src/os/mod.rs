@@ -7,7 +7,7 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`] |
 //! | sockets | [`Listener`], [`Connection`] |
-//! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
+//! | stack | [`registers`], [`stack_word`], [`Unwinder`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
@@ -40,7 +40,7 @@ pub use process::{
 };
 pub use registers::{Registers, registers, stack_word};
 pub use sockets::{Connection, Listener, place_of_socket};
-pub use stack::return_addresses;
+pub use stack::Unwinder;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
 #[cfg(all(feature = "symbols", not(feature = "preload")))]
