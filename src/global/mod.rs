@@ -46,6 +46,8 @@ mod stats;
 mod summary;
 mod thread;
 mod tide;
+#[cfg(feature = "preload")]
+mod unwinder;
 pub(crate) mod watch;
 
 pub(crate) use figures::{Greatest, Row, figures};
