@@ -48,11 +48,10 @@ fn main() {
                 std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
             println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{folder}/{LAYOUT}");
         }
-        // The same of the library that std unwinds panics by, and only panics: nothing of ours does, and loading it
-        // costs every process 100 KiB.
+        // What std unwinds by is loaded when it is needed: linked, it costs every process 100 KiB.
         for name in UNWINDER {
             println!(
-                "cargo::rustc-cdylib-link-arg=-Wl,--defsym=_Unwind_{name}=pymalloc_no_unwinder"
+                "cargo::rustc-cdylib-link-arg=-Wl,--defsym=_Unwind_{name}=pymalloc_unwind_{name}"
             );
         }
     }

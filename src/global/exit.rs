@@ -34,6 +34,8 @@ pub(crate) fn register() -> Option<ExitHook> {
     fork::register();
     if OPTIONS.is_guarded() {
         os::on_fault::<guard::Guards>();
+    }
+    if OPTIONS.is_guarded() || OPTIONS.sample() > 0 {
         guard::prepare();
     }
     os::at_exit(process_ends);

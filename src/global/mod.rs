@@ -4,7 +4,8 @@
 //! PyMalloc (rust.rs), shim/ ──► thread.rs: this thread's lists        hit: a few instructions
 //!                                   │ empty, full, not ours
 //!                                   ▼
-//!                               slow.rs ──► heap (by roster) ──► extents     512 B and below, medium
+//!                               slow.rs ──► tide, large                      how long the lists may be
+//!                                   ├─────► heap (by roster) ──► extents     512 B and below, medium
 //!                                   ├─────► huge                             above 256 KiB
 //!                                   └─────► watch ──► guard, observers       when somebody watches
 //!                                                ├──► behind                   … and nothing is guarded
@@ -46,6 +47,8 @@ mod stats;
 mod summary;
 mod thread;
 mod tide;
+#[cfg(feature = "preload")]
+mod unwinder;
 pub(crate) mod watch;
 
 pub(crate) use figures::{Greatest, Row, figures};

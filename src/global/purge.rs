@@ -11,10 +11,9 @@
 //! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
 //! once; pools of arenas in use only when half as much lies free as is used, for that splits huge pages.
 //!
-//! And where one thread is all there is, fresh memory takes the place of what lies free: as often as a MiB of it
-//! is taken, as much goes of free slots and stored blocks. So what a process holds grows to the most it needs at a
-//! time, not to the sum of the most that each tier needs at some time. A program that works in waves has all
-//! it needs from the second one on, and takes nothing fresh.
+//! And in the preload library, where one thread is all there is, fresh pools take the place of free slots: as often as a
+//! MiB of them was taken, as much goes, so that a process grows to the most it needs at a time. A program in waves takes
+//! nothing fresh from the second one on. Stored blocks stay: a text that grows takes fresh memory each time one goes.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
@@ -86,15 +85,13 @@ pub(super) fn note_fresh(fresh: bool, size: usize) {
         POLICY
             .fresh_pools
             .fetch_add((size / POOL_BYTES) as u64, Ordering::Relaxed);
-        EXTENTS.note_fresh(size / POOL_BYTES);
-        poll_fresh();
     }
 }
 
-/// After a call that may have taken fresh memory: lets what lies free make room for it.
+/// After a refill, which may have taken fresh pools: lets slots that lie free make room for them.
 #[inline]
 pub(super) fn poll_fresh() {
-    if EXTENTS.fresh_pools() >= FRESH {
+    if cfg!(feature = "preload") && EXTENTS.fresh_pools() >= FRESH {
         replace();
     }
 }
@@ -103,12 +100,10 @@ pub(super) fn poll_fresh() {
 #[inline(never)]
 fn replace() {
     let fresh = EXTENTS.take_fresh() as u64;
-    if whole_pools() == 0 || wants_thread() {
-        return;
+    if EXTENTS.dirty_pools() > 0 && !wants_thread() {
+        let until = POLICY.epoch.load(Ordering::Relaxed);
+        count(EXTENTS.purge(until, fresh));
     }
-    let until = POLICY.epoch.load(Ordering::Relaxed);
-    let left = fresh.saturating_sub(count(EXTENTS.purge(until, fresh)));
-    count(HUGE.purge(until, left));
 }
 
 /// Notes that a thread keeps a huge block, which goes by age.

@@ -219,7 +219,7 @@ impl Huge {
             .map(|descriptor| unsafe { descriptor.as_ref() }.len())
     }
 
-    /// Makes a huge block's memory read as zero, by [`Kernel::zero`](super::kernel::Kernel::zero). False when it is
+    /// Makes a huge block's memory read as zero, as `Kernel::zero` does. False when it is
     /// no huge one, or that cannot be done: then it reads as anything.
     ///
     /// # Safety

@@ -8,7 +8,7 @@
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
-//! cpython      CPython's front, for the replay     extents, slots, huge, address_map, roster: the process's
+//! cpython      CPython's front, for the replay     extents, slots, huge, kept, address_map, roster: the process's
 //! report       CPython's statistics text         kernel: fences; whether a purge clears
 //! ```
 //!

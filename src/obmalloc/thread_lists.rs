@@ -48,7 +48,7 @@
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
 //! * I5 only the owning thread touches its lists.
-//! * I6 `large_bytes` is the sum over the classes above [`LARGE_FROM`] of what their stacks may hold, in bytes.
+//! * I6 `large_bytes` is the sum over the classes above `LARGE_FROM` of what their stacks may hold, in bytes.
 //!
 //! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. Buffers
 //! and stacks lie in a region of the thread, each above the last; one that became too short is left. The second

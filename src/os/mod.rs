@@ -41,6 +41,8 @@ pub use process::{
 pub use registers::{Registers, registers, stack_word};
 pub use sockets::{Connection, Listener, place_of_socket};
 pub use stack::Unwinder;
+#[cfg(feature = "preload")]
+pub use stack::unwinder_symbol;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
 pub use text::{Text, fatal, say};
 #[cfg(all(feature = "symbols", not(feature = "preload")))]

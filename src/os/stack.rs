@@ -42,12 +42,8 @@ impl Unwinder {
         // SAFETY: names that end in a nul; the functions' types are those of the Itanium C++ ABI.
         #[cfg(feature = "preload")]
         unsafe {
-            let library = libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW);
-            if library.is_null() {
-                return None;
-            }
-            let backtrace = NonNull::new(libc::dlsym(library, c"_Unwind_Backtrace".as_ptr()))?;
-            let counter = NonNull::new(libc::dlsym(library, c"_Unwind_GetIP".as_ptr()))?;
+            let backtrace = unwinder_symbol(c"_Unwind_Backtrace")?;
+            let counter = unwinder_symbol(c"_Unwind_GetIP")?;
             Some(Self::from_raw([backtrace, counter]))
         }
     }
@@ -91,6 +87,19 @@ impl Unwinder {
         // SAFETY: the walk outlives the call.
         unsafe { (self.backtrace)(visit, (&raw mut walk).cast()) };
         walk.len
+    }
+}
+
+/// The unwinder's function of that name, from the library that is loaded for it: hold no lock.
+#[cfg(feature = "preload")]
+pub fn unwinder_symbol(name: &core::ffi::CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: names that end in a nul.
+    unsafe {
+        let library = libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW);
+        if library.is_null() {
+            return None;
+        }
+        NonNull::new(libc::dlsym(library, name.as_ptr()))
     }
 }
 

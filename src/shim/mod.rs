@@ -78,13 +78,6 @@ extern "C" fn no_tls() -> ! {
     ))
 }
 
-/// What `build.rs` puts in the place of the unwinder that std imports, and that would be one more library in
-/// every process: reached only by a panic, which is a mistake of ours. An exception of C++ passes our frames
-/// by the unwinder of who threw it; none of them has anything to clean up.
-extern "C" fn no_unwinder() -> ! {
-    os::fatal(format_args!("a panic in the allocator"))
-}
-
 core::arch::global_asm!(
     ".pushsection .text.pymalloc_no_tls,\"ax\"",
     ".hidden pymalloc_no_tls",
@@ -97,18 +90,4 @@ core::arch::global_asm!(
     "b {target}",
     ".popsection",
     target = sym no_tls,
-);
-
-core::arch::global_asm!(
-    ".pushsection .text.pymalloc_no_unwinder,\"ax\"",
-    ".hidden pymalloc_no_unwinder",
-    ".globl pymalloc_no_unwinder",
-    ".type pymalloc_no_unwinder,@function",
-    "pymalloc_no_unwinder:",
-    #[cfg(target_arch = "x86_64")]
-    "jmp {target}",
-    #[cfg(target_arch = "aarch64")]
-    "b {target}",
-    ".popsection",
-    target = sym no_unwinder,
 );

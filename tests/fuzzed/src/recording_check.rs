@@ -119,7 +119,7 @@ fn write(file: &[u8], tail: Option<&[u8]>) {
 }
 
 /// `None` for what is no recording.
-fn steps_of(path: &PathBuf) -> Option<(Vec<Step>, Contents)> {
+fn steps_of(path: &Path) -> Option<(Vec<Step>, Contents)> {
     let mut steps = Vec::new();
     match read(path, |step| steps.push(*step)) {
         Ok(contents) => Some((steps, contents)),
