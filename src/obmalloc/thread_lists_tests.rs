@@ -136,10 +136,8 @@ fn a_hidden_list_is_one_stack_that_allocs_do_not_see() {
             7..13 => {
                 let has_room = stack.len() < list.bound();
                 // SAFETY: a block of no memory, not touched by a list.
-                assert_eq!(
-                    unsafe { lists.push(label_of(class), block(next)) },
-                    has_room
-                );
+                let pushed = unsafe { lists.push(label_of(class), block(next)) };
+                assert_eq!(pushed, has_room);
                 if has_room {
                     stack.push(block(next));
                 }
