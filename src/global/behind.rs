@@ -20,6 +20,7 @@
 use super::thread::{self, Caller, Thread};
 use super::{SharedHeap, regions, slow, watch};
 use crate::obmalloc::block::Block;
+use crate::obmalloc::list::Buffers;
 use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
 use core::ptr::NonNull;
@@ -45,8 +46,9 @@ pub(super) fn close(thread: &Thread, heap: &SharedHeap) {
         place.write(ThreadLists::EMPTY);
         place.as_ref()
     };
+    // Nobody but the slow paths sees them.
     // SAFETY: taken from the other set (I1).
-    unsafe { lists.attach(region, thread::buffers()) };
+    unsafe { lists.attach(region, Buffers::Without) };
     thread.behind.set(Some(lists));
 }
 
@@ -71,7 +73,7 @@ pub(super) fn open(thread: &Thread, heap: &SharedHeap) {
     }
 }
 
-/// Sends home what an unwatched thread holds; its lists have buffers from now on, or not, as new ones have.
+/// Sends home what an unwatched thread holds; its lists are of the kind from now on that new ones have.
 pub(super) fn renew(thread: &Thread, heap: &SharedHeap) {
     slow::flush_all(thread, heap);
     if let Some(region) = thread.lists.detach() {
@@ -92,11 +94,7 @@ fn lists() -> Option<&'static ThreadLists> {
 /// A block of the lists of a watched thread.
 #[inline(always)]
 pub(super) fn pop(thread: &Thread, class: SizeClass) -> Option<Block> {
-    let list = thread.behind.get()?.of(class);
-    if list.nothing_to_take() {
-        list.settle(list.half_buffer());
-    }
-    list.pop()
+    thread.behind.get()?.of(class).pop()
 }
 
 /// A block of `class` for a watched call. Null when memory is out.

@@ -17,6 +17,7 @@
 
 pub(crate) mod at_once;
 mod behind;
+pub(crate) mod countdown;
 mod event;
 mod exit;
 mod figures;

@@ -338,11 +338,11 @@ impl Store {
         }
     }
 
-    /// Whether threads' lists have buffers: only who samples for a recording or a heap profile asks for them.
+    /// Of what kind threads' lists are: hidden where somebody samples for a recording or a heap profile.
     #[cfg(feature = "preload")]
     pub fn buffers(&self) -> Buffers {
         if self.records_sample.load(Ordering::Relaxed) {
-            Buffers::With
+            Buffers::Hidden
         } else {
             Buffers::Without
         }

@@ -6,19 +6,21 @@
 //!                     └─ reached the park: this block is sampled ─► table ─► observers      ┘
 //! ```
 //!
-//! The gaps between samples are exponential, so what is left of one forgets how long it has been: at every
+//! The gaps between samples are exponential, so what is left of one forgets how long it has been. Where lists are hidden,
+//! as those of C's front are, every alloc comes by and counts what is left down (`countdown.rs`), and the free of a
+//! sampled block is diverted to here. Elsewhere, as in the picture, at every
 //! slow call of a list a new gap is drawn. If it ends within the blocks that the list can give before its next
 //! slow call, the list is *parked* there (`obmalloc/parking.rs`): it seems empty one block early, and whoever
 //! asks for that block comes here. So a block of `n` bytes, its class's, is sampled with the probability
 //! 1 - e^(-n/interval), whoever asks for it, and [`charged`] tells `n` for whoever adds up.
 //!
-//! A freed block passes its list's buffer, which only slow calls move; they ask a filter for each of the at
+//! A freed block then passes its list's buffer, which only slow calls move; they ask a filter for each of the at
 //! most 16 blocks in it. So the free of a sampled block is seen before its memory can be anybody else's, but
 //! perhaps some frees later.
 //!
 //! * **I1** Who parks never stops coming: [`watch`](super::watch)'s mode stays on when nobody samples any
 //!   more, so that no list is used parked.
-//! * **I2** While a thread works on a list here ([`Thread::drawing`]), what it calls back for goes past all lists.
+//! * **I2** While a thread works on a list with a buffer here ([`Thread::drawing`]), what it calls back for goes past all lists.
 
 #[cfg(feature = "preload")]
 use super::OPTIONS;
@@ -54,16 +56,20 @@ pub(super) fn charged(size: usize, align: usize) -> usize {
 
 /// Tells `observer` of blocks at `interval` bytes. False when others sample at another interval, or too many.
 pub(super) fn start(observer: watch::Observer, interval: usize) -> bool {
-    // Without buffers no free is seen: a Rust program that is built as the preload library is.
+    // No call is counted: a Rust program that is built as the preload library is.
     #[cfg(feature = "preload")]
-    if OPTIONS.buffers() == Buffers::Without {
+    if OPTIONS.buffers() != Buffers::Hidden {
         return false;
     }
     let before = INTERVAL.compare_exchange(0, interval, Ordering::Relaxed, Ordering::Relaxed);
     if interval == 0 || before.is_err_and(|other| other != interval) {
         return false;
     }
-    OBSERVERS.add(observer)
+    let begins = OBSERVERS.add(observer);
+    if let Some(thread) = thread::own().filter(|_| begins) {
+        thread.countdown.forget();
+    }
+    begins
 }
 
 /// Tells `observer` no more.
@@ -108,10 +114,24 @@ fn ln(x: f64) -> f64 {
     2.0 * s * sum + f64::from(exponent) * core::f64::consts::LN_2
 }
 
+/// A number above 0 and at most 1.
+fn unit(bits: u64) -> f64 {
+    ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
+}
+
+/// Bytes from one sample to the next.
+pub(super) fn gap(thread: &Thread, interval: usize) -> usize {
+    (-ln(unit(random(Some(thread)))) * interval as f64) as usize
+}
+
+/// Bytes between two samples on average; 0: none are taken.
+pub(super) fn interval() -> usize {
+    INTERVAL.load(Ordering::Relaxed)
+}
+
 /// How many blocks of `bytes` come before the next sampled one; `None` if `most` or more.
 fn draw(bits: u64, interval: usize, bytes: usize, most: usize) -> Option<usize> {
-    // Above 0 and at most 1.
-    let u = ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    let u = unit(bits);
     let reach = bytes as f64 * most as f64 / interval as f64;
     // -ln(u) >= 1 - u, which nearly always is answer enough.
     if interval == 0 || 1.0 - u >= reach {
@@ -122,12 +142,7 @@ fn draw(bits: u64, interval: usize, bytes: usize, most: usize) -> Option<usize> 
 }
 
 fn next(thread: Option<&Thread>, bytes: usize, most: usize) -> Option<usize> {
-    draw(
-        random(thread),
-        INTERVAL.load(Ordering::Relaxed),
-        bytes,
-        most,
-    )
+    draw(random(thread), interval(), bytes, most)
 }
 
 /// Makes a list whole, and says of the blocks freed since the last visit which were sampled. True when the
@@ -208,7 +223,7 @@ pub(super) fn consider(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, 
     }
 }
 
-/// The thread, if it may use its lists here (I2). All of them have buffers from then on.
+/// The thread, if it may use its lists here (I2). All of them have buffers or are hidden from then on.
 fn at_work() -> Option<&'static Thread> {
     match thread::caller() {
         Some(Caller::Live(thread, heap)) if !thread.drawing.get() => {
@@ -277,6 +292,10 @@ pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
 
 /// A block by way of the list, and whether it is to be sampled.
 fn from_list(thread: &Thread, class: SizeClass) -> (*mut u8, bool) {
+    if thread.lists.buffers() == Buffers::Hidden {
+        let p = slow::alloc_listed(class);
+        return (p, thread.countdown.ends_in(thread, class));
+    }
     let list = thread.lists.of(class);
     thread.drawing.set(true);
     let mut is_due = visit(list, class);
@@ -309,6 +328,7 @@ fn from_list(thread: &Thread, class: SizeClass) -> (*mut u8, bool) {
 pub(super) fn free(p: NonNull<u8>, class: Option<SizeClass>, give: impl FnOnce()) {
     forget(p);
     match (class, at_work()) {
+        (Some(_), Some(thread)) if thread.lists.buffers() == Buffers::Hidden => give(),
         (Some(class), Some(thread)) => {
             thread.drawing.set(true);
             visit(thread.lists.of(class), class);

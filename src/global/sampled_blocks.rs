@@ -5,6 +5,10 @@
 //!                                └ 0: not sampled              └ 0: not sampled
 //! ```
 //!
+//! C's frees do not ask: those of a pool with a sampled block are diverted (`address_map.rs`). So the table holds, beside
+//! the blocks' addresses, how many are in each pool: the n-th of them counts at the pool's n-th place of 16 bytes, an
+//! odd key ([`counter`]).
+//!
 //! * **I1** The bits of every block in the table is set before its user has the block, and stays while it is
 //!   there. Whoever frees the block got it from its user, so he sees the bit.
 //! * **I2** The table is at most half full, so every search ends; each block lies between its own place and the
@@ -12,7 +16,7 @@
 
 use super::MAP;
 use crate::obmalloc::address_map::class_of;
-use crate::obmalloc::size_class::{POOL_BYTES, SizeClass};
+use crate::obmalloc::size_class::{ALIGNMENT, POOL_BYTES, SizeClass};
 use crate::os::{self, Lock};
 use crate::sync::{AtomicU64, Ordering, SharedCell};
 use core::ptr::NonNull;
@@ -111,16 +115,22 @@ impl SampledBlocks {
             if !table.add(address) {
                 return false;
             }
+            let class = class_of(MAP.label(address));
+            if class.is_some() && !table.count_in_pool(address) {
+                table.remove(address);
+                return false;
+            }
             let (word, bit) = place(address);
             if let Some(count) = table.count(word, bit) {
                 *count = count.saturating_add(1);
             }
             self.filter[word].fetch_or(bit, Ordering::Relaxed);
-            if let Some(class) = class_of(MAP.label(address)) {
+            if let Some(class) = class {
                 let bit = pool_bit(address);
                 let count = table.count_of_pool(class, bit);
                 *count = count.saturating_add(1);
                 self.classes[class.index()].fetch_or(bit, Ordering::Relaxed);
+                MAP.divert(address, true);
             }
             true
         })
@@ -141,6 +151,7 @@ impl SampledBlocks {
                 if is_last(table.count_of_pool(class, bit)) {
                     self.classes[class.index()].fetch_and(!bit, Ordering::Relaxed);
                 }
+                MAP.divert(address, !table.was_last_in_pool(address));
             }
             true
         })
@@ -235,6 +246,34 @@ impl Table {
         true
     }
 
+    fn n_in_pool(&mut self, address: usize) -> usize {
+        let mut n = 0;
+        while self.has(counter(address, n)) {
+            n += 1;
+        }
+        n
+    }
+
+    /// Counts one more block of a pool. False when memory is out.
+    fn count_in_pool(&mut self, address: usize) -> bool {
+        let n = self.n_in_pool(address);
+        self.add(counter(address, n))
+    }
+
+    /// Counts one less; true at none.
+    fn was_last_in_pool(&mut self, address: usize) -> bool {
+        let n = self.n_in_pool(address);
+        n == 0 || (self.remove(counter(address, n - 1)) && n == 1)
+    }
+
+    fn has(&mut self, address: usize) -> bool {
+        if self.room == 0 {
+            return false;
+        }
+        let at = self.find(address);
+        self.entries()[at] != 0
+    }
+
     fn grow(&mut self) -> bool {
         let room = (2 * self.room).max(1024);
         let page = os::page_size();
@@ -256,6 +295,11 @@ impl Table {
         unsafe { os::unmap(old.cast(), Self::len(old_room)) };
         true
     }
+}
+
+/// The key that stands for the `n`-th sampled block of the pool of `address`.
+fn counter(address: usize, n: usize) -> usize {
+    (address & !(POOL_BYTES - 1)) + ALIGNMENT * n + 1
 }
 
 /// Where the search for an address begins.

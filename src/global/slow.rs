@@ -27,7 +27,7 @@ pub(super) const ZERO_FROM_HEAP: usize = 4096;
 #[cold]
 #[inline(never)]
 pub(crate) extern "C" fn alloc(size: usize) -> *mut u8 {
-    if watch::is_on() {
+    if watch::is_on_for_rust() {
         return watch::alloc(size, ALIGNMENT, false, RUST);
     }
     alloc_listed(SizeClass::small(size))
@@ -57,6 +57,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
         Some(Caller::Live(thread, heap)) => {
             behind::open_after_watch(thread, heap);
             let lists = thread.active();
+            thread.countdown.pass_unsampled(&thread.lists);
             // A call back, while the thread started, may have refilled it.
             if lists.of(class).nothing_to_take() {
                 thread.tide.turns();
@@ -65,7 +66,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
                 purge::poll_fresh();
                 sweep(thread, heap);
             }
-            start_of(lists.of(class).pop())
+            start_of(lists.of(class).pop_any())
         }
     })
 }
@@ -229,10 +230,10 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
     match SizeClass::aligned(size, align) {
         Some(class) => match thread::lists().of(class).pop() {
             Some(block) => block.start().as_ptr(),
-            None if watch::is_on() => alloc_watched(size, align),
+            None if watch::is_on_for_rust() => alloc_watched(size, align),
             None => alloc_listed(class),
         },
-        None if watch::is_on() => alloc_watched(size, align),
+        None if watch::is_on_for_rust() => alloc_watched(size, align),
         None => huge::alloc(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
 }
@@ -262,7 +263,7 @@ pub(crate) extern "C" fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
 /// As [`alloc_zeroed`], where there is none to take.
 #[inline(never)]
 pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mut u8 {
-    if watch::is_on() {
+    if watch::is_on_for_rust() {
         return watch::alloc(size, align, true, RUST);
     }
     let (p, zeroed) = match SizeClass::aligned(size, align) {

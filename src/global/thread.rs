@@ -11,6 +11,7 @@
 //! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
+use super::countdown::Countdown;
 use super::tide::Tide;
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
 use crate::obmalloc::heap_backing::HeapBacking;
@@ -47,6 +48,8 @@ pub struct Thread {
     /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
     pub(super) drawing: Cell<bool>,
     pub(super) draws: Cell<u64>,
+    /// Bytes to the next sample, if its lists are hidden (`countdown.rs`).
+    pub(super) countdown: Countdown,
     /// What its heap has out, in the long run.
     pub(super) tide: Tide,
 }
@@ -71,6 +74,7 @@ impl Thread {
         taken: Cell::new(true),
         drawing: Cell::new(false),
         draws: Cell::new(0),
+        countdown: Countdown::EMPTY,
         tide: Tide::EMPTY,
     };
 
@@ -207,7 +211,7 @@ pub(super) fn end() {
     ROSTER.leave(heap);
 }
 
-/// Whether the lists of a thread have buffers that gets lists now.
+/// Of what kind the lists of a thread are that gets some now.
 pub(super) fn buffers() -> Buffers {
     place::buffers()
 }
@@ -231,6 +235,12 @@ pub(super) fn own() -> Option<&'static Thread> {
 pub(super) fn watched(watch: u32) -> Option<&'static Thread> {
     let thread = place::current();
     (thread.watch.get() == watch && thread.hooked.get()).then_some(thread)
+}
+
+/// This thread's record: one that threads share, if it has none.
+#[inline(always)]
+pub(super) fn current() -> &'static Thread {
+    place::current()
 }
 
 /// This thread's place for a log, if it has a heap.

@@ -120,7 +120,7 @@ fn point_at(thread: &'static Thread) {
     }
 }
 
-/// Whether a thread's lists have buffers.
+/// Of what kind a thread's lists are.
 pub fn buffers() -> Buffers {
     OPTIONS.buffers()
 }

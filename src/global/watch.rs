@@ -68,14 +68,25 @@ pub(crate) fn is_on() -> bool {
     modes & !SAMPLED != 0 && (modes & UNREAD == 0 || is_on_slow())
 }
 
+/// Whether Rust's allocs are to come here. In a program that has C's front, too, none of them are sampled: their frees
+/// do not ask the map, and so are not diverted.
+#[inline(always)]
+pub(crate) fn is_on_for_rust() -> bool {
+    is_on() && (is_exact() || !cfg!(feature = "preload"))
+}
+
 /// Whether calls of the C front are to come here, or some are sampled.
-#[cfg_attr(
-    not(feature = "preload"),
-    allow(dead_code, reason = "a question of the C front")
-)]
+#[cfg(feature = "preload")]
 #[inline(always)]
 pub(crate) fn is_on_or_samples() -> bool {
     MODES.load(Ordering::Relaxed) != 0
+}
+
+/// Whether nobody watches, or only samples are drawn.
+#[cfg(feature = "preload")]
+#[inline(always)]
+pub(crate) fn at_most_draws() -> bool {
+    MODES.load(Ordering::Relaxed) & !DRAWN == 0
 }
 
 /// A sampled block, if it is this call's turn and nothing else is on. It reads as zero.

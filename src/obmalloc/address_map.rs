@@ -4,6 +4,7 @@
 //! address:  | 0 (17) | root (15) | pool (18)        | in pool (10) | 0 (4) |
 //!                        |          |
 //!           root[..] -> leaf: labels[pool]: u8      one per 16 KiB: list index of its class, or 0
+//!                             open[pool]: u8        the same, or 0 where frees are diverted; for the C front
 //!                             slots[pool / 64]      one per 1 MiB: who owns it
 //! ```
 //!
@@ -12,11 +13,16 @@
 //! CPython asks a radix tree of arenas (3.10+, `arena_map_is_used`); this one answers by pool, which is
 //! as good, since no block lies outside a pool, and gives the class without reading the pool.
 //!
+//! Frees of a pool are *diverted* while a block in it is sampled: C's `free` then finds no list, takes the slow path,
+//! and is seen. So the lists need not show what was freed.
+//!
 //! Invariants:
 //! * I1 a leaf, once published, stays for ever; so does its address range's meaning.
 //! * I2 a label changes only under the lock of the heap that owns the pool, and only while no block of
 //!   the pool is live. Whoever holds a live block therefore reads its label without synchronisation:
 //!   handing the block over ordered the label before it.
+//!   Whether a pool is diverted changes only while a block of it is live: the sampled one. Its user got it after
+//!   that; whoever frees another block may see either, and both ways lead to its list.
 //! * I3 a slot's owner is set before the first block in it is handed out and cleared after the last came
 //!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
 
@@ -37,6 +43,12 @@ const ROOT: usize = if cfg!(loom) {
 };
 const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
+/// Only C's `free` asks the map, and so can be diverted.
+const LEAF_OPEN: usize = if cfg!(feature = "preload") {
+    LEAF_POOLS
+} else {
+    0
+};
 /// Low bits that are 0 in an aligned block's address.
 const ALIGN_BITS: u32 = 4;
 
@@ -108,6 +120,7 @@ const fn root_index(high: usize) -> usize {
 /// What is known of `1 << LEAF_BITS` bytes of address space.
 pub struct Leaf {
     labels: [AtomicU8; LEAF_POOLS],
+    open: [AtomicU8; LEAF_OPEN],
     slots: [Slot; LEAF_SLOTS],
 }
 
@@ -144,6 +157,38 @@ impl AddressMap {
     /// `None` where nothing of ours can be.
     #[inline(always)]
     pub fn lookup(&self, addr: usize) -> Option<Label> {
+        let (leaf, pool) = self.pool(addr)?;
+        // Relaxed: I2.
+        Some(leaf.labels[pool].load(Ordering::Relaxed))
+    }
+
+    /// As [`Self::lookup`], and 0 where frees are diverted, too: the list that a block freed there may enter at once.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of the C front")
+    )]
+    #[inline(always)]
+    pub fn open_list(&self, addr: usize) -> Option<Label> {
+        let (leaf, pool) = self.pool(addr)?;
+        // Relaxed: I2.
+        Some(leaf.open[pool].load(Ordering::Relaxed))
+    }
+
+    /// Diverts frees from the pool of a live block, or no longer. Nothing where frees do not ask.
+    pub fn divert(&self, addr: usize, diverted: bool) {
+        let Some((leaf, pool)) = self.pool(addr) else {
+            return;
+        };
+        if let Some(open) = leaf.open.get(pool) {
+            let label = leaf.labels[pool].load(Ordering::Relaxed);
+            // Relaxed: I2.
+            open.store(if diverted { 0 } else { label }, Ordering::Relaxed);
+        }
+    }
+
+    /// The leaf of an aligned address, and the pool there.
+    #[inline(always)]
+    fn pool(&self, addr: usize) -> Option<(&Leaf, usize)> {
         let rotated = addr.rotate_right(ALIGN_BITS);
         // One test for three errors: a misaligned address has its low bits on top now, a kernel address
         // its high ones, and both lie beyond the root.
@@ -154,9 +199,7 @@ impl AddressMap {
             .load(Ordering::Acquire);
         // SAFETY: leaves live for ever (I1).
         let leaf = unsafe { leaf.as_ref() }?;
-        let pool = (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS;
-        // Relaxed: I2.
-        Some(leaf.labels[pool].load(Ordering::Relaxed))
+        Some((leaf, (rotated / (POOL_BYTES >> ALIGN_BITS)) % LEAF_POOLS))
     }
 
     /// What free blocks are marked with: where the kernel loaded us.
@@ -224,10 +267,14 @@ impl AddressMap {
         let index = (start / POOL_BYTES) % LEAF_POOLS;
         // An arena never crosses a leaf: both are aligned powers of two.
         let class = class_of(label);
-        for (slot, entry) in leaf.labels[index..index + span].iter().enumerate() {
+        for slot in 0..span {
             let begins = class.is_none_or(|class| class.begins_in(slot));
-            // Relaxed: I2.
-            entry.store(if begins { label } else { 0 }, Ordering::Relaxed);
+            let label = if begins { label } else { 0 };
+            // Relaxed, both: I2.
+            leaf.labels[index + slot].store(label, Ordering::Relaxed);
+            if let Some(open) = leaf.open.get(index + slot) {
+                open.store(label, Ordering::Relaxed);
+            }
         }
     }
 
@@ -250,6 +297,7 @@ impl Leaf {
         unsafe {
             leaf.write(Self {
                 labels: core::array::from_fn(|_| AtomicU8::new(0)),
+                open: core::array::from_fn(|_| AtomicU8::new(0)),
                 slots: core::array::from_fn(|_| Slot {
                     owner: AtomicUsize::new(NOBODY),
                     next: AtomicUsize::new(0),

@@ -1,8 +1,8 @@
 //! A thread's short lists of free blocks, one per class: what makes alloc and free a few instructions.
 //!
-//! A list is a stack of addresses: blocks are taken from its top and put there. Or, where somebody samples, it
-//! has a buffer before it, which frees go into, and which is moved on top of the stack when it is full or the
-//! stack is empty:
+//! A list is a stack of addresses: blocks are taken from its top and put there. Or, where somebody samples Rust's
+//! calls, it has a buffer before it, which frees go into, and which is moved on top of the stack when it is full or
+//! the stack is empty:
 //!
 //! ```text
 //! lists[0]           no blocks and no room, always: the list of blocks that are not ours
@@ -12,8 +12,9 @@
 //! ```
 //!
 //! A buffer shows the sampler what was freed: only slow calls move it. For everybody else it is moved every sixteen
-//! calls or so for nothing, and what was freed last, which is in the cache, is not what is taken next. A
-//! thread's lists have buffers or not ([`Buffers`]).
+//! calls or so for nothing, and what was freed last, which is in the cache, is not what is taken next. Where C's calls
+//! are sampled, the address map shows what was freed, and stacks are *hidden*: allocs find the bottom, and only
+//! slow calls the top. A thread's lists are of one kind ([`Buffers`]).
 //!
 //! An alloc that follows a free waits for the free's stores to come back from the store buffer, and the next
 //! free for the alloc's. That takes 2.4 ns a pair if both name the stack's pointer by the same address, and 1.4
@@ -24,6 +25,7 @@
 //! |---|---|---|---|---|
 //! | with a buffer | the block put last | the buffer's last place, below the bottom | `put` + 1 | `put == limit` |
 //! | without | the bottom | the stack's last place | `take` + 1 | `take == limit` |
+//! | hidden | the block on top | the stack's last place | `put` + 1 | `put == limit` |
 //!
 //! Addresses instead of links, because an alloc then waits for no block's memory, a free touches none, a
 //! block that was never used stays untouched until its user writes to it, and a flush knows all of them.
@@ -38,9 +40,10 @@
 //! So at least half a stack of allocs or frees lies between two calls of the heap, whatever the order.
 //!
 //! Invariants:
-//! * I1 `take` names the null entry at the bottom of the stack or a block above it; all entries from there
-//!   down to the bottom, and from the buffer's start up to `put`, are free blocks of the class.
-//! * I2 what the table says; `put <= limit` with a buffer, `take <= limit` without.
+//! * I1 `take` (hidden: `put`, and `take` the former) names the null entry at the bottom of the stack or a block above
+//!   it; all entries from there down to the bottom, and from the buffer's start up to `put`, are free blocks of the
+//!   class.
+//! * I2 what the table says; `put <= limit` with a buffer and hidden, `take <= limit` without.
 //! * I3 the stack holds at most `bound` blocks, of `MAX_BYTES` together or one; it has room for a full buffer.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
@@ -126,8 +129,9 @@ pub struct ThreadLists {
     used: Cell<u32>,
     /// See I6.
     large_bytes: Cell<u32>,
-    /// A [`Buffers`], where `room` looks for it.
-    buffers: Cell<usize>,
+    /// [`Buffers::end`], where `room` looks for it.
+    end: Cell<usize>,
+    buffers: Cell<Buffers>,
 }
 
 impl ThreadLists {
@@ -141,7 +145,8 @@ impl ThreadLists {
         region: Cell::new(None),
         used: Cell::new(0),
         large_bytes: Cell::new(0),
-        buffers: Cell::new(Buffers::Without as usize),
+        end: Cell::new(Buffers::Without.end()),
+        buffers: Cell::new(Buffers::Without),
     };
 
     /// The list of a class.
@@ -165,17 +170,18 @@ impl ThreadLists {
     pub unsafe fn attach(&self, region: NonNull<Entry>, buffers: Buffers) {
         self.region.set(Some(region));
         self.used.set(FIRST_ENTRY as u32);
-        self.buffers.set(buffers as usize);
+        self.end.set(buffers.end());
+        self.buffers.set(buffers);
     }
 
     /// Room for a block in the list at a label, as [`List::room`], without a branch.
     #[inline(always)]
     pub fn room(&self, label: Label) -> Option<Room> {
         let list = self.at(label);
-        // SAFETY: `Buffers` are offsets of such fields.
+        // SAFETY: the offset of such a field.
         let end = unsafe {
             &*core::ptr::from_ref(list)
-                .byte_add(self.buffers.get())
+                .byte_add(self.end.get())
                 .cast::<Cell<*mut Entry>>()
         };
         list.room_at(end)
@@ -195,13 +201,10 @@ impl ThreadLists {
         true
     }
 
-    /// Whether the lists have buffers.
+    /// Their kind.
+    #[inline(always)]
     pub fn buffers(&self) -> Buffers {
-        if self.buffers.get() == Buffers::With as usize {
-            Buffers::With
-        } else {
-            Buffers::Without
-        }
+        self.buffers.get()
     }
 
     /// Takes the region away; every call takes the slow path from now on.
@@ -212,6 +215,7 @@ impl ThreadLists {
             list.take.set(BOTTOM);
             list.put.set(BOTTOM);
             list.limit.set(BOTTOM);
+            list.hidden.set(false);
             list.buffer.set(0);
             list.capacity.set(0);
             list.bound.set(0);
@@ -273,8 +277,8 @@ impl ThreadLists {
     pub fn close(&self, class: SizeClass) {
         match self.buffers() {
             Buffers::With => self.shorten(class),
-            Buffers::Without if self.is_empty(class) => self.set_bound(class, 0),
-            Buffers::Without => {}
+            _ if self.is_empty(class) => self.set_bound(class, 0),
+            _ => {}
         }
     }
 
@@ -284,9 +288,10 @@ impl ThreadLists {
         let Some(region) = self.region.get() else {
             return false;
         };
-        let room = match self.buffers() {
-            Buffers::With => bounds(class).2,
-            Buffers::Without => 0,
+        let (room, hidden) = match self.buffers() {
+            Buffers::With => (bounds(class).2, false),
+            Buffers::Without => (0, false),
+            Buffers::Hidden => (0, true),
         };
         let end = used + room + 1 + capacity;
         debug_assert!(end <= REGION_ENTRIES);
@@ -301,14 +306,18 @@ impl ThreadLists {
             bottom
                 .add(1)
                 .copy_from_nonoverlapping(stack.as_ptr(), stack.len());
-            list.take.set(bottom.add(stack.len()));
-            // Without a buffer, `put` is the bottom, and `set_bound` comes next.
-            list.put.set(match room {
-                0 => bottom,
-                _ => start.add(buffer.len()).sub(1),
-            });
+            let top = bottom.add(stack.len());
+            // Without a buffer, `set_bound` comes next.
+            let (take, put) = match room {
+                0 if hidden => (bottom, top),
+                0 => (top, bottom),
+                _ => (top, start.add(buffer.len()).sub(1)),
+            };
+            list.take.set(take);
+            list.put.set(put);
             list.limit.set(bottom.sub(1));
         }
+        list.hidden.set(hidden);
         self.used.set(end as u32);
         list.buffer.set(room as u8);
         list.capacity.set(capacity as u8);
@@ -335,7 +344,7 @@ impl ThreadLists {
         if list.capacity.get() == 0 {
             return &mut [];
         }
-        // SAFETY: above the bottom, within the stack, and above `take`.
+        // SAFETY: above the bottom, within the stack, and above its top.
         unsafe { core::slice::from_raw_parts_mut(list.bottom().add(1), n) }
     }
 
@@ -347,7 +356,7 @@ impl ThreadLists {
         if n > 0 {
             let list = self.of(class);
             // SAFETY: within the stack.
-            list.take.set(unsafe { list.bottom().add(n) });
+            list.top().set(unsafe { list.bottom().add(n) });
         }
     }
 
@@ -369,7 +378,7 @@ impl ThreadLists {
         // SAFETY: all within the stack.
         unsafe {
             bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
-            list.take.set(list.take.get().sub(n));
+            list.top().set(list.top().get().sub(n));
         }
     }
 }

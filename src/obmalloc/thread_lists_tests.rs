@@ -118,3 +118,53 @@ fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
     lists.detach();
     assert_eq!(lists.large_bytes(), 0);
 }
+
+#[test]
+fn a_hidden_list_is_one_stack_that_allocs_do_not_see() {
+    let mut region = vec![None; REGION_ENTRIES];
+    let lists = ThreadLists::EMPTY;
+    // SAFETY: the region outlives the lists.
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::Hidden) };
+    let class = SizeClass::small(48);
+    let list = lists.of(class);
+    let (mut stack, mut seed) = (Vec::new(), 7u64);
+    for next in 1..100_000 {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
+        match seed >> 60 {
+            0..4 => assert_eq!(list.pop_hidden(), stack.pop()),
+            4..7 => assert_eq!(list.pop_any(), stack.pop()),
+            7..13 => {
+                let has_room = stack.len() < list.bound();
+                // SAFETY: a block of no memory, not touched by a list.
+                let pushed = unsafe { lists.push(label_of(class), block(next)) };
+                assert_eq!(pushed, has_room);
+                if has_room {
+                    stack.push(block(next));
+                }
+            }
+            13 => {
+                lists.lengthen(class);
+            }
+            14 => {
+                let n = stack.len() / 2;
+                let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
+                assert!(out == stack[..n]);
+                lists.drop_older(class, n);
+                stack.drain(..n);
+            }
+            _ if stack.is_empty() => {
+                let n = list.bound() / 2;
+                for (k, place) in lists.places(class, n).iter_mut().enumerate() {
+                    *place = Some(block(next + k));
+                    stack.push(block(next + k));
+                }
+                // SAFETY: as above.
+                unsafe { lists.fill(class, n) };
+            }
+            _ => lists.close(class),
+        }
+        assert_eq!((lists.len(class), list.pop()), (stack.len(), None));
+    }
+    lists.drop_older(class, usize::MAX);
+    assert!(list.capacity.get() > 32);
+}

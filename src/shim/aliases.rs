@@ -1,10 +1,12 @@
-//! Second names of the functions: glibc's internal ones, old ones, and Darwin's.
+//! Second names of the functions: glibc's internal ones, old ones, and Darwin's; and `reallocarray`.
 
 use super::aligned::{memalign, posix_memalign, pvalloc, valloc};
-use super::malloc::{calloc, free, malloc, malloc_usable_size, realloc};
+use super::info::malloc_usable_size;
+use super::malloc::{calloc, free, malloc, or_enomem, realloc};
 use crate::global::watch;
 use crate::obmalloc::size_class::SizeClass;
 use core::ffi::c_void;
+use core::ptr::null_mut;
 
 /// # Safety
 /// As `malloc`.
@@ -105,5 +107,16 @@ pub extern "C" fn malloc_good_size(size: usize) -> usize {
         None => size
             .checked_next_multiple_of(crate::os::page_size())
             .unwrap_or(size),
+    }
+}
+
+/// # Safety
+/// As `reallocarray(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reallocarray(p: *mut c_void, count: usize, size: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: passed on.
+        Some(bytes) => unsafe { realloc(p, bytes) },
+        None => or_enomem(null_mut()),
     }
 }

@@ -1,9 +1,10 @@
 //! glibc's questions and knobs.
 
-use crate::global::{self, PyMalloc, next_malloc};
+use crate::global::{self, PyMalloc, next_malloc, slow};
 use crate::os;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt::Write;
+use core::ptr::NonNull;
 
 /// `struct mallinfo` of glibc.
 #[repr(C)]
@@ -160,4 +161,21 @@ pub unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) ->
     // SAFETY: a text that ends in a nul; an open stream by the caller's word.
     let written = unsafe { libc::fputs(text.as_bytes().as_ptr().cast::<c_char>(), stream) };
     if written < 0 { os::errno() } else { 0 }
+}
+
+/// Bytes of the block at `p` that may be used; 0 for null.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn malloc_usable_size(p: *const c_void) -> usize {
+    let Some(p) = NonNull::new(p.cast_mut().cast::<u8>()) else {
+        return 0;
+    };
+    match slow::usable_unknown(p) {
+        Some(bytes) => bytes,
+        // SAFETY: not ours, so the other allocator's by the caller's word.
+        None if slow::is_foreign(p) => unsafe { next_malloc::usable_size(p) },
+        None => 0,
+    }
 }

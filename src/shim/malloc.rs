@@ -5,7 +5,7 @@
 //! line that is at hand.
 
 use crate::global::watch::{self, MALLOC, Resize};
-use crate::global::{self, MAP, at_once, huge, lists, next_malloc, slow};
+use crate::global::{self, MAP, at_once, countdown, huge, lists, next_malloc, slow};
 use crate::obmalloc::address_map::{Label, class_of};
 use crate::obmalloc::block::{Block, Place};
 use crate::obmalloc::heap::double_free;
@@ -56,17 +56,37 @@ pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
 
 #[inline(never)]
 extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
-    if size <= MEDIUM_MAX
-        && let Some(block) = lists().of(SizeClass::medium(size)).pop()
-    {
-        return hand_out(block);
+    if size > MEDIUM_MAX {
+        return malloc_observed::<API>(size);
     }
-    malloc_slow::<API>(size)
+    let class = SizeClass::medium(size);
+    match lists().of(class).pop() {
+        Some(block) => hand_out(block),
+        None => malloc_medium_slow::<API>(size, class),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -> *mut c_void {
+    match countdown::of_class(class) {
+        Some(p) => p.as_ptr().cast(),
+        None => malloc_observed::<API>(size),
+    }
 }
 
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
+    match countdown::small(size) {
+        Some(p) => p.as_ptr().cast(),
+        None => malloc_observed::<API>(size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_observed<const API: u8>(size: usize) -> *mut c_void {
     match at_once::alloc(size, false, API) {
         Some(p) => p.as_ptr().cast(),
         None => malloc_otherwise::<API>(size),
@@ -138,12 +158,12 @@ pub(super) const UNSAID: usize = usize::MAX;
 #[inline(always)]
 pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     // Null, foreign and misaligned pointers.
-    let Some(label) = MAP.lookup(p.addr()) else {
+    let Some(label) = MAP.open_list(p.addr()) else {
         return free_slow::<API>(p, size, align);
     };
     // SAFETY: the map knows the address, so it is not null.
     let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
-    // Label 0 (huge, private, free) has no room either.
+    // Label 0 (huge, private, free, diverted) has no room either.
     let Some(room) = lists().room(label) else {
         return free_slow::<API>(p, size, align);
     };
@@ -281,6 +301,14 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
+    if bytes > 0
+        && let Some(class) = SizeClass::of(bytes)
+        && let Some(p) = countdown::of_class(class)
+    {
+        // SAFETY: a block of so many bytes, nobody else's yet.
+        unsafe { p.write_bytes(0, bytes) };
+        return p.as_ptr().cast();
+    }
     if let Some(p) = at_once::alloc(bytes, true, MALLOC) {
         return p.as_ptr().cast();
     }
@@ -394,12 +422,15 @@ unsafe fn move_block(old: NonNull<u8>, old_bytes: usize, size: usize) -> *mut c_
     // SAFETY: both blocks hold the copied bytes and are disjoint; the old one is given up.
     unsafe {
         let grows = size > old_bytes && (ROOMY..=MEDIUM_MAX).contains(&size);
-        let roomy: *mut c_void = if grows && !watch::is_on_or_samples() {
+        let roomy: *mut c_void = if grows && watch::at_most_draws() {
             huge::alloc_block(size, ALIGNMENT).cast()
         } else {
             null_mut()
         };
         let new = if roomy.is_null() { malloc(size) } else { roomy };
+        if let Some(roomy) = NonNull::new(roomy.cast()) {
+            watch::resized_drawn(old, roomy, size);
+        }
         if !new.is_null() {
             new.cast::<u8>()
                 .copy_from_nonoverlapping(old.as_ptr(), old_bytes.min(size));
@@ -434,34 +465,6 @@ unsafe extern "C" fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_v
             return or_enomem(null_mut());
         }
         move_block(old, bytes, size)
-    }
-}
-
-/// # Safety
-/// As `reallocarray(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn reallocarray(p: *mut c_void, count: usize, size: usize) -> *mut c_void {
-    match count.checked_mul(size) {
-        // SAFETY: passed on.
-        Some(bytes) => unsafe { realloc(p, bytes) },
-        None => or_enomem(null_mut()),
-    }
-}
-
-/// Bytes of the block at `p` that may be used; 0 for null.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn malloc_usable_size(p: *const c_void) -> usize {
-    let Some(p) = NonNull::new(p.cast_mut().cast::<u8>()) else {
-        return 0;
-    };
-    match slow::usable_unknown(p) {
-        Some(bytes) => bytes,
-        // SAFETY: not ours, so the other allocator's by the caller's word.
-        None if slow::is_foreign(p) => unsafe { next_malloc::usable_size(p) },
-        None => 0,
     }
 }
 

@@ -6,11 +6,11 @@
 //!
 //! | file | functions |
 //! |---|---|
-//! | `malloc.rs` | malloc free calloc realloc reallocarray, free_sized, malloc_usable_size |
+//! | `malloc.rs` | malloc free calloc realloc, free_sized |
 //! | `aligned.rs` | aligned_alloc memalign posix_memalign valloc pvalloc |
-//! | `aliases.rs` | `__libc_*` and other second names |
+//! | `aliases.rs` | `__libc_*` and other second names, reallocarray |
 //! | `cxx.rs` | the 20 operators `new` and `delete` |
-//! | `info.rs` | mallinfo malloc_trim malloc_stats malloc_info mallopt |
+//! | `info.rs` | malloc_usable_size mallinfo malloc_trim malloc_stats malloc_info mallopt |
 //!
 //! `errno` is ENOMEM after a null result, and untouched otherwise.
 
@@ -25,7 +25,8 @@ use crate::os;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-pub use malloc::{calloc, free, malloc, malloc_usable_size, realloc};
+pub use info::malloc_usable_size;
+pub use malloc::{calloc, free, malloc, realloc};
 
 /// Whether a function is one of those the forwarding would look up: calling it would come back here.
 pub(crate) fn is_export(function: NonNull<c_void>) -> bool {
