@@ -1,13 +1,13 @@
 //! Link arguments of the preload library.
 
-/// What std imports of libgcc.
-const UNWINDER: [&str; 11] = [
+/// What std asks libgcc about a frame that is unwound, before it looks what there is to clean up.
+const FRAME: [&str; 3] = ["GetIPInfo", "GetLanguageSpecificData", "GetRegionStart"];
+
+/// What else std imports of libgcc.
+const UNWINDER: [&str; 8] = [
     "Backtrace",
     "GetDataRelBase",
     "GetIP",
-    "GetIPInfo",
-    "GetLanguageSpecificData",
-    "GetRegionStart",
     "GetTextRelBase",
     "RaiseException",
     "Resume",
@@ -53,6 +53,13 @@ fn main() {
         for name in UNWINDER {
             println!(
                 "cargo::rustc-cdylib-link-arg=-Wl,--defsym=_Unwind_{name}=pymalloc_no_unwinder"
+            );
+        }
+        // A thread that is cancelled while it writes a report, and an exception of C++, pass frames of ours by the
+        // unwinder of who began it, which asks std's personality function about some of them.
+        for name in FRAME {
+            println!(
+                "cargo::rustc-cdylib-link-arg=-Wl,--defsym=_Unwind_{name}=pymalloc_no_cleanup"
             );
         }
     }

@@ -78,10 +78,16 @@ extern "C" fn no_tls() -> ! {
 }
 
 /// What `build.rs` puts in the place of the unwinder that std imports, and that would be one more library in
-/// every process: reached only by a panic, which is a mistake of ours. An exception of C++ passes our frames
-/// by the unwinder of who threw it; none of them has anything to clean up.
+/// every process: reached only by a panic, which is a mistake of ours.
 extern "C" fn no_unwinder() -> ! {
     os::fatal(format_args!("a panic in the allocator"))
+}
+
+/// What `build.rs` puts in the place of the functions by which std's personality function asks about a frame that is
+/// unwound. An exception of C++ and the end of a cancelled thread pass our frames by the unwinder of who began it.
+/// None of them has anything to clean up: a table at 0, which is no table, says so.
+extern "C" fn no_cleanup() -> usize {
+    0
 }
 
 core::arch::global_asm!(
@@ -110,4 +116,18 @@ core::arch::global_asm!(
     "b {target}",
     ".popsection",
     target = sym no_unwinder,
+);
+
+core::arch::global_asm!(
+    ".pushsection .text.pymalloc_no_cleanup,\"ax\"",
+    ".hidden pymalloc_no_cleanup",
+    ".globl pymalloc_no_cleanup",
+    ".type pymalloc_no_cleanup,@function",
+    "pymalloc_no_cleanup:",
+    #[cfg(target_arch = "x86_64")]
+    "jmp {target}",
+    #[cfg(target_arch = "aarch64")]
+    "b {target}",
+    ".popsection",
+    target = sym no_cleanup,
 );
