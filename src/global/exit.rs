@@ -34,6 +34,10 @@ pub(crate) fn register() -> Option<ExitHook> {
     fork::register();
     if OPTIONS.is_guarded() {
         os::on_fault::<guard::Guards>();
+    }
+    // Loading the unwinder takes blocks; memory beside them that nobody may write to is used up. So it is loaded only
+    // where stacks are kept.
+    if OPTIONS.frames() > 0 || OPTIONS.sample() > 0 {
         guard::prepare();
     }
     os::at_exit(process_ends);
