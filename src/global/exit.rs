@@ -35,7 +35,8 @@ pub(crate) fn register() -> Option<ExitHook> {
     if OPTIONS.is_guarded() {
         os::on_fault::<guard::Guards>();
     }
-    if OPTIONS.is_guarded() || OPTIONS.sample() > 0 {
+    // Where stacks are kept.
+    if OPTIONS.frames() > 0 || OPTIONS.sample() > 0 {
         guard::prepare();
     }
     os::at_exit(process_ends);
