@@ -7,10 +7,15 @@ use crate::recording::format::Ending;
 use crate::recording::read::{End, Follower, read};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 fn exchange() -> PathBuf {
-    built_with("exchange", "exchange.c", &["-O2", "-pthread"])
+    // Once: who compiles it again takes it away from those who are about to run it.
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| built_with("exchange", "exchange.c", &["-O2", "-pthread"]))
+        .clone()
 }
 
 /// What lives, and who made it.
