@@ -276,13 +276,7 @@ impl Extents {
         }
         // SAFETY: committed just now.
         unsafe { os::label(base, len, c"pymalloc") };
-        // Where blocks are guarded, a MiB in front of a slot and behind it nobody can write.
-        let gap = if self.kernel.is_guarded() {
-            ARENA_BYTES
-        } else {
-            0
-        };
-        state.bump = (state.bump + len + gap).min(state.end);
+        state.bump += len;
         self.note_mapped(len);
         Some(base)
     }

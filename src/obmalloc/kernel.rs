@@ -90,13 +90,6 @@ impl Kernel {
         self.most_fences.store(most, Ordering::Relaxed);
     }
 
-    /// Whether blocks are guarded, and the kernel bears more mappings for it.
-    pub fn is_guarded(&self) -> bool {
-        // Relaxed: as above, and a bound that may be missed by some.
-        let most = self.most_fences.load(Ordering::Relaxed);
-        most > MOST && self.n_fences.load(Ordering::Relaxed) < most
-    }
-
     /// Gives memory back and keeps the addresses. True when the pages are known to read as zero now.
     ///
     /// # Safety
