@@ -8,13 +8,23 @@ fn block(k: usize) -> Block {
     unsafe { Block::new(NonNull::new(p).unwrap()) }
 }
 
+fn region() -> Vec<Entry> {
+    vec![None; REGION_ENTRIES]
+}
+
+/// Lists for as long as the region is.
+fn lists_in(region: &mut [Entry], buffers: Buffers) -> ThreadLists {
+    let lists = ThreadLists::EMPTY;
+    // SAFETY: the caller's, who keeps the region and uses it no more.
+    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), buffers) };
+    lists
+}
+
 /// Every operation against two vectors.
 #[test]
 fn stack_and_buffer_behave_as_two_vectors() {
-    let mut region = vec![None; REGION_ENTRIES];
-    let lists = ThreadLists::EMPTY;
-    // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::With) };
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::With);
     let class = SizeClass::small(48);
     let (mut stack, mut buffer) = (Vec::new(), Vec::new());
     let (mut seed, mut next, mut room) = (7u64, 1, 0);
@@ -72,10 +82,8 @@ fn stack_and_buffer_behave_as_two_vectors() {
 
 #[test]
 fn no_list_outgrows_the_region() {
-    let mut region = vec![None; REGION_ENTRIES];
-    let lists = ThreadLists::EMPTY;
-    // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::With) };
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::With);
     for class in SizeClass::all() {
         while lists.lengthen(class) {}
         let most = MAX_BYTES / class.block_bytes();
@@ -86,10 +94,8 @@ fn no_list_outgrows_the_region() {
 
 #[test]
 fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
-    let mut region = vec![None; REGION_ENTRIES];
-    let lists = ThreadLists::EMPTY;
-    // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::Without) };
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::Without);
     let sum = || -> usize {
         let bytes = |class: SizeClass| lists.of(class).bound() * class.block_bytes();
         ThreadLists::large_classes().map(bytes).sum()
@@ -121,10 +127,8 @@ fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
 
 #[test]
 fn a_hidden_list_is_one_stack_that_allocs_do_not_see() {
-    let mut region = vec![None; REGION_ENTRIES];
-    let lists = ThreadLists::EMPTY;
-    // SAFETY: the region outlives the lists.
-    unsafe { lists.attach(NonNull::new(region.as_mut_ptr()).unwrap(), Buffers::Hidden) };
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::Hidden);
     let class = SizeClass::small(48);
     let list = lists.of(class);
     let (mut stack, mut seed) = (Vec::new(), 7u64);
