@@ -7,7 +7,7 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`] |
 //! | sockets | [`Listener`], [`Connection`] |
-//! | stack | [`registers`], [`stack_word`], [`Unwinder`] |
+//! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
 //! All lengths are bytes; all addresses are multiples of the page size unless said otherwise. A failed
@@ -40,7 +40,7 @@ pub use process::{
 };
 pub use registers::{Registers, registers, stack_word};
 pub use sockets::{Connection, Listener, place_of_socket};
-pub use stack::Unwinder;
+pub use stack::return_addresses;
 #[cfg(feature = "preload")]
 pub use stack::unwinder_symbol;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};

@@ -229,8 +229,7 @@ mod tests {
 
     #[inline(never)]
     fn a_place_to_be_found(addresses: &mut [usize]) -> usize {
-        let unwinder = super::super::Unwinder::find().expect("libgcc is there");
-        unwinder.return_addresses(addresses).min(addresses.len())
+        super::super::return_addresses(addresses).min(addresses.len())
     }
 
     #[test]

@@ -41,8 +41,7 @@ use crate::obmalloc::geometry::{Geometry, Production};
 use crate::obmalloc::heap::class_around;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering};
-use core::ffi::c_void;
+use crate::sync::{AtomicU64, Ordering};
 use core::ptr::{NonNull, null_mut};
 use layout::layout;
 use pads::CLEAN;
@@ -57,27 +56,10 @@ const ALIGN_MOST: usize = 16 << 20;
 /// Numbers the calls (CPython: `serialno`).
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
-/// The functions of an [`os::Unwinder`], once it is found.
-static UNWINDER: [AtomicPtr<c_void>; 2] = [const { AtomicPtr::new(null_mut()) }; 2];
-
-/// Finds what walks stacks. Once, before the hooks count as registered; hold no lock.
+/// Walks a stack, so that what walks stacks is loaded: that takes the loader's lock and may allocate. Once, before the
+/// hooks count as registered; hold no lock.
 pub(super) fn prepare() {
-    if let Some(unwinder) = os::Unwinder::find() {
-        for (place, function) in UNWINDER.iter().zip(unwinder.to_raw()) {
-            // Relaxed: published with the hooks (`Registration::finish`).
-            place.store(function.as_ptr(), Ordering::Relaxed);
-        }
-    }
-}
-
-fn unwinder() -> Option<os::Unwinder> {
-    // Relaxed: only asked for where the hooks are registered.
-    let [backtrace, counter] = UNWINDER
-        .each_ref()
-        .map(|place| place.load(Ordering::Relaxed));
-    let raw = [NonNull::new(backtrace)?, NonNull::new(counter)?];
-    // SAFETY: stored by `prepare`, in this order.
-    Some(unsafe { os::Unwinder::from_raw(raw) })
+    os::return_addresses(&mut [0]);
 }
 
 /// A call that frees or resizes: what it says of the block.
@@ -154,15 +136,12 @@ pub(super) fn stack_at(depth: usize) -> u32 {
     let Some(thread) = thread::own().filter(|_| depth > 0 && super::exit::is_registered()) else {
         return 0;
     };
-    let Some(unwinder) = unwinder() else {
-        return 0;
-    };
     // The unwinder is not ours: should it allocate after all, that block has no stack.
     if thread.walking.replace(true) {
         return 0;
     }
     let mut frames = [0; os::MOST_SYMBOLS];
-    let n = unwinder.return_addresses(&mut frames[..depth]);
+    let n = os::return_addresses(&mut frames[..depth]);
     thread.walking.set(false);
     stacks::number_of(&frames[..n])
 }
