@@ -157,8 +157,8 @@ mutant kept_blocks $kept 'taken in two steps' 's/self\.block\s*\.compare_exchang
 mutant kept_blocks $kept 'put Relaxed' 's/(block\.as_ptr\(\), )Ordering::Release/$1Ordering::Relaxed/'
 mutant kept_blocks $kept 'a place is not left' 's/self\.taken\.fetch_and\(.*?;//'
 mutant kept_blocks $kept 'joined without an exchange' 's/match self\.taken\.compare_exchange\(.*?\) \{/self.taken.store(taken | 1 << index, Ordering::Relaxed); match Ok::<u64, u64>(taken) {/s'
-mutant kept_blocks $with_kept 'kept without a claim' 's/if !this\.claim\(p\.addr\(\)\.get\(\)\)/if false/'
-mutant kept_blocks $with_kept 'kept where there is one' 's/\.filter\(\|_\| place\.is_empty\(\)\)//'
+mutant kept_blocks $with_kept 'kept without a claim' 's/self\.claim\(p\)/self.find(p)/'
+mutant kept_blocks $with_kept 'kept where there is one' 's/if !place\.is_empty\(\) \{/if false {/'
 
 engine=src/obmalloc/engine.rs
 backing=src/obmalloc/heap_backing.rs

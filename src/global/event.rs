@@ -89,14 +89,17 @@ impl Observers {
     /// Adds one. False when there are too many.
     pub fn add(&self, observer: Observer) -> bool {
         let place = observer as *mut ();
-        let filled = self.table.iter().position(|entry| {
+        let Some(filled) = self.table.iter().position(|entry| {
             // Release: publishes what the observer was prepared with.
             entry
                 .compare_exchange(null_mut(), place, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
-        });
+        }) else {
+            return false;
+        };
         // Relaxed: the entry itself is what is published.
-        filled.is_some_and(|at| self.used.fetch_max(at + 1, Ordering::Relaxed) <= OBSERVERS)
+        self.used.fetch_max(filled + 1, Ordering::Relaxed);
+        true
     }
 
     /// Takes one away. True when none is left.

@@ -46,16 +46,15 @@ impl Huge {
     /// # Safety
     /// As [`Self::free`]; the place is the calling thread's.
     pub unsafe fn keep(&self, place: &Place, p: NonNull<u8>) -> bool {
-        let Some(descriptor) = self.find(p).filter(|_| place.is_empty()) else {
-            return false;
-        };
-        // SAFETY: descriptors stay mapped for ever.
-        let this = unsafe { descriptor.as_ref() };
-        if !this.claim(p.addr().get()) {
+        if !place.is_empty() {
             return false;
         }
-        // SAFETY: claimed, so ours.
+        let Some(descriptor) = self.claim(p) else {
+            return false;
+        };
+        // SAFETY: descriptors stay mapped for ever; claimed, so ours.
         unsafe {
+            let this = descriptor.as_ref();
             if this.len() <= SLOT_MAX && this.with_rest(|rest| rest.carved) {
                 place.put(descriptor);
             } else {
