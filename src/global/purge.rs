@@ -28,7 +28,7 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 /// Pools purged under one hold of a heap's lock: about 12 µs.
 const STEP: u64 = 8;
 /// Fresh pools that are replaced at once: 1 MiB.
-const FRESH: usize = (1 << 20) / POOL_BYTES;
+const FRESH: u64 = (1 << 20) / POOL_BYTES as u64;
 /// Least allowance, in pools: 2 MiB.
 const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
 
@@ -37,10 +37,12 @@ struct Policy {
     epoch: AtomicU32,
     /// Doublings of the allowance.
     shift: AtomicU32,
-    /// When a flush last purged, how many pools, and how many fresh pools were taken since.
+    /// When a flush last purged, how many pools, and what memory had come from the system ever, in pools.
     purged_at: AtomicU64,
     purged_pools: AtomicU64,
-    fresh_pools: AtomicU64,
+    fresh_then: AtomicU64,
+    /// Fresh pools that free slots made room for.
+    replaced: AtomicU64,
     total_purged: AtomicU64,
     thread: AtomicU8,
     wake: AtomicU32,
@@ -55,7 +57,8 @@ static POLICY: Policy = Policy {
     shift: AtomicU32::new(0),
     purged_at: AtomicU64::new(0),
     purged_pools: AtomicU64::new(0),
-    fresh_pools: AtomicU64::new(0),
+    fresh_then: AtomicU64::new(0),
+    replaced: AtomicU64::new(0),
     total_purged: AtomicU64::new(0),
     thread: AtomicU8::new(ABSENT),
     wake: AtomicU32::new(0),
@@ -82,27 +85,29 @@ fn allowance() -> u64 {
 /// Notes that memory of `size` bytes came fresh from the system.
 pub(super) fn note_fresh(fresh: bool, size: usize) {
     if fresh {
-        POLICY
-            .fresh_pools
-            .fetch_add((size / POOL_BYTES) as u64, Ordering::Relaxed);
+        EXTENTS.note_fresh(size / POOL_BYTES);
     }
 }
 
 /// After a refill, which may have taken fresh pools: lets slots that lie free make room for them.
 #[inline]
 pub(super) fn poll_fresh() {
-    if cfg!(feature = "preload") && EXTENTS.fresh_pools() >= FRESH {
-        replace();
+    if cfg!(feature = "preload") {
+        let fresh = EXTENTS.fresh_pools();
+        let n = fresh.saturating_sub(POLICY.replaced.load(Ordering::Relaxed));
+        if n >= FRESH {
+            POLICY.replaced.store(fresh, Ordering::Relaxed);
+            replace(n);
+        }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn replace() {
-    let fresh = EXTENTS.take_fresh() as u64;
+fn replace(n_pools: u64) {
     if EXTENTS.dirty_pools() > 0 && !wants_thread() {
         let until = POLICY.epoch.load(Ordering::Relaxed);
-        count(EXTENTS.purge(until, fresh));
+        count(EXTENTS.purge(until, n_pools));
     }
 }
 
@@ -193,12 +198,8 @@ fn is_wave(allowed: u64, excess: u64) -> bool {
     let delay = u64::from(OPTIONS.purge_delay());
     let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
     let purged = POLICY.purged_pools.load(Ordering::Relaxed);
-    let fresh = POLICY.fresh_pools.swap(0, Ordering::Relaxed)
-        + EXTENTS.take_filled()
-        + ROSTER
-            .heaps()
-            .map(|heap| heap.gate().enter(|state| state.take_fresh()))
-            .sum::<u64>();
+    let fresh_now = EXTENTS.fresh();
+    let fresh = fresh_now.saturating_sub(POLICY.fresh_then.swap(fresh_now, Ordering::Relaxed));
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
         widen(allowed + fresh.min(purged));

@@ -28,8 +28,6 @@ pub struct Dirty {
     last: Option<NonNull<Arena>>,
     pools: u64,
     purged: u64,
-    /// Pools taken, since somebody last set this to 0, whose memory was fresh.
-    pub fresh: u64,
     /// Now, in ticks of whoever purges by age: stamps pools as they come free.
     pub epoch: u32,
 }
@@ -41,7 +39,6 @@ impl Dirty {
         last: None,
         pools: 0,
         purged: 0,
-        fresh: 0,
         epoch: 0,
     };
 
@@ -73,17 +70,19 @@ impl Dirty {
         }
     }
 
-    /// Notes that the free pools of `mask` are used from now on.
+    /// Notes that the free pools of `mask` are used from now on. The number of those that were never touched, or
+    /// purged.
     ///
     /// # Safety
     /// The arena is the engine's.
-    pub(super) unsafe fn occupy(&mut self, mut arena: NonNull<Arena>, mask: u64) {
+    pub(super) unsafe fn occupy(&mut self, mut arena: NonNull<Arena>, mask: u64) -> usize {
         // SAFETY: ours.
         let arena = unsafe { arena.as_mut() };
         self.pools -= u64::from((arena.dirty & mask).count_ones());
-        self.fresh += u64::from((arena.zero & mask).count_ones());
+        let n_fresh = (arena.zero & mask).count_ones() as usize;
         arena.dirty &= !mask;
         arena.zero &= !mask;
+        n_fresh
     }
 
     /// Forgets an arena that leaves the engine.

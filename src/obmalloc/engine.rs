@@ -37,8 +37,8 @@ pub trait Backing {
     /// The arena came from `obtain`, and no block of it is live.
     unsafe fn release(&mut self, arena: NonNull<Arena>);
 
-    /// Notes that `n_pools` were taken whose memory was never touched since it came from the system.
-    fn took_fresh(&mut self, _n_pools: usize) {}
+    /// Notes that pools are used from now on, `n_fresh` of which hold no memory yet.
+    fn took_pools(&mut self, _n_fresh: usize) {}
 
     /// Notes which class the `span` pools from `first` on serve now; `None`: none.
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>);
@@ -259,10 +259,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
             let arena = pool.as_ref().arena();
             let bit = runs::bits(G::index(pool), 1);
             let zeroed = arena.as_ref().zero & bit != 0;
-            if zeroed {
-                self.backing.took_fresh(1);
-            }
-            self.dirty.occupy(arena, bit);
+            self.backing.took_pools(self.dirty.occupy(arena, bit));
             if !G::KEEPS_CHAIN || pool.as_ref().class() != Some(class) {
                 pool.as_mut().format::<G>(class, zeroed);
             }
@@ -290,10 +287,7 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
             let arena = pool.as_ref().arena();
             let mask = runs::bits(G::index(pool), span);
             let zeroed = arena.as_ref().zero & mask == mask;
-            if zeroed {
-                self.backing.took_fresh(span);
-            }
-            self.dirty.occupy(arena, mask);
+            self.backing.took_pools(self.dirty.occupy(arena, mask));
             pool.as_mut().format::<G>(class, zeroed);
         }
         Some(pool)

@@ -51,10 +51,10 @@ pub struct Extents {
     /// The most that may be.
     limit: AtomicUsize,
     dirty_pools: AtomicUsize,
-    /// Pools filled with huge pages since somebody last asked: their arenas do not know that they were fresh.
-    filled_pools: AtomicUsize,
-    /// Pools of memory that was never touched, taken since somebody last asked.
+    /// Memory that came from the system ever, in pools: taken pool by pool; and by huge pages, whose arenas do not know
+    /// that it was fresh, or for huge blocks. They only grow; who wants to know what came since remembers.
     fresh_pools: AtomicUsize,
+    fresh_otherwise: AtomicUsize,
     pub(super) kernel: Kernel,
     /// Heaps that threads share.
     heaps: AtomicUsize,
@@ -154,8 +154,8 @@ impl Extents {
                 mapped_high: AtomicUsize::new(0),
                 limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
-                filled_pools: AtomicUsize::new(0),
                 fresh_pools: AtomicUsize::new(0),
+                fresh_otherwise: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),

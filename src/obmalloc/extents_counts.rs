@@ -12,25 +12,25 @@ impl Extents {
         }
     }
 
-    /// Pools filled with huge pages since the last call.
-    pub fn take_filled(&self) -> u64 {
-        self.filled_pools.swap(0, Ordering::Relaxed) as u64
+    /// Notes that `n` pools are used that hold no memory yet.
+    pub fn note_fresh_pools(&self, n: usize) {
+        self.fresh_pools.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Notes that `n_pools` were taken whose memory was never touched since it came from the system.
-    pub fn note_fresh(&self, n_pools: usize) {
-        self.fresh_pools.fetch_add(n_pools, Ordering::Relaxed);
+    /// Notes that `n` pools' worth of memory came from the system otherwise.
+    pub fn note_fresh(&self, n: usize) {
+        self.fresh_otherwise.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Pools noted so since [`Self::take_fresh`].
+    /// Fresh pools taken ever.
     #[inline]
-    pub fn fresh_pools(&self) -> usize {
-        self.fresh_pools.load(Ordering::Relaxed)
+    pub fn fresh_pools(&self) -> u64 {
+        self.fresh_pools.load(Ordering::Relaxed) as u64
     }
 
-    /// The same, and counts anew.
-    pub fn take_fresh(&self) -> usize {
-        self.fresh_pools.swap(0, Ordering::Relaxed)
+    /// All memory that came from the system ever, in pools.
+    pub fn fresh(&self) -> u64 {
+        self.fresh_pools() + self.fresh_otherwise.load(Ordering::Relaxed) as u64
     }
 
     /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.

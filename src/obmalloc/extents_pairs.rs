@@ -131,7 +131,6 @@ impl Extents {
     pub(super) fn fill(&self, base: usize) {
         // SAFETY: committed, and nobody uses it.
         unsafe { os::fill_huge_page(at(base), HUGE_PAGE) };
-        self.filled_pools
-            .fetch_add(HUGE_PAGE / POOL_BYTES, Ordering::Relaxed);
+        self.note_fresh(HUGE_PAGE / POOL_BYTES);
     }
 }

@@ -36,11 +36,6 @@ pub struct HeapState {
 }
 
 impl HeapState {
-    /// Pools taken since the last call whose memory was fresh.
-    pub fn take_fresh(&mut self) -> u64 {
-        core::mem::take(&mut self.engine.dirty().fresh)
-    }
-
     /// Purges up to `n_pools` free pools that came free at or before epoch `until`.
     pub fn purge(&mut self, until: u32, n_pools: u64, page: usize) -> u64 {
         let kernel = &self.engine.backing().extents.kernel;

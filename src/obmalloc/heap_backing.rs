@@ -106,8 +106,8 @@ impl Backing for HeapBacking {
         self.extents.release(addr, self.epoch, n_pools);
     }
 
-    fn took_fresh(&mut self, n_pools: usize) {
-        self.extents.note_fresh(n_pools);
+    fn took_pools(&mut self, n_fresh: usize) {
+        self.extents.note_fresh_pools(n_fresh);
     }
 
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
