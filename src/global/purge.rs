@@ -11,10 +11,6 @@
 //! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
 //! once; pools of arenas in use only when half as much lies free as is used, for that splits huge pages.
 //!
-//! And in the preload library, where one thread is all there is, fresh pools take the place of free slots: as often as a
-//! MiB of them was taken, as much goes, so that a process grows to the most it needs at a time. A program in waves takes
-//! nothing fresh from the second one on. Stored blocks stay: a text that grows takes fresh memory each time one goes.
-//!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
@@ -27,8 +23,6 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Pools purged under one hold of a heap's lock: about 12 µs.
 const STEP: u64 = 8;
-/// Fresh pools that are replaced at once: 1 MiB.
-const FRESH: u64 = (1 << 20) / POOL_BYTES as u64;
 /// Least allowance, in pools: 2 MiB.
 const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
 
@@ -41,8 +35,6 @@ struct Policy {
     purged_at: AtomicU64,
     purged_pools: AtomicU64,
     fresh_then: AtomicU64,
-    /// Fresh pools that free slots made room for.
-    replaced: AtomicU64,
     total_purged: AtomicU64,
     thread: AtomicU8,
     wake: AtomicU32,
@@ -58,7 +50,6 @@ static POLICY: Policy = Policy {
     purged_at: AtomicU64::new(0),
     purged_pools: AtomicU64::new(0),
     fresh_then: AtomicU64::new(0),
-    replaced: AtomicU64::new(0),
     total_purged: AtomicU64::new(0),
     thread: AtomicU8::new(ABSENT),
     wake: AtomicU32::new(0),
@@ -86,28 +77,6 @@ fn allowance() -> u64 {
 pub(super) fn note_fresh(fresh: bool, size: usize) {
     if fresh {
         EXTENTS.note_fresh(size / POOL_BYTES);
-    }
-}
-
-/// After a refill, which may have taken fresh pools: lets slots that lie free make room for them.
-#[inline]
-pub(super) fn poll_fresh() {
-    if cfg!(feature = "preload") {
-        let fresh = EXTENTS.fresh_pools();
-        let n = fresh.saturating_sub(POLICY.replaced.load(Ordering::Relaxed));
-        if n >= FRESH {
-            POLICY.replaced.store(fresh, Ordering::Relaxed);
-            replace(n);
-        }
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn replace(n_pools: u64) {
-    if EXTENTS.dirty_pools() > 0 && !wants_thread() {
-        let until = POLICY.epoch.load(Ordering::Relaxed);
-        count(EXTENTS.purge(until, n_pools));
     }
 }
 
@@ -198,7 +167,7 @@ fn is_wave(allowed: u64, excess: u64) -> bool {
     let delay = u64::from(OPTIONS.purge_delay());
     let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
     let purged = POLICY.purged_pools.load(Ordering::Relaxed);
-    let fresh_now = EXTENTS.fresh();
+    let fresh_now = EXTENTS.fresh_pools();
     let fresh = fresh_now.saturating_sub(POLICY.fresh_then.swap(fresh_now, Ordering::Relaxed));
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);

@@ -63,7 +63,6 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
                 thread.tide.turns();
                 refill(lists, heap, class);
                 purge::poll_filling();
-                purge::poll_fresh();
                 sweep(thread, heap);
             }
             start_of(lists.of(class).pop_any())

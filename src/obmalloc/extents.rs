@@ -51,10 +51,8 @@ pub struct Extents {
     /// The most that may be.
     limit: AtomicUsize,
     dirty_pools: AtomicUsize,
-    /// Memory that came from the system ever, in pools: taken pool by pool; and by huge pages, whose arenas do not know
-    /// that it was fresh, or for huge blocks. They only grow; who wants to know what came since remembers.
+    /// Memory that came from the system ever, in pools. It only grows; who wants to know what came since remembers.
     fresh_pools: AtomicUsize,
-    fresh_otherwise: AtomicUsize,
     pub(super) kernel: Kernel,
     /// Heaps that threads share.
     heaps: AtomicUsize,
@@ -155,7 +153,6 @@ impl Extents {
                 limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
                 fresh_pools: AtomicUsize::new(0),
-                fresh_otherwise: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),

@@ -12,25 +12,14 @@ impl Extents {
         }
     }
 
-    /// Notes that `n` pools are used that hold no memory yet.
-    pub fn note_fresh_pools(&self, n: usize) {
+    /// Notes that `n` pools' worth of memory came from the system: pools taken that held none, huge pages, huge blocks.
+    pub fn note_fresh(&self, n: usize) {
         self.fresh_pools.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Notes that `n` pools' worth of memory came from the system otherwise.
-    pub fn note_fresh(&self, n: usize) {
-        self.fresh_otherwise.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Fresh pools taken ever.
-    #[inline]
+    /// Pools' worth of memory that came from the system ever.
     pub fn fresh_pools(&self) -> u64 {
         self.fresh_pools.load(Ordering::Relaxed) as u64
-    }
-
-    /// All memory that came from the system ever, in pools.
-    pub fn fresh(&self) -> u64 {
-        self.fresh_pools() + self.fresh_otherwise.load(Ordering::Relaxed) as u64
     }
 
     /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.

@@ -107,7 +107,7 @@ impl Backing for HeapBacking {
     }
 
     fn took_pools(&mut self, n_fresh: usize) {
-        self.extents.note_fresh_pools(n_fresh);
+        self.extents.note_fresh(n_fresh);
     }
 
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
