@@ -179,14 +179,12 @@ fn what_idle_threads_keep_goes_back() {
         let live = memory::resident() - base;
         assert!(live >= THREADS * MIB, "{} live", memory::mib(live));
         together.wait();
-        let few = || memory::resident().saturating_sub(base) < 6 * MIB;
-        assert!(
-            memory::comes_true(Duration::from_secs(20), few),
-            "{} of {} stays",
-            memory::mib(memory::resident() - base),
-            memory::mib(live)
-        );
+        let left = || memory::resident().saturating_sub(base);
+        let fell = memory::comes_true(Duration::from_secs(20), || left() < 6 * MIB);
+        let left = left();
+        // Before anything fails: they wait.
         together.wait();
+        assert!(fell, "{} of {} stays", memory::mib(left), memory::mib(live));
     });
 }
 

@@ -178,6 +178,8 @@ fn a_heap_that_is_drained_has_every_block_back() {
             fill_mixed(&mut blocks, 16 * MIB, &mut random);
             shuffle(&mut blocks, &mut random);
             blocks.drain(..).for_each(Block::free);
+            let left = PyMalloc.stats().block_bytes - before;
+            assert!(left <= 4096, "{left} bytes wait in lists");
             PyMalloc.collect();
             assert_eq!(PyMalloc.stats().block_bytes, before);
         }

@@ -1,0 +1,63 @@
+//! A program of one thread that fills memory and empties it, again and again, keeps what it wants again: memory goes
+//! back once, not in every wave.
+
+#[path = "support/child.rs"]
+mod child;
+
+use pymalloc::PyMalloc;
+use std::alloc::{GlobalAlloc, Layout};
+
+const WAVES: usize = 6;
+const BLOCKS: usize = 40_000;
+
+/// A wave of 16 MiB, from pools that are taken one by one.
+fn wave(blocks: &mut Vec<*mut u8>) {
+    let layout = Layout::from_size_align(400, 16).unwrap();
+    // SAFETY: not a layout of no bytes; each block is written inside and freed once.
+    unsafe {
+        blocks.extend((0..BLOCKS).map(|_| PyMalloc.alloc(layout)));
+        for p in blocks.drain(..) {
+            assert!(!p.is_null());
+            p.write(1);
+            PyMalloc.dealloc(p, layout);
+        }
+    }
+}
+
+/// `thp` says what of it lies in huge pages.
+fn memory_goes_back_once(test: &str, thp: &str) {
+    if child::part().is_none() {
+        let conf = format!("purge_delay:60000,thp:{thp}");
+        let output = child::command(test, "alone")
+            .env("PYMALLOC_CONF", conf)
+            .output()
+            .expect("runs");
+        return child::passed(test, &output);
+    }
+    let mut blocks = Vec::with_capacity(BLOCKS);
+    let purged = [(); WAVES].map(|()| {
+        wave(&mut blocks);
+        PyMalloc.stats().purged_bytes
+    });
+    println!("purged after each wave: {purged:?}");
+    assert!(
+        purged[0] > 8 << 20,
+        "nothing says that there is another wave"
+    );
+    assert_eq!(purged[2], purged[WAVES - 1], "known from the second on");
+}
+
+#[test]
+fn waves_keep_their_memory() {
+    memory_goes_back_once("waves_keep_their_memory", "default");
+}
+
+#[test]
+fn waves_in_small_pages_keep_their_memory() {
+    memory_goes_back_once("waves_in_small_pages_keep_their_memory", "never");
+}
+
+#[test]
+fn waves_in_huge_pages_keep_their_memory() {
+    memory_goes_back_once("waves_in_huge_pages_keep_their_memory", "always");
+}
