@@ -6,7 +6,8 @@
 //! | in a thread's list | nothing: the list knows its address | a mark, if C's `free` put it there |
 //! | on its way to another heap | link to the next one | a mark |
 //!
-//! A mark is the block's address and a secret of the process, added: no address, and no small number. C's
+//! A mark is the block's address and a secret of the process, added, with the place in the upper half: no address, and
+//! no small number. The lower half is the same in every place, and all that C's `free` compares before it looks closer. C's
 //! `free` looks for it and its `malloc` clears it, so a second free is known at once; a flush looks for those
 //! of blocks on their way, which no bit of a pool tells from blocks that are out. A block that came without a mark leaves without
 //! one: Rust's allocs clear none, and a program that writes over one byte of what is left of a mark could
@@ -97,7 +98,7 @@ impl Block {
         // SAFETY: a free block's second word is ours; blocks are 16-aligned.
         unsafe {
             self.second_word()
-                .write(self.list_mark(secret).wrapping_add(place as usize))
+                .write(self.list_mark(secret).wrapping_add((place as usize) << 32))
         }
     }
 
@@ -119,7 +120,24 @@ impl Block {
     pub unsafe fn is_marked(self, secret: usize) -> bool {
         // SAFETY: the caller's.
         let word = unsafe { self.second_word().read() };
-        word.wrapping_sub(self.list_mark(secret)) <= Place::ListedChain as usize
+        // The place, unless other bits differ, too.
+        let was = word.wrapping_sub(self.list_mark(secret)).rotate_left(32);
+        was <= Place::ListedChain as usize
+    }
+
+    /// False if the block carries no mark; true if it does, or nearly: one word in four billion.
+    ///
+    /// # Safety
+    /// As [`Self::is_marked`].
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of the C front")
+    )]
+    #[inline(always)]
+    pub unsafe fn may_be_marked(self, secret: usize) -> bool {
+        // SAFETY: the caller's.
+        let word = unsafe { self.second_word().read() };
+        word as u32 == self.list_mark(secret) as u32
     }
 
     /// Marks the block as on its way to another heap; false if it is already.
@@ -132,7 +150,7 @@ impl Block {
         // SAFETY: a free block's second word is ours.
         unsafe {
             let word = self.second_word().read();
-            let was = word.wrapping_sub(list);
+            let was = word.wrapping_sub(list).rotate_left(32);
             if was == Place::Chain as usize || was == Place::ListedChain as usize {
                 return false;
             }
@@ -154,8 +172,8 @@ impl Block {
         let list = self.list_mark(secret);
         // SAFETY: a free block's second word is ours.
         unsafe {
-            let was_listed =
-                self.second_word().read().wrapping_sub(list) == Place::ListedChain as usize;
+            let was = self.second_word().read().wrapping_sub(list);
+            let was_listed = was.rotate_left(32) == Place::ListedChain as usize;
             self.second_word().write(if was_listed { list } else { 0 });
         }
     }
