@@ -8,7 +8,7 @@
 //!
 //! In an executable the lists lie in thread-local storage. In the preload library that would take more
 //! static TLS than a late `dlopen` can have, and the portable access would call `__tls_get_addr`, which
-//! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
+//! may itself call malloc: there two pointers lie in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::countdown::Countdown;
