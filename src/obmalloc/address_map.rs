@@ -54,11 +54,8 @@ const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
 /// Bytes of address space that C's `free` has a table for; it alone asks by address. At start it, the root and a
 /// leaf take less than 1 MiB of address space together.
-const WINDOW_BYTES: usize = if cfg!(feature = "preload") {
-    5 << 30
-} else {
-    0
-};
+const WINDOW_BYTES: usize = if HAS_WINDOW { 5 << 30 } else { 0 };
+const HAS_WINDOW: bool = cfg!(feature = "preload");
 /// What the window's upper end is a multiple of, and as many bytes of it at least lie above the first extent.
 const WINDOW_ALIGN: usize = 1 << 30;
 const WINDOW_POOLS: usize = WINDOW_BYTES / POOL_BYTES;
@@ -235,7 +232,7 @@ impl AddressMap {
 
     /// Sets what the window has for a pool, if it lies there.
     fn show(&self, addr: usize, label: Label) {
-        if WINDOW_BYTES == 0 {
+        if !HAS_WINDOW {
             return;
         }
         if let Some(shown) = self.window.get(self.offset(addr) / POOL_BYTES) {
@@ -301,7 +298,7 @@ impl AddressMap {
     ) -> bool {
         let first = start.addr().get() >> LEAF_BITS;
         let last = (start.addr().get() + len - 1) >> LEAF_BITS;
-        if WINDOW_BYTES > 0 && self.to_window.load(Ordering::Relaxed) == 0 {
+        if HAS_WINDOW && self.to_window.load(Ordering::Relaxed) == 0 {
             let end = (start.addr().get() + len).next_multiple_of(WINDOW_ALIGN) + WINDOW_ALIGN;
             // Not at 0, which says that there is none yet.
             let base = end.saturating_sub(WINDOW_BYTES).max(POOL_BYTES);
