@@ -83,7 +83,7 @@ mod preload {
     use crate::os;
 
     pub(crate) use super::stats::print_report;
-    pub(crate) use super::thread::lists;
+    pub(crate) use super::thread::{lists, shown};
 
     /// Whether another malloc serves this process.
     pub(crate) fn passes_through() -> bool {

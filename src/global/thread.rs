@@ -8,7 +8,7 @@
 //!
 //! In an executable the lists lie in thread-local storage. In the preload library that would take more
 //! static TLS than a late `dlopen` can have, and the portable access would call `__tls_get_addr`, which
-//! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
+//! may itself call malloc: there two pointers lie in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::countdown::Countdown;
@@ -16,7 +16,7 @@ use super::tide::Tide;
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
-use crate::obmalloc::list::Buffers;
+use crate::obmalloc::list::Entry;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -211,9 +211,21 @@ pub(super) fn end() {
     ROSTER.leave(heap);
 }
 
-/// Of what kind the lists of a thread are that gets some now.
-pub(super) fn buffers() -> Buffers {
-    place::buffers()
+/// Lets the calling thread's lists grow into a region. They are of the kind that is wanted now.
+///
+/// # Safety
+/// As [`ThreadLists::attach`].
+pub(super) unsafe fn attach(thread: &Thread, region: NonNull<Entry>) {
+    // SAFETY: passed on.
+    unsafe { thread.lists.attach(region, place::buffers()) };
+    place::show(thread);
+}
+
+/// Where this thread's allocs look for a block: its lists, or others without any, if its own are hidden.
+#[cfg(feature = "preload")]
+#[inline(always)]
+pub(crate) fn shown() -> &'static ThreadLists {
+    place::shown()
 }
 
 /// Calls `f` with this thread's lists, if it has any.
@@ -288,12 +300,15 @@ mod place {
         }
     }
 
+    /// Nothing to do: allocs look at the lists themselves.
+    pub fn show(_: &Thread) {}
+
     /// The record to start with: the one in place.
     pub fn claim() -> Option<&'static Thread> {
         let region = regions::obtain()?;
         let thread = current();
         // SAFETY: ours until it is given back.
-        unsafe { thread.lists.attach(region.cast(), buffers()) };
+        unsafe { super::attach(thread, region.cast()) };
         Some(thread)
     }
 

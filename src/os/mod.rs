@@ -7,6 +7,7 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`] |
 //! | sockets | [`Listener`], [`Connection`] |
+//! | registers | [`forget_origin`] |
 //! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
@@ -38,7 +39,7 @@ pub use process::{
     is_privileged, keep_errno, most_mappings, next_symbol, now_ms, on_fork, pid, secret, set_errno,
     working_folder, write_error, write_file,
 };
-pub use registers::{Registers, registers, stack_word};
+pub use registers::{Registers, forget_origin, registers, stack_word};
 pub use sockets::{Connection, Listener, place_of_socket};
 pub use stack::return_addresses;
 #[cfg(feature = "preload")]
