@@ -7,7 +7,7 @@
 use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{self, MAP, at_once, countdown, huge, lists, next_malloc, shown, slow};
 use crate::obmalloc::address_map::{Label, class_of, label_of};
-use crate::obmalloc::block::{Block, Place};
+use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
@@ -167,7 +167,7 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
     }
 }
 
-/// Puts a block on the list at a label. False if nothing was done: there is no room, or it seems to lie free.
+/// Puts a block on the list at a label. False if nothing was done: there is no room, or it lies free.
 ///
 /// # Safety
 /// The label is that of the address, or 0; if a live block begins there, it is not used any more.
@@ -178,10 +178,10 @@ unsafe fn put_on_list(p: *mut c_void, label: Label) -> bool {
     unsafe {
         lists().push_made(label, || {
             let block = Block::new(NonNull::new_unchecked(p.cast::<u8>()));
-            if block.may_be_marked(MAP.secret()) {
+            if block.is_marked(MAP.secret()) {
                 return None;
             }
-            block.mark(MAP.secret(), Place::List);
+            block.mark(MAP.secret());
             Some(block)
         })
     }
@@ -285,7 +285,7 @@ unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
         if block.is_marked(MAP.secret()) {
             double_free(start, class);
         }
-        block.mark(MAP.secret(), Place::List);
+        block.mark(MAP.secret());
     }
     Some(class)
 }
