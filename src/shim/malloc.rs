@@ -167,7 +167,7 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
     }
 }
 
-/// Puts a block on the list at a label. False if nothing was done: there is no room, or it seems to lie free.
+/// Puts a block on the list at a label. False if nothing was done: there is no room, or it lies free.
 ///
 /// # Safety
 /// The label is that of the address, or 0; if a live block begins there, it is not used any more.
