@@ -63,7 +63,7 @@ OBJECT_LINE=$(($(line_of "$HERE/examples/object_leak.rs" '// MADE') - 4))
 PYMALLOC_RECORD=$PWD/objects.pmrec PYMALLOC_TRACE=25 "$OBJECTS" >/dev/null
 "$P" report leaks objects.pmrec | shows "object_leak.rs:$OBJECT_LINE" 12
 "$P" profile -o launched.pmrec "$OBJECTS" >/dev/null
-"$P" report leaks launched.pmrec | shows "object_leak.rs:$OBJECT_LINE" 0
+"$P" report leaks launched.pmrec | shows "→ connect  $HERE/examples/object_leak.rs:$OBJECT_LINE" 0
 
 step "a planted fragmentation, explained"
 gcc -O1 -g -fno-inline -fno-builtin "$HERE/tests/profile/fragments.c" -o fragments

@@ -66,9 +66,19 @@ impl Frame {
 
 impl Frame {
     /// Whether the code is this crate's, in a program that has it.
+    ///
+    /// Tables of lines alone name inlined functions without their paths: then the file says it, where the launcher was
+    /// built from the same folder, or cargo fetched the crate.
     fn is_allocator(&self) -> bool {
+        const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
         let starts = ["pymalloc::", "<pymalloc::"];
+        let is_fetched = |file: &str| {
+            let crates = ["/registry/src/", "/git/checkouts/"];
+            crates.iter().any(|part| file.contains(part)) && file.contains("/pymalloc-")
+        };
         starts.iter().any(|start| self.function.starts_with(start))
+            || self.file.starts_with(OWN)
+            || is_fetched(&self.file)
     }
 }
 
