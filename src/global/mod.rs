@@ -30,6 +30,8 @@ pub(crate) mod next_malloc;
 mod nothing;
 #[cfg(feature = "objects")]
 pub(crate) mod object_memory;
+#[cfg(feature = "objects")]
+pub(crate) mod object_watch;
 mod options;
 mod poisson;
 mod private_heap;

@@ -34,6 +34,8 @@ pub use pages::{
     commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect, purge,
     refuse_huge_pages, relocate, reserve, resident, unmap,
 };
+#[cfg(not(feature = "preload"))]
+pub use process::is_in_executable;
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
     is_privileged, keep_errno, most_mappings, next_symbol, now_ms, on_fork, pid, secret, set_errno,
