@@ -98,7 +98,7 @@ mutant no_chain $inbox 'one look only, and nothing after the second unlock' 's/w
 mutant no_chain $inbox 'not drained on enter' 's/self\.drain\(value\);\s*f\(value\)/f(value)/'
 mutant no_chain $inbox 'inbox read, not taken' 's/self\.inbox\.swap\(core::ptr::null_mut\(\), /self.inbox.load(/'
 mutant no_chain $inbox 'lock not tried after the push' 's/self\.try_enter\(\|_\| \(\)\);//'
-mutant no_chain $inbox 'link not renewed when the push is repeated' 's/(let mut head = [^;]*;)/$1 let old = head;/; s/NonNull::new\(head\)/NonNull::new(old)/'
+mutant no_chain $inbox 'link not renewed when the push is repeated' 's/(let mut head = [^;]*;)/$1 let old = head;/; s/chain\.link\(head\)/chain.link(old)/'
 mutant no_chain $inbox 'settle without the lock' 's/let Some\(locked\) = self\.lock\.try_lock\(\) else \{.*?\};/let locked = ();/s'
 
 roster=src/obmalloc/roster.rs

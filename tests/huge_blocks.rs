@@ -50,6 +50,13 @@ impl Block {
         Self { start, size }
     }
 
+    fn new(size: usize) -> Self {
+        // SAFETY: the size is not 0.
+        let start = unsafe { PyMalloc.alloc(layout(size)) };
+        assert!(!start.is_null());
+        Self { start, size }
+    }
+
     fn pages(&self) -> usize {
         self.size.div_ceil(PAGE)
     }
@@ -84,7 +91,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout.
+        // SAFETY: allocated with this layout.
         unsafe { PyMalloc.dealloc(self.start, layout(self.size)) };
     }
 }
@@ -125,6 +132,22 @@ fn zeroing_takes_no_memory_where_there_was_none() {
             "{resident} of {touched} pages at {size}"
         );
         block.write(every_sixteenth);
+    }
+}
+
+#[test]
+fn a_longer_block_has_the_pages_of_a_shorter_one() {
+    let _alone = alone();
+    for (shorter, longer) in [
+        (3 * MIB, 5 * MIB),
+        (10 * MIB, 14 * MIB),
+        (20 * MIB, 21 * MIB),
+    ] {
+        Block::new(shorter).write(|_| true);
+        let block = Block::new(longer);
+        assert_eq!(block.resident(), shorter / PAGE, "{longer} after {shorter}");
+        drop(block);
+        PyMalloc.collect();
     }
 }
 

@@ -6,7 +6,7 @@ use super::event::{Event, tell_by};
 use super::thread::{self, Thread};
 use super::watch::{EXACT, WATCH};
 use super::{behind, modes, slow};
-use crate::obmalloc::block::{Block, Place};
+use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::sync::Ordering;
 use core::ptr::NonNull;
@@ -92,7 +92,7 @@ pub(crate) unsafe fn free(
     tell_by(thread, &EXACT, &Event::Freeing { address, size, api });
     if let Some(secret) = secret {
         // SAFETY: the caller gives the block up.
-        unsafe { block.mark(secret, Place::List) };
+        unsafe { block.mark(secret) };
     }
     // SAFETY: as above; the block is verified when it goes home.
     unsafe {

@@ -15,7 +15,7 @@
 use super::event::{Short, Told};
 use super::{MAP, modes, poisson, thread};
 use crate::obmalloc::address_map::{Label, class_of, label_of};
-use crate::obmalloc::block::{Block, Place};
+use crate::obmalloc::block::Block;
 use crate::obmalloc::list::Room;
 use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass, resize_stays};
 use crate::obmalloc::thread_lists::ThreadLists;
@@ -92,7 +92,7 @@ unsafe fn put(p: NonNull<u8>, room: Room) {
     // SAFETY: the caller's.
     unsafe {
         let block = Block::new(p);
-        block.mark(MAP.secret(), Place::List);
+        block.mark(MAP.secret());
         room.fill(block);
     }
 }

@@ -443,7 +443,41 @@ pub(crate) unsafe extern "C" fn resize(
         return p.as_ptr();
     }
     // SAFETY: as the caller promises.
-    unsafe { move_block(p, size, new_size, align) }
+    unsafe {
+        match (old, new) {
+            (Some(old), Some(new)) => move_listed(p, size, old, new_size, new),
+            _ => move_block(p, size, new_size, align),
+        }
+    }
+}
+
+/// As [`move_block`], from one class to another: what a vector does that grows.
+///
+/// # Safety
+/// As [`resize`]; `p` is of class `old`, and `to` bytes fit `new`.
+#[inline(always)]
+unsafe fn move_listed(
+    p: NonNull<u8>,
+    size: usize,
+    old: SizeClass,
+    to: usize,
+    new: SizeClass,
+) -> *mut u8 {
+    let lists = thread::lists();
+    let start = match lists.of(new).pop() {
+        Some(block) => block.start().as_ptr(),
+        None => alloc_listed(new),
+    };
+    if !start.is_null() {
+        // SAFETY: both blocks hold the copied bytes and are disjoint; the old one is given up.
+        unsafe {
+            start.copy_from_nonoverlapping(p.as_ptr(), size.min(to));
+            if !thread::lists().push(label_of(old), Block::new(p)) {
+                free_listed(p, old);
+            }
+        }
+    }
+    start
 }
 
 /// # Safety

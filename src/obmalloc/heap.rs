@@ -12,7 +12,8 @@
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
-use super::block::{Block, Chain};
+use super::block::Block;
+use super::chain::{self, Chain};
 use super::engine::Engine;
 use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production, UNUSED};
@@ -24,7 +25,7 @@ pub use super::heap_errors::{
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
 use crate::sync::const_unless_loom;
 use core::ptr::NonNull;
 
@@ -55,20 +56,24 @@ impl HeapState {
 }
 
 impl Receive for HeapState {
-    unsafe fn receive(&mut self, blocks: &[Entry]) {
-        let secret = self.map.secret();
-        for block in blocks.iter().flatten() {
-            // Not on its way any more.
-            // SAFETY: free by the caller's word.
-            unsafe { block.arrive(secret) };
+    fn verify(&self, carrier: NonNull<u8>) {
+        if class_of(self.map.label(carrier.addr().get())).is_none() {
+            not_a_block(carrier);
         }
+    }
+
+    unsafe fn receive(&mut self, blocks: &[Entry]) {
         let mut rest = blocks;
         while let Some(Some(block)) = rest.first().copied() {
             let Some(class) = class_of(self.map.label(block.addr())) else {
                 not_a_block(block.start())
             };
-            // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
+            // SAFETY: labelled, so in a pool of `class` of an arena, and this heap's once that is verified.
             unsafe {
+                // Its carrier lay in free memory.
+                if home_of(block) != self.engine.backing().home() {
+                    not_a_block(block.start());
+                }
                 let pool = Production::pool_of(block.start(), class);
                 let put = self.engine.put(pool, class, rest);
                 if put.n == 0 {
@@ -221,8 +226,8 @@ impl Heap {
         pending: &mut Pending,
     ) {
         let (mut rest, mut n_own) = (blocks, 0);
-        // The arena looked at last, if it is ours.
-        let mut arena = None;
+        // The arena looked at last, if it is ours; another heap's slot, and that heap.
+        let (mut arena, mut elsewhere) = (None, (0, 0));
         while let Some((first, others)) = rest.split_first() {
             let Some(block) = *first else {
                 rest = others;
@@ -231,10 +236,14 @@ impl Heap {
             // SAFETY: free by the caller's word; in an arena, once that is verified.
             unsafe {
                 if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
-                    verify_pool(state.map, block, class);
-                    if home_of(block) != self.home() {
+                    let slot = slot_of(block);
+                    if elsewhere.0 != slot {
+                        verify_pool(state.map, block, class);
+                        elsewhere = (slot, home_of(block));
+                    }
+                    if elsewhere.1 != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        pending.add(block, class, state.map.secret());
+                        pending.add(block, elsewhere.1, chain::room(class));
                         rest = others;
                         continue;
                     }
@@ -251,7 +260,7 @@ impl Heap {
                     not_out(pool, block, class);
                 }
                 if put.emptied {
-                    arena = None;
+                    (arena, elsewhere) = (None, (0, 0));
                 }
                 n_own += put.n as u32;
                 rest = &rest[put.n..];
@@ -294,22 +303,18 @@ impl Pending {
         last: 0,
     };
 
-    /// Adds a block to the chain of its heap.
+    /// Adds a block to the chain of the heap at `home`; carriers have room for `room` others.
     ///
     /// # Safety
-    /// The block is free, of `class`, and in an arena.
+    /// The block is free, of that heap, and as long as `room` says.
     #[inline(always)]
-    unsafe fn add(&mut self, block: Block, class: SizeClass, secret: usize) {
-        // SAFETY: free, and in an arena, by the caller's word.
+    unsafe fn add(&mut self, block: Block, home: usize, room: usize) {
+        // SAFETY: the chains' blocks and this one are free, by the caller's word.
         unsafe {
-            let home = home_of(block);
-            if !block.depart(secret) {
-                double_free(block.start(), class);
-            }
             if self.chains[self.last].0 != home {
                 self.find(home);
             }
-            self.chains[self.last].1.push(block);
+            self.chains[self.last].1.push(block, room);
         }
     }
 
@@ -369,6 +374,12 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     let addr = p.addr().get() & !(ARENA_BYTES - 1);
     // SAFETY: callers pass addresses inside arenas, which are not at 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr + UNUSED)) }
+}
+
+/// The slot that `block` lies in, as a number; another for each misaligned address.
+#[inline(always)]
+fn slot_of(block: Block) -> usize {
+    (block.addr() / POOL_BYTES) | ((block.addr() % ALIGNMENT) << (usize::BITS - ALIGNMENT.ilog2()))
 }
 
 /// Checks that `block` lies in a pool of `class`.

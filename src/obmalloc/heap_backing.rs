@@ -43,6 +43,12 @@ impl HeapBacking {
         }
     }
 
+    /// The number written into its arenas.
+    #[inline]
+    pub fn home(&self) -> usize {
+        self.home
+    }
+
     /// Whether the heap was ever large: what huge pages may waste is little beside that.
     fn is_large(&self) -> bool {
         self.shared && self.arenas_high as usize * ARENA_BYTES >= self.extents.large()

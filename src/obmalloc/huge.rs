@@ -130,6 +130,9 @@ impl Huge {
             this.set_live(base, len);
             return Some((base, false));
         }
+        if let Some(base) = self.grow_stored(len, align) {
+            return Some((base, false));
+        }
         let descriptor = self.with(State::descriptor)?;
         let Some(Memory {
             base,
@@ -150,6 +153,25 @@ impl Huge {
         self.with(|state| state.count_in(len));
         this.set_live(base, len);
         Some((base, zeroed))
+    }
+
+    /// A block made of a shorter stored one: its pages stay or move, and only what it lacks is fresh.
+    fn grow_stored(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        if len <= SLOT_MAX || align > ARENA_BYTES {
+            return None;
+        }
+        let stored = self.with_store(|state| state.take_shorter(len))?;
+        // SAFETY: descriptors stay mapped for ever; out of the store, so ours, and its memory unused.
+        unsafe {
+            let this = stored.as_ref();
+            if let Some((base, len)) = self.resize_claimed(stored, len, align) {
+                self.with(|state| state.count_in(len));
+                this.set_live(base, len);
+                return Some(base);
+            }
+            self.give_back(stored);
+        }
+        None
     }
 
     fn slot(&self, base: NonNull<u8>) -> &'static Slot {
@@ -359,7 +381,7 @@ impl Huge {
     /// Where the block is now and its bytes.
     ///
     /// # Safety
-    /// The caller claimed the descriptor; otherwise as [`Self::resize`].
+    /// The caller owns the descriptor; otherwise as [`Self::resize`].
     unsafe fn resize_claimed(
         &self,
         descriptor: NonNull<Descriptor>,

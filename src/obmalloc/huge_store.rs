@@ -2,7 +2,8 @@
 //!
 //! A stored block keeps its memory. It serves the next block that fills at least a quarter of it, so that a
 //! loop over blocks of a few MiB does not enter the kernel, nor one over vectors that grow to such a size:
-//! each doubling of theirs is in place. It goes when the store is full or when it is purged.
+//! each doubling of theirs is in place. Or it grows to serve one up to twice as long, whose pages then are not all
+//! fresh: moving a page's entry costs a tenth of a fault. It goes when the store is full or when it is purged.
 //!
 //! | place | holds | serves |
 //! |---|---|---|
@@ -148,6 +149,21 @@ impl State {
         let stored = self.take_place(|stored| room(stored).is_some(), Descriptor::len)?;
         // SAFETY: as above.
         Some((stored, unsafe { stored.as_ref() }.len()))
+    }
+
+    /// The longest stored mapping shorter than `len`, if it has half of that.
+    pub fn take_shorter(&mut self, len: usize) -> Option<NonNull<Descriptor>> {
+        let fits = |stored: &Descriptor| {
+            // SAFETY: stored, so ours under the lock.
+            let carved = unsafe { stored.with_rest(|rest| rest.carved) };
+            !carved && stored.len() < len && stored.len() >= len / 2
+        };
+        // SAFETY: descriptors stay mapped for ever.
+        let recent = self.recent.map(|recent| unsafe { recent.as_ref() });
+        if recent.is_some_and(fits) {
+            return self.take_recent();
+        }
+        self.take_place(fits, |stored| len - stored.len())
     }
 
     /// The mapping that is longest in the store, if that was at or before epoch `until`.

@@ -12,7 +12,7 @@
 //!   looks at the inbox after unlocking. Lock and unlock carry the SeqCst fence between the two.
 //! * I3 a chain is drained once: the inbox is taken whole, by exchange.
 
-use super::block::{Block, Chain};
+use super::chain::{CARRIED, Chain, unload};
 use super::list::Entry;
 use crate::os::{Lock, Locked};
 use crate::sync::{AtomicPtr, Ordering, SharedCell, const_unless_loom, fence};
@@ -27,6 +27,9 @@ pub struct Gate<T> {
 
 /// What the value does with blocks that were delivered.
 pub trait Receive {
+    /// Checks that a block begins where a link points to, which lay in free memory; if not, that is corruption.
+    fn verify(&self, carrier: NonNull<u8>);
+
     /// Takes blocks back.
     ///
     /// # Safety
@@ -35,7 +38,7 @@ pub trait Receive {
 }
 
 /// Blocks received at a time: about as many as a flush sends.
-const BATCH: usize = if cfg!(loom) { 2 } else { 64 };
+const BATCH: usize = if cfg!(loom) { CARRIED + 1 } else { 128 };
 
 impl<T: Receive> Gate<T> {
     const_unless_loom! {
@@ -75,17 +78,16 @@ impl<T: Receive> Gate<T> {
     /// Hands over free blocks that belong to the value, without waiting.
     ///
     /// # Safety
-    /// The blocks are free, linked from first to last, and the value's.
+    /// The blocks are free, and the value's.
     pub unsafe fn deliver(&self, chain: Chain) {
-        let Some((first, last)) = chain.ends() else {
+        if chain.is_empty() {
             return;
-        };
+        }
         let mut head = self.inbox.load(Ordering::Relaxed);
         loop {
-            // SAFETY: `last` is free and ours until the exchange succeeds.
-            unsafe { last.set_link(NonNull::new(head).map(|p| Block::new(p))) };
+            // SAFETY: the blocks are free and ours until the exchange succeeds.
+            let new = unsafe { chain.link(head) };
             // Release: publishes the links. SeqCst order against the lock comes from the fence below.
-            let new = first.start().as_ptr();
             match self
                 .inbox
                 .compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed)
@@ -121,25 +123,20 @@ impl<T: Receive> Gate<T> {
     fn drain_slow(&self, value: &mut T) {
         // Acquire: sees the links and whatever the freeing threads wrote before (I3).
         let mut next = self.inbox.swap(core::ptr::null_mut(), Ordering::Acquire);
-        let mut batch = [None; BATCH];
-        while !next.is_null() {
-            let mut n = 0;
-            while n < BATCH
-                && let Some(start) = NonNull::new(next)
-            {
-                // SAFETY: delivered blocks are free, and linked.
-                unsafe {
-                    let block = Block::new(start);
-                    next = block
-                        .link()
-                        .map_or(core::ptr::null_mut(), |b| b.start().as_ptr());
-                    batch[n] = Some(block);
-                }
-                n += 1;
+        let (mut batch, mut n) = ([None; BATCH], 0);
+        while let Some(carrier) = NonNull::new(next) {
+            if n + 1 + CARRIED > BATCH {
+                // SAFETY: delivered; what their carriers hold was read.
+                unsafe { value.receive(&batch[..n]) };
+                n = 0;
             }
-            // SAFETY: delivered; their links were read.
-            unsafe { value.receive(&batch[..n]) };
+            value.verify(carrier);
+            // SAFETY: delivered, and not received yet; there is room.
+            let (more, behind) = unsafe { unload(carrier, &mut batch[n..]) };
+            (n, next) = (n + more, behind);
         }
+        // SAFETY: as above.
+        unsafe { value.receive(&batch[..n]) };
     }
 
     #[inline]
@@ -178,5 +175,81 @@ impl<T: Receive> Gate<T> {
     pub unsafe fn with_held<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: exclusive by the caller's word.
         unsafe { self.value.with_mut(f) }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::block::Block;
+    use super::*;
+
+    /// Blocks of 32 bytes, carriers of four others.
+    #[repr(align(32))]
+    struct Blocks([[usize; 4]; 400]);
+
+    #[derive(Default)]
+    struct Received {
+        addrs: Vec<usize>,
+        batches: Vec<usize>,
+    }
+
+    impl Receive for Received {
+        fn verify(&self, carrier: NonNull<u8>) {
+            assert!(
+                !self.addrs.contains(&carrier.addr().get()),
+                "read after it was received"
+            );
+            assert!(carrier.addr().get() > 4096, "a smashed link");
+        }
+
+        unsafe fn receive(&mut self, blocks: &[Entry]) {
+            self.batches.push(blocks.len());
+            self.addrs.extend(blocks.iter().flatten().map(|b| b.addr()));
+        }
+    }
+
+    /// Delivers the blocks while somebody holds the lock, does what `meanwhile` says, and receives them.
+    fn received(
+        blocks: &mut Blocks,
+        meanwhile: impl FnOnce(&mut Blocks),
+    ) -> (Received, Vec<usize>) {
+        let gate = Gate::new(Received::default());
+        let start = NonNull::from(&mut *blocks).cast::<[usize; 4]>();
+        start.as_ptr().expose_provenance();
+        let locked = gate.lock().lock();
+        // Every third of them, from the last to the first.
+        let mut chain = Chain::EMPTY;
+        let sent = (0..blocks.0.len()).rev().step_by(3).map(|k| {
+            // SAFETY: one of the blocks, which nobody uses.
+            unsafe {
+                let block = Block::new(start.add(k).cast());
+                chain.push(block, 4);
+                block.addr()
+            }
+        });
+        let sent: Vec<usize> = sent.collect();
+        // SAFETY: as above; they are `Received`'s to count.
+        unsafe { gate.deliver(chain) };
+        meanwhile(blocks);
+        drop(locked);
+        gate.settle();
+        (gate.enter(core::mem::take), sent)
+    }
+
+    /// More blocks than are received at a time arrive whole, and what a carrier holds is read before it is received.
+    #[test]
+    fn blocks_arrive_in_batches() {
+        let (got, sent) = received(&mut Blocks([[0; 4]; 400]), |_| ());
+        assert_eq!(got.addrs, sent);
+        assert!(got.batches.len() > 1 && got.batches.iter().all(|n| *n <= BATCH));
+    }
+
+    /// A program writes to the block it freed while that is on its way.
+    #[test]
+    #[should_panic = "a smashed link"]
+    fn a_smashed_link_is_not_followed() {
+        received(&mut Blocks([[0; 4]; 400]), |blocks| {
+            blocks.0[399][0] = 0x123
+        });
     }
 }

@@ -17,6 +17,7 @@
 pub mod address_map;
 pub mod arena;
 pub mod block;
+pub mod chain;
 pub mod cpython;
 mod descriptor;
 pub mod dirty;

@@ -8,7 +8,7 @@ use super::called;
 use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{self, MAP, at_once, countdown, huge, lists, next_malloc, shortly, slow};
 use crate::obmalloc::address_map::{Label, class_of};
-use crate::obmalloc::block::{Block, Place};
+use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
 use crate::os;
@@ -165,7 +165,7 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
         if block.is_marked(MAP.secret()) {
             return freed_twice(p);
         }
-        block.mark(MAP.secret(), Place::List);
+        block.mark(MAP.secret());
         room.fill(block);
     }
 }
@@ -279,7 +279,7 @@ unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
         if block.is_marked(MAP.secret()) {
             double_free(start, class);
         }
-        block.mark(MAP.secret(), Place::List);
+        block.mark(MAP.secret());
     }
     Some(class)
 }

@@ -4,16 +4,17 @@
 use loom::cell::UnsafeCell;
 use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
-use pymalloc_loom_tests::obmalloc::block::{Block, Chain};
+use pymalloc_loom_tests::obmalloc::block::Block;
+use pymalloc_loom_tests::obmalloc::chain::Chain;
 use pymalloc_loom_tests::obmalloc::inbox::{Gate, Receive};
 use pymalloc_loom_tests::obmalloc::list::Entry;
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// A block: room for its link, and what its user wrote.
+/// A block: room for what a carrier holds, and what its user wrote.
 #[repr(C, align(16))]
 struct Item {
-    link: Cell<[usize; 2]>,
+    carrier: Cell<[usize; 3]>,
     index: usize,
     payload: UnsafeCell<u32>,
 }
@@ -24,41 +25,35 @@ const WRITTEN: u32 = 0xDD;
 
 struct Items([Item; ITEMS]);
 
-// SAFETY: a link is touched by who holds the block; the payload loom watches; the rest is constant.
+// SAFETY: a carrier's words are touched by who holds the block; the payload loom watches; the rest is constant.
 unsafe impl Sync for Items {}
 
 impl Items {
     fn new() -> Static<Self> {
         Static::new(Self(std::array::from_fn(|index| Item {
-            link: Cell::default(),
+            carrier: Cell::default(),
             index,
             payload: UnsafeCell::new(0),
         })))
     }
 
     fn block(&'static self, index: usize) -> Block {
-        let start = NonNull::from(&self.0[index]).cast();
-        // SAFETY: 16 bytes for the link, in a cell.
+        let start = NonNull::from(&self.0[index]).cast::<u8>();
+        start.as_ptr().expose_provenance();
+        // SAFETY: room for what a carrier holds, in a cell.
         unsafe { Block::new(start) }
     }
 
-    /// Uses the blocks from `first` to `last` for the last time and links them.
+    /// Uses the blocks from `first` to `last` for the last time and chains them, two to a carrier.
     fn used(&'static self, first: usize, last: usize) -> Chain {
+        let mut chain = Chain::EMPTY;
         for index in first..=last {
             // SAFETY: the block is this thread's.
             self.0[index].payload.with_mut(|p| unsafe { *p = WRITTEN });
-            let next = (index < last).then(|| self.block(index + 1));
-            // SAFETY: free from here on.
-            unsafe { self.block(index).set_link(next) };
+            // SAFETY: free from here on, and long enough for one distance.
+            unsafe { chain.push(self.block(index), 1) };
         }
-        // SAFETY: linked just now.
-        unsafe {
-            Chain::new(
-                self.block(first),
-                self.block(last),
-                (last - first + 1) as u32,
-            )
-        }
+        chain
     }
 }
 
@@ -67,6 +62,10 @@ impl Items {
 struct Counts([u32; ITEMS]);
 
 impl Receive for Counts {
+    fn verify(&self, carrier: NonNull<u8>) {
+        assert!(carrier.addr().get().is_multiple_of(align_of::<Item>()));
+    }
+
     unsafe fn receive(&mut self, blocks: &[Entry]) {
         for block in blocks.iter().flatten() {
             // SAFETY: all blocks of the model are items.
