@@ -198,6 +198,13 @@ fn forget_slow(address: usize) -> bool {
     was_sampled
 }
 
+/// Whether the block at `address` is certainly not a sampled one. Its frees may be diverted for a neighbour's sake.
+#[cfg(feature = "preload")]
+#[inline(always)]
+pub(super) fn is_unsampled(address: usize) -> bool {
+    !BLOCKS.may_have(address)
+}
+
 /// Samples a block. False when there is no memory for that.
 pub(super) fn add(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) -> bool {
     let address = p.addr().get();

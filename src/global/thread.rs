@@ -12,6 +12,7 @@
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::countdown::Countdown;
+use super::event::Told;
 use super::tide::Tide;
 use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
 use crate::obmalloc::heap_backing::HeapBacking;
@@ -39,12 +40,8 @@ pub struct Thread {
     pub(super) behind: Cell<Option<&'static ThreadLists>>,
     /// Whether it walks its stack.
     pub(super) walking: Cell<bool>,
-    /// Whether it runs an observer: what that allocates is not observed.
-    pub(super) observing: Cell<bool>,
-    /// What the recorder has for it.
-    pub(super) log: Cell<Option<NonNull<u8>>>,
-    /// Whether it took blocks from what threads share since the last event that observers were told of.
-    pub(super) taken: Cell<bool>,
+    /// What observers know of it.
+    pub(super) told: Told,
     /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
     pub(super) drawing: Cell<bool>,
     pub(super) draws: Cell<u64>,
@@ -69,9 +66,7 @@ impl Thread {
         watch: Cell::new(0),
         behind: Cell::new(None),
         walking: Cell::new(false),
-        observing: Cell::new(false),
-        log: Cell::new(None),
-        taken: Cell::new(true),
+        told: Told::NOTHING,
         drawing: Cell::new(false),
         draws: Cell::new(0),
         countdown: Countdown::EMPTY,
@@ -201,7 +196,7 @@ pub(super) fn end() {
     if let Some(kept) = thread.kept.take() {
         HUGE.leave(kept);
     }
-    if let Some(log) = thread.log.take() {
+    if let Some(log) = thread.told.log.take() {
         slot::say_farewell(log);
     }
     thread.heap.set(None);
@@ -259,7 +254,7 @@ pub(super) fn current() -> &'static Thread {
 #[inline]
 pub(super) fn place_for_log() -> Option<&'static Cell<Option<NonNull<u8>>>> {
     let thread = place::current();
-    thread.heap.get().map(|_| &thread.log)
+    thread.heap.get().map(|_| &thread.told.log)
 }
 
 /// In a child after fork: only this thread is left.
