@@ -9,6 +9,7 @@
 //! Every block is verified on its way home: its pool must serve the class it comes as, it must begin
 //! where a block begins, and its pool must have a block out. What fails is corruption: one line, abort.
 //! The header of a pool is looked at under its own heap's lock only; what the deliverer checks is the label.
+//! What is found wrong there changed nothing yet, and the lock is free again when the process ends.
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
@@ -19,7 +20,7 @@ use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
 use super::heap_errors::wrong_pool;
 pub use super::heap_errors::{
-    class_around, double_free, freed_class, interior, not_a_block, not_out,
+    Wrong, class_around, double_free, freed_class, interior, not_a_block, not_out,
 };
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
@@ -47,6 +48,21 @@ impl HeapState {
         }
     }
 
+    /// Ends the process with what is wrong. The thread holds this heap's lock, and nothing was changed under it.
+    #[cold]
+    #[inline(never)]
+    fn ends_with(&self, wrong: Wrong) -> ! {
+        wrong.fatal(self.engine.backing().let_go)
+    }
+
+    /// Checks that `block` lies in a pool of `class`.
+    #[inline(always)]
+    fn verify_pool(&self, block: Block, class: SizeClass) {
+        if self.map.lookup(block.addr()) != Some(label_of(class)) {
+            self.ends_with(wrong_pool(self.map, block, class));
+        }
+    }
+
     /// Sets the epoch that stamps what comes free.
     pub fn set_epoch(&mut self, epoch: u32) {
         self.engine.dirty().epoch = epoch;
@@ -65,14 +81,14 @@ impl Receive for HeapState {
         let mut rest = blocks;
         while let Some(Some(block)) = rest.first().copied() {
             let Some(class) = class_of(self.map.label(block.addr())) else {
-                not_a_block(block.start())
+                self.ends_with(Wrong::NoBlock(block.start()))
             };
             // SAFETY: labelled, so in a pool of `class`, and this heap's by the caller's word.
             unsafe {
                 let pool = Production::pool_of(block.start(), class);
                 let put = self.engine.put(pool, class, rest);
                 if put.n == 0 {
-                    not_out(pool, block, class);
+                    self.ends_with(not_out(pool, block, class));
                 }
                 self.engine.count_freed(class, put.n as u32);
                 rest = &rest[put.n..];
@@ -191,15 +207,15 @@ impl Heap {
     #[cold]
     #[inline(never)]
     unsafe fn free_at_home(&self, class: SizeClass, block: Block) -> Freed {
-        self.gate
-            .enter(|state| verify_pool(state.map, block, class));
+        self.gate.enter(|state| state.verify_pool(block, class));
         // SAFETY: labelled, so in an arena; arenas name heaps, which live for ever.
         let home = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home_of(block)) };
         home.gate.enter(|state| {
             // SAFETY: free by the caller's word, and this heap's.
             unsafe {
                 if !state.engine.free(block, class) {
-                    not_out(Production::pool_of(block.start(), class), block, class);
+                    let pool = Production::pool_of(block.start(), class);
+                    state.ends_with(not_out(pool, block, class));
                 }
             }
             Freed {
@@ -231,24 +247,24 @@ impl Heap {
             // SAFETY: free by the caller's word; in an arena, once that is verified.
             unsafe {
                 if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
-                    verify_pool(state.map, block, class);
+                    state.verify_pool(block, class);
                     if home_of(block) != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        pending.add(block, class, state.map.secret());
+                        pending.add(block, class, state);
                         rest = others;
                         continue;
                     }
                     arena = Some(block.addr() / ARENA_BYTES);
                 } else if block.addr() % ARENA_BYTES < POOL_BYTES {
-                    not_a_block(block.start());
+                    state.ends_with(Wrong::NoBlock(block.start()));
                 }
                 let pool = Production::pool_of(block.start(), class);
                 if !pool.as_ref().serves(class) {
-                    wrong_pool(state.map, block, class);
+                    state.ends_with(wrong_pool(state.map, block, class));
                 }
                 let put = state.engine.put(pool, class, rest);
                 if put.n == 0 {
-                    not_out(pool, block, class);
+                    state.ends_with(not_out(pool, block, class));
                 }
                 if put.emptied {
                     arena = None;
@@ -294,17 +310,17 @@ impl Pending {
         last: 0,
     };
 
-    /// Adds a block to the chain of its heap.
+    /// Adds a block to the chain of its heap; the thread works on `state`.
     ///
     /// # Safety
     /// The block is free, of `class`, and in an arena.
     #[inline(always)]
-    unsafe fn add(&mut self, block: Block, class: SizeClass, secret: usize) {
+    unsafe fn add(&mut self, block: Block, class: SizeClass, state: &HeapState) {
         // SAFETY: free, and in an arena, by the caller's word.
         unsafe {
             let home = home_of(block);
-            if !block.depart(secret) {
-                double_free(block.start(), class);
+            if !block.depart(state.map.secret()) {
+                state.ends_with(Wrong::Freed(block.start(), class));
             }
             if self.chains[self.last].0 != home {
                 self.find(home);
@@ -369,14 +385,6 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     let addr = p.addr().get() & !(ARENA_BYTES - 1);
     // SAFETY: callers pass addresses inside arenas, which are not at 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr + UNUSED)) }
-}
-
-/// Checks that `block` lies in a pool of `class`.
-#[inline(always)]
-fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.lookup(block.addr()) != Some(label_of(class)) {
-        wrong_pool(map, block, class);
-    }
 }
 
 /// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.
