@@ -14,7 +14,9 @@
 use super::countdown::Countdown;
 use super::event::Told;
 use super::tide::Tide;
-use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
+use super::{
+    EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, fork, guard, purge, regions, slot,
+};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
 use crate::obmalloc::list::Entry;
@@ -150,6 +152,7 @@ fn new_heap() -> Option<&'static SharedHeap> {
     EXTENTS.note_heap();
     let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
     backing.holds_back = OPTIONS.reports();
+    backing.let_go = fork::let_go;
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());
@@ -204,6 +207,20 @@ pub(super) fn end() {
     thread.ended.set(true);
     place::release(thread);
     ROSTER.leave(heap);
+}
+
+/// The thread goes on without its lists, which may be half sent home, and block by block from now on. What they
+/// hold is lost, and its heap is not given to another thread.
+pub(super) fn forget() {
+    let thread = place::current();
+    // A record that threads share is not written.
+    if thread.heap.take().is_none() {
+        return;
+    }
+    thread.behind.set(None);
+    thread.watch.set(0);
+    thread.ended.set(true);
+    place::forget(thread);
 }
 
 /// Lets the calling thread's lists grow into a region. They are of the kind that is wanted now.
@@ -305,6 +322,11 @@ mod place {
         // SAFETY: ours until it is given back.
         unsafe { super::attach(thread, region.cast()) };
         Some(thread)
+    }
+
+    /// Leaves the record without lists; nobody gets their memory.
+    pub fn forget(thread: &'static Thread) {
+        thread.lists.forget();
     }
 
     /// Gives the lists' memory to the next thread. The record goes with this one.

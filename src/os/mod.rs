@@ -47,7 +47,7 @@ pub use stack::return_addresses;
 #[cfg(feature = "preload")]
 pub use stack::unwinder_symbol;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
-pub use text::{Text, fatal, say};
+pub use text::{Text, fatal, fatal_after, say};
 #[cfg(all(feature = "symbols", not(feature = "preload")))]
 pub use threads::without_signals;
 pub use threads::{
