@@ -4,8 +4,8 @@
 
 use super::event::{Event, tell_by};
 use super::thread::{self, Thread};
-use super::watch::{EXACT, JUDGE, MODES, OBSERVED, WATCH};
-use super::{behind, slow};
+use super::watch::{EXACT, WATCH};
+use super::{behind, modes, slow};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::sync::Ordering;
@@ -15,8 +15,7 @@ use core::ptr::NonNull;
 /// observed, and none is judged, guarded or drawn for.
 #[inline(always)]
 fn plainly_observed() -> Option<&'static Thread> {
-    let modes = MODES.load(Ordering::Relaxed);
-    if modes != OBSERVED || JUDGE.is_filled() {
+    if !modes::is_plainly_observed() {
         return None;
     }
     thread::watched(WATCH.load(Ordering::Relaxed))
@@ -33,7 +32,7 @@ pub(super) fn take(
     let thread = plainly_observed()?;
     let class = SizeClass::of(size).filter(|_| size > 0 && align <= ALIGNMENT)?;
     // What another observer's own calls are made of is not told.
-    if (zeroed && class.block_bytes() >= slow::ZERO_FROM_HEAP) || thread.observing.get() {
+    if (zeroed && class.block_bytes() >= slow::ZERO_FROM_HEAP) || thread.told.observing.get() {
         return None;
     }
     let block = behind::pop(thread, class)?;
@@ -44,11 +43,11 @@ pub(super) fn take(
         }
         block.unmark();
     }
-    Some((thread, block.start(), thread.taken.replace(false)))
+    Some((thread, block.start(), thread.told.taken.replace(false)))
 }
 
 /// A block for an API, with observers told of it. `None` if it cannot be had at once.
-#[cfg_attr(not(feature = "preload"), allow(dead_code, reason = "the C front's"))]
+#[cfg(feature = "preload")]
 #[inline(always)]
 pub(crate) fn alloc(size: usize, zeroed: bool, api: u8) -> Option<NonNull<u8>> {
     let (thread, p, taken) = take(size, ALIGNMENT, zeroed)?;

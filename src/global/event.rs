@@ -1,13 +1,17 @@
 //! What observers are told, and who they are.
 
 use super::thread::{self, Thread};
-use crate::os;
+use crate::os::{self, Call};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
-use core::ptr::null_mut;
+use core::cell::Cell;
+use core::ptr::{NonNull, null_mut};
 
 /// Rust's `GlobalAlloc`, alone in its process: an API is named by the letter that CPython's debug hooks give
 /// a domain (raw, mem, object).
 pub(crate) const RUST: u8 = b'r';
+/// Objects of the object library.
+#[cfg(feature = "objects")]
+pub(crate) const OBJECT: u8 = b'o';
 #[cfg(feature = "preload")]
 pub(crate) use families::*;
 /// The three families of C and C++, which must not be mixed, just as CPython's three domains.
@@ -66,6 +70,45 @@ pub enum Event {
 /// Called for every event, by the thread that caused it, with no lock held. It leaves `errno` as it was. In the preload
 /// library it must not allocate.
 pub type Observer = fn(&Event);
+
+/// What observers know of a thread, and it of them. Its own alone.
+pub(crate) struct Told {
+    /// Whether it runs an observer: what that allocates is not observed.
+    pub observing: Cell<bool>,
+    /// Whether it took blocks from what threads share since the last event that observers were told of.
+    pub taken: Cell<bool>,
+    /// What the recorder has for it (`slot.rs`).
+    pub log: Cell<Option<NonNull<u8>>>,
+}
+
+impl Told {
+    /// Of a thread of which nothing is known.
+    #[allow(
+        clippy::declare_interior_mutable_const,
+        reason = "a pattern to make records from"
+    )]
+    pub const NOTHING: Self = Self {
+        observing: Cell::new(false),
+        taken: Cell::new(true),
+        log: Cell::new(None),
+    };
+}
+
+/// What an observer has for the usual calls of the C front, so that no [`Event`] is made of them where nobody else is
+/// told. Each is called as an observer is, and says itself when it has ended: by [`Told::observing`]. Those that make blocks
+/// give them on, so that they may be called last.
+#[cfg_attr(not(feature = "preload"), allow(dead_code, reason = "the C front's"))]
+pub(crate) struct Short {
+    /// A block of so many bytes was made, neither zeroed nor aligned above 16.
+    pub allocated: fn(&Told, NonNull<u8>, size: usize, Call) -> NonNull<u8>,
+    /// A block is given up.
+    pub freed: fn(&Told, NonNull<u8>),
+    /// A block became another one, or has another size.
+    pub resized: Resized,
+}
+
+/// From the old place to the new one, of so many bytes.
+type Resized = fn(&Told, NonNull<u8>, NonNull<u8>, usize, Call) -> NonNull<u8>;
 
 /// Most observers of one kind at a time.
 const OBSERVERS: usize = 4;
@@ -138,21 +181,21 @@ pub(super) fn tell(observers: &Observers, event: &Event) {
 /// As [`tell`], by a thread with a record of its own.
 #[inline(always)]
 pub(super) fn tell_by(thread: &Thread, observers: &Observers, event: &Event) {
-    if !thread.observing.replace(true) {
+    if !thread.told.observing.replace(true) {
         observers.tell(event);
-        thread.observing.set(false);
+        thread.told.observing.set(false);
     }
 }
 
 /// Runs `f` as an observer runs: what this thread allocates meanwhile is not told. Nothing is run if it does so already.
 pub(crate) fn unobserved(f: impl FnOnce()) {
     let own = thread::own();
-    if own.is_some_and(|thread| thread.observing.replace(true)) {
+    if own.is_some_and(|thread| thread.told.observing.replace(true)) {
         return;
     }
     os::keep_errno(f);
     if let Some(thread) = own {
-        thread.observing.set(false);
+        thread.told.observing.set(false);
     }
 }
 
@@ -161,7 +204,7 @@ pub(crate) fn unobserved(f: impl FnOnce()) {
 pub(super) fn has_taken() -> bool {
     match thread::own() {
         // What an observer allocates is not told.
-        Some(thread) if !thread.observing.get() => thread.taken.replace(false),
+        Some(thread) if !thread.told.observing.get() => thread.told.taken.replace(false),
         _ => true,
     }
 }
@@ -169,7 +212,26 @@ pub(super) fn has_taken() -> bool {
 /// The calling thread takes blocks from what threads share.
 pub(super) fn note_taken() {
     if let Some(thread) = thread::own() {
-        thread.taken.set(true);
+        thread.told.taken.set(true);
+    }
+}
+
+/// Called by a thread that begins to watch, for other heaps that it has.
+static HEAPS: AtomicPtr<()> = AtomicPtr::new(null_mut());
+
+/// Has `look` called on each thread that begins to watch.
+#[cfg(feature = "objects")]
+pub(crate) fn set_heaps(look: fn()) {
+    HEAPS.store(look as *mut (), Ordering::Relaxed);
+}
+
+/// The calling thread begins to watch.
+pub(super) fn tell_heaps() {
+    // Relaxed: a function is whole ever since the program is.
+    let look = HEAPS.load(Ordering::Relaxed);
+    // SAFETY: only `set_heaps` fills the place, with a function of this type; null is `None`.
+    if let Some(look) = unsafe { core::mem::transmute::<*mut (), Option<fn()>>(look) } {
+        look();
     }
 }
 
@@ -220,13 +282,6 @@ impl JudgeSlot {
         self.ask(request, false);
     }
 
-    /// Whether there is one.
-    #[inline]
-    pub fn is_filled(&self) -> bool {
-        // Relaxed: nothing is done with it here.
-        !self.0.load(Ordering::Relaxed).is_null()
-    }
-
     #[inline]
     fn ask(&self, request: &Request, asks: bool) -> bool {
         // Acquire: pairs with `set`.
@@ -239,13 +294,29 @@ impl JudgeSlot {
     #[cold]
     fn ask_judge(judge: Judge, request: &Request, asks: bool) -> bool {
         let own = thread::own();
-        if own.is_some_and(|thread| thread.observing.replace(true)) {
+        if own.is_some_and(|thread| thread.told.observing.replace(true)) {
             return true;
         }
         let permits = os::keep_errno(|| judge(request, asks));
         if let Some(thread) = own {
-            thread.observing.set(false);
+            thread.told.observing.set(false);
         }
         permits
     }
+}
+
+/// What a block is to become.
+pub(crate) struct Resize {
+    /// Bytes it holds.
+    pub held: usize,
+    /// Whether they are exactly what was asked for.
+    pub held_is_exact: bool,
+    /// Bytes it is to hold.
+    pub size: usize,
+    /// The multiple it is to lie at.
+    pub align: usize,
+    /// Whether it keeps its place by the rules of the API.
+    pub stays: bool,
+    /// By which API.
+    pub api: u8,
 }

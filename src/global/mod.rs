@@ -26,10 +26,13 @@ mod guard;
 pub(crate) mod huge;
 mod large;
 mod misuse;
+mod modes;
 pub(crate) mod next_malloc;
 mod nothing;
 #[cfg(feature = "objects")]
 pub(crate) mod object_memory;
+#[cfg(feature = "objects")]
+pub(crate) mod object_watch;
 mod options;
 mod poisson;
 mod private_heap;
@@ -40,6 +43,8 @@ mod reported;
 mod rust;
 mod sample;
 mod sampled_blocks;
+#[cfg(feature = "preload")]
+pub(crate) mod shortly;
 pub(crate) mod slot;
 pub(crate) mod slow;
 mod stats;

@@ -12,8 +12,11 @@
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::countdown::Countdown;
+use super::event::Told;
 use super::tide::Tide;
-use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
+use super::{
+    EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, fork, guard, purge, regions, slot,
+};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
 use crate::obmalloc::list::Entry;
@@ -39,12 +42,8 @@ pub struct Thread {
     pub(super) behind: Cell<Option<&'static ThreadLists>>,
     /// Whether it walks its stack.
     pub(super) walking: Cell<bool>,
-    /// Whether it runs an observer: what that allocates is not observed.
-    pub(super) observing: Cell<bool>,
-    /// What the recorder has for it.
-    pub(super) log: Cell<Option<NonNull<u8>>>,
-    /// Whether it took blocks from what threads share since the last event that observers were told of.
-    pub(super) taken: Cell<bool>,
+    /// What observers know of it.
+    pub(super) told: Told,
     /// Whether it works on its lists for the sampler, and what its draws are made of (`poisson.rs`).
     pub(super) drawing: Cell<bool>,
     pub(super) draws: Cell<u64>,
@@ -69,9 +68,7 @@ impl Thread {
         watch: Cell::new(0),
         behind: Cell::new(None),
         walking: Cell::new(false),
-        observing: Cell::new(false),
-        log: Cell::new(None),
-        taken: Cell::new(true),
+        told: Told::NOTHING,
         drawing: Cell::new(false),
         draws: Cell::new(0),
         countdown: Countdown::EMPTY,
@@ -155,6 +152,7 @@ fn new_heap() -> Option<&'static SharedHeap> {
     EXTENTS.note_heap();
     let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
     backing.holds_back = OPTIONS.reports();
+    backing.let_go = fork::let_go;
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());
@@ -201,7 +199,7 @@ pub(super) fn end() {
     if let Some(kept) = thread.kept.take() {
         HUGE.leave(kept);
     }
-    if let Some(log) = thread.log.take() {
+    if let Some(log) = thread.told.log.take() {
         slot::say_farewell(log);
     }
     thread.heap.set(None);
@@ -209,6 +207,20 @@ pub(super) fn end() {
     thread.ended.set(true);
     place::release(thread);
     ROSTER.leave(heap);
+}
+
+/// The thread goes on without its lists, which may be half sent home, and block by block from now on. What they
+/// hold is lost, and its heap is not given to another thread.
+pub(super) fn forget() {
+    let thread = place::current();
+    // A record that threads share is not written.
+    if thread.heap.take().is_none() {
+        return;
+    }
+    thread.behind.set(None);
+    thread.watch.set(0);
+    thread.ended.set(true);
+    place::forget(thread);
 }
 
 /// Lets the calling thread's lists grow into a region. They are of the kind that is wanted now.
@@ -259,7 +271,7 @@ pub(super) fn current() -> &'static Thread {
 #[inline]
 pub(super) fn place_for_log() -> Option<&'static Cell<Option<NonNull<u8>>>> {
     let thread = place::current();
-    thread.heap.get().map(|_| &thread.log)
+    thread.heap.get().map(|_| &thread.told.log)
 }
 
 /// In a child after fork: only this thread is left.
@@ -310,6 +322,11 @@ mod place {
         // SAFETY: ours until it is given back.
         unsafe { super::attach(thread, region.cast()) };
         Some(thread)
+    }
+
+    /// Leaves the record without lists; nobody gets their memory.
+    pub fn forget(thread: &'static Thread) {
+        thread.lists.forget();
     }
 
     /// Gives the lists' memory to the next thread. The record goes with this one.

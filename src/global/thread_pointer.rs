@@ -192,10 +192,15 @@ pub fn claim() -> Option<&'static Thread> {
     Some(thread)
 }
 
+/// Leaves the record to nobody: this thread goes on as one that ended.
+pub fn forget(_: &'static Thread) {
+    write!("PYMALLOC_SHOWN", 0);
+    write!("PYMALLOC_THREAD", distance_to(&ENDED.0));
+}
+
 /// Gives this thread's record to the next one. Destructors that run later find the shared record of
 /// ended threads.
 pub fn release(thread: &'static Thread) {
-    write!("PYMALLOC_SHOWN", 0);
-    write!("PYMALLOC_THREAD", distance_to(&ENDED.0));
+    forget(thread);
     regions::give(NonNull::from(thread).cast());
 }

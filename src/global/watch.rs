@@ -25,28 +25,17 @@
 
 pub(crate) use super::event::*;
 use super::guard::{self, Claim};
+pub(crate) use super::modes::*;
 use super::thread::{self, Caller};
-use super::{MAP, OPTIONS, at_once, behind, nothing, poisson, sample, slow};
+use super::{MAP, at_once, behind, modes, nothing, poisson, sample, slow};
 use crate::obmalloc::address_map::class_of;
 use crate::obmalloc::block::Block;
 use crate::obmalloc::list::List;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SizeClass};
 use crate::os;
-use crate::sync::{AtomicU8, AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 use core::ptr::{NonNull, null_mut};
 
-/// The options were not read yet.
-const UNREAD: u8 = 1;
-/// Every block is guarded: from the start of the process or never.
-const GUARDED: u8 = 4;
-/// Some blocks of C and C++ are guarded.
-const SAMPLED: u8 = 8;
-/// There are observers of every call.
-pub(super) const OBSERVED: u8 = 2;
-/// There are or were observers of samples.
-const DRAWN: u8 = 16;
-
-pub(super) static MODES: AtomicU8 = AtomicU8::new(UNREAD);
 /// Counts watches, so that a thread knows whether its lists were closed for this one.
 pub(super) static WATCH: AtomicU32 = AtomicU32::new(1);
 
@@ -58,35 +47,7 @@ pub(super) static JUDGE: JudgeSlot = JudgeSlot::new();
 /// Asks `judge` before every request from now on. It does so only while somebody observes every call.
 pub(crate) fn set_judge(judge: Judge) {
     JUDGE.set(judge);
-}
-
-/// Whether calls are to come here.
-#[inline(always)]
-pub(crate) fn is_on() -> bool {
-    // Relaxed: a watch that begins publishes its observer by the table's own Release.
-    let modes = MODES.load(Ordering::Relaxed);
-    modes & !SAMPLED != 0 && (modes & UNREAD == 0 || is_on_slow())
-}
-
-/// Whether Rust's allocs are to come here. In a program that has C's front, too, none of them are sampled: their frees
-/// do not ask the map, and so are not diverted.
-#[inline(always)]
-pub(crate) fn is_on_for_rust() -> bool {
-    is_on() && (is_exact() || !cfg!(feature = "preload"))
-}
-
-/// Whether calls of the C front are to come here, or some are sampled.
-#[cfg(feature = "preload")]
-#[inline(always)]
-pub(crate) fn is_on_or_samples() -> bool {
-    MODES.load(Ordering::Relaxed) != 0
-}
-
-/// Whether nobody watches, or only samples are drawn.
-#[cfg(feature = "preload")]
-#[inline(always)]
-pub(crate) fn at_most_draws() -> bool {
-    MODES.load(Ordering::Relaxed) & !DRAWN == 0
+    modes::add(JUDGED);
 }
 
 /// A sampled block, if it is this call's turn and nothing else is on. It reads as zero.
@@ -95,44 +56,33 @@ pub(crate) fn at_most_draws() -> bool {
     allow(dead_code, reason = "a question of the C front")
 )]
 pub(crate) fn sampled(size: usize, align: usize) -> Option<NonNull<u8>> {
-    let samples = !is_exact() && MODES.load(Ordering::Relaxed) & SAMPLED != 0;
+    let samples = !is_exact() && modes::has(SAMPLED);
     samples.then(|| sample::alloc(size, align)).flatten()
-}
-
-#[cold]
-#[inline(never)]
-fn is_on_slow() -> bool {
-    if MODES.load(Ordering::Relaxed) & UNREAD != 0 {
-        OPTIONS.load();
-        if OPTIONS.is_guarded() {
-            MODES.fetch_or(GUARDED, Ordering::Relaxed);
-        }
-        if OPTIONS.sample() != 0 {
-            MODES.fetch_or(SAMPLED, Ordering::Relaxed);
-        }
-        MODES.fetch_and(!UNREAD, Ordering::Relaxed);
-    }
-    MODES.load(Ordering::Relaxed) & !SAMPLED != 0
-}
-
-/// Whether every block is guarded.
-pub(crate) fn is_guarded() -> bool {
-    MODES.load(Ordering::Relaxed) & GUARDED != 0
-}
-
-/// Whether every call is watched, and not only some.
-pub(crate) fn is_exact() -> bool {
-    MODES.load(Ordering::Relaxed) & (OBSERVED | GUARDED) != 0
 }
 
 /// Begins to tell `observer` of every call. False when there are too many observers.
 pub(crate) fn observe(observer: Observer) -> bool {
+    begin(observer, OBSERVED | MANY)
+}
+
+/// As [`observe`], by one who has a short way for the usual calls: it is taken while nobody else observes. Only one
+/// observer has such a way.
+pub(crate) fn observe_shortly(observer: Observer, short: &'static Short) -> bool {
+    #[cfg(feature = "preload")]
+    super::shortly::set(short);
+    #[cfg(not(feature = "preload"))]
+    let _ = short;
+    begin(observer, OBSERVED | SHORT)
+}
+
+fn begin(observer: Observer, as_modes: u8) -> bool {
     let found = EXACT.add(observer);
     if found {
         // Threads whose lists have lengthened since an earlier watch close them again.
         WATCH.fetch_add(1, Ordering::Relaxed);
-        MODES.fetch_or(OBSERVED, Ordering::Relaxed);
+        modes::add(as_modes);
         enter();
+        tell_heaps();
     }
     found
 }
@@ -144,7 +94,8 @@ pub(crate) fn observe_samples(observer: Observer, interval: usize) -> bool {
     let _ = is_on();
     let begins = !is_guarded() && poisson::start(observer, interval);
     if begins {
-        MODES.fetch_or(DRAWN, Ordering::Relaxed);
+        modes::add(DRAWN);
+        tell_heaps();
     }
     begins
 }
@@ -152,7 +103,7 @@ pub(crate) fn observe_samples(observer: Observer, interval: usize) -> bool {
 /// Tells `observer` no more. Other threads may be about to call it: what it needs must stay.
 pub(crate) fn forget(observer: Observer) {
     if EXACT.remove(observer) {
-        MODES.fetch_and(!OBSERVED, Ordering::Relaxed);
+        modes::remove(OBSERVED | MANY | SHORT);
     }
     // The mode stays: lists may be parked.
     poisson::stop(observer);
@@ -161,7 +112,7 @@ pub(crate) fn forget(observer: Observer) {
 /// Before a list goes home: it may be parked.
 #[inline]
 pub(super) fn before_flush(list: &List, class: SizeClass) {
-    if MODES.load(Ordering::Relaxed) & DRAWN != 0 {
+    if is_drawn() {
         poisson::before_flush(list, class);
     }
 }
@@ -169,11 +120,6 @@ pub(super) fn before_flush(list: &List, class: SizeClass) {
 /// Bytes that a sample of such a block stands for, at most: its class's.
 pub(crate) fn charged(size: usize, align: usize) -> usize {
     poisson::charged(size, align)
-}
-
-/// Whether some blocks are sampled, or were: lists have buffers from then on.
-pub(super) fn is_drawn() -> bool {
-    MODES.load(Ordering::Relaxed) & DRAWN != 0
 }
 
 /// Makes this thread a watched one. It may be its first call: what is refused then leaves no errno.
@@ -400,22 +346,6 @@ pub(crate) unsafe fn resize_rust(
     };
     // SAFETY: passed on.
     unsafe { resize_by(p, &resize, |old| behind::free(old, class)) }
-}
-
-/// What a block is to become.
-pub(crate) struct Resize {
-    /// Bytes it holds.
-    pub held: usize,
-    /// Whether they are exactly what was asked for.
-    pub held_is_exact: bool,
-    /// Bytes it is to hold.
-    pub size: usize,
-    /// The multiple it is to lie at.
-    pub align: usize,
-    /// Whether it keeps its place by the rules of the API.
-    pub stays: bool,
-    /// By which API.
-    pub api: u8,
 }
 
 /// Resizes a block; `give` frees one. Null when memory is out; then the block is as it was.

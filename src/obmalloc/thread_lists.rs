@@ -277,10 +277,15 @@ impl ThreadLists {
         self.buffers.get()
     }
 
-    /// Takes the region away; every call takes the slow path from now on.
+    /// Takes the region away; every call takes the slow path from now on. No list holds a block.
     pub fn detach(&self) -> Option<NonNull<Entry>> {
+        debug_assert!(SizeClass::all().all(|class| self.is_empty(class)));
+        self.forget()
+    }
+
+    /// As [`Self::detach`], and the blocks that the lists hold are lost.
+    pub fn forget(&self) -> Option<NonNull<Entry>> {
         for class in SizeClass::all() {
-            debug_assert!(self.is_empty(class));
             let list = self.of(class);
             list.take.set(BOTTOM);
             list.put.set(BOTTOM);

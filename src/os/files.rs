@@ -1,6 +1,7 @@
 //! Files, without the C library's buffers.
 
 use core::ffi::{CStr, c_void};
+use core::ops::Range;
 use core::ptr::NonNull;
 
 /// An open file; closed when dropped.
@@ -29,6 +30,39 @@ impl Drop for File {
         // SAFETY: our own descriptor, closed once.
         unsafe { libc::close(self.0) };
     }
+}
+
+/// What `PROCMAP_QUERY` takes and gives (Linux 6.11, `linux/fs.h`: `struct procmap_query`).
+#[repr(C)]
+struct Query {
+    size: u64,
+    flags: u64,
+    address: u64,
+    start: u64,
+    end: u64,
+    /// The mapping's flags, page size, offset and file number; the file's device; names that are not asked for.
+    rest: [u64; 8],
+}
+
+/// `_IOWR('f', 17, struct procmap_query)`.
+const PROCMAP_QUERY: libc::Ioctl =
+    (3 << 30 | (size_of::<Query>() as u32) << 16 | 0x6611) as libc::Ioctl;
+
+/// The mapping that holds `address`. `None` if there is none, or the system is too old to say.
+pub fn mapping_at(address: usize) -> Option<Range<usize>> {
+    let file = File::open(c"/proc/self/maps")?;
+    let mut query = Query {
+        size: size_of::<Query>() as u64,
+        flags: 0,
+        address: address as u64,
+        start: 0,
+        end: 0,
+        rest: [0; 8],
+    };
+    // SAFETY: the query is as long as it says.
+    let answered = unsafe { libc::ioctl(file.0, PROCMAP_QUERY, &raw mut query) } == 0;
+    let range = query.start as usize..query.end as usize;
+    (answered && range.contains(&address)).then_some(range)
 }
 
 impl File {

@@ -31,6 +31,31 @@ pub fn forget_origin(number: usize) -> usize {
     number
 }
 
+/// Where the program called a function of ours, told by that function's first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The stack pointer: where the return address stands.
+    pub stack: usize,
+    /// The frame pointer register.
+    pub frame: usize,
+}
+
+impl Call {
+    /// The registers of the function that called, once the one it called has returned.
+    ///
+    /// # Safety
+    /// The function that was called has not returned yet.
+    #[inline(always)]
+    pub unsafe fn caller(self) -> Registers {
+        Registers {
+            // SAFETY: the word above which that function's frame begins.
+            program: unsafe { stack_word(self.stack) },
+            stack: self.stack + 8,
+            frame: self.frame,
+        }
+    }
+}
+
 /// The registers of the calling function.
 #[inline(always)]
 pub fn registers() -> Registers {

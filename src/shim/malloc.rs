@@ -4,8 +4,11 @@
 //! carries it at `free` is freed for the second time, by whichever thread. Both are one store in a cache
 //! line that is at hand.
 
+use super::called;
 use crate::global::watch::{self, MALLOC, Resize};
-use crate::global::{self, MAP, at_once, countdown, huge, lists, next_malloc, shown, slow};
+use crate::global::{
+    self, MAP, at_once, countdown, huge, lists, next_malloc, shortly, shown, slow,
+};
 use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::double_free;
@@ -57,7 +60,7 @@ pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
 #[inline(never)]
 extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
     if size > MEDIUM_MAX {
-        return malloc_observed::<API>(size);
+        return called::malloc::<API>(size);
     }
     let class = SizeClass::medium(size);
     match shown().pop(label_of(class)) {
@@ -71,7 +74,7 @@ extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
 extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -> *mut c_void {
     match countdown::of_class(class) {
         Some(p) => p.as_ptr().cast(),
-        None => malloc_observed::<API>(size),
+        None => called::malloc::<API>(size),
     }
 }
 
@@ -80,22 +83,13 @@ extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -
 extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
     match countdown::small(size) {
         Some(p) => p.as_ptr().cast(),
-        None => malloc_observed::<API>(size),
+        None => called::malloc::<API>(size),
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn malloc_observed<const API: u8>(size: usize) -> *mut c_void {
-    match at_once::alloc(size, false, API) {
-        Some(p) => p.as_ptr().cast(),
-        None => malloc_otherwise::<API>(size),
-    }
-}
-
-#[cold]
-#[inline(never)]
-extern "C" fn malloc_otherwise<const API: u8>(size: usize) -> *mut c_void {
+pub(super) extern "C" fn malloc_otherwise<const API: u8>(size: usize) -> *mut c_void {
     alloc(size, ALIGNMENT, API)
 }
 
@@ -199,6 +193,18 @@ extern "C" fn free_elsewhere<const API: u8>(p: *mut c_void, size: usize, align: 
 #[cold]
 #[inline(never)]
 extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize) {
+    let Some(start) = NonNull::new(p.cast::<u8>()) else {
+        return;
+    };
+    // SAFETY: the caller gives the block up.
+    if !unsafe { shortly::free(start) || shortly::free_unsampled(start) } {
+        free_otherwise::<API>(p, size, align);
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn free_otherwise<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     let Some(start) = NonNull::new(p.cast::<u8>()) else {
         return;
     };
@@ -350,8 +356,8 @@ pub unsafe extern "C" fn realloc(p: *mut c_void, size: usize) -> *mut c_void {
     };
     // SAFETY: a live block by the caller's word.
     unsafe {
-        if watch::is_on() {
-            return realloc_watched(old, size);
+        if watch::is_on() && !shortly::stays_untold(old) {
+            return called::realloc(old, size);
         }
         realloc_unwatched(old, size)
     }
@@ -377,9 +383,13 @@ unsafe fn realloc_unwatched(old: NonNull<u8>, size: usize) -> *mut c_void {
     }
 }
 
+/// As `realloc`, likewise.
+///
+/// # Safety
+/// As `realloc`, of a live block.
 #[cold]
 #[inline(never)]
-unsafe extern "C" fn realloc_watched(old: NonNull<u8>, size: usize) -> *mut c_void {
+pub(super) unsafe extern "C" fn realloc_otherwise(old: NonNull<u8>, size: usize) -> *mut c_void {
     // SAFETY: a live block by the caller's word.
     unsafe {
         if !watch::is_exact() {

@@ -7,6 +7,7 @@
 //! | file | functions |
 //! |---|---|
 //! | `malloc.rs` | malloc free calloc realloc, free_sized |
+//! | `called.rs` | malloc and realloc again, for who watches |
 //! | `aligned.rs` | aligned_alloc memalign posix_memalign valloc pvalloc |
 //! | `aliases.rs` | `__libc_*` and other second names, reallocarray |
 //! | `cxx.rs` | the 20 operators `new` and `delete` |
@@ -16,6 +17,7 @@
 
 mod aliases;
 mod aligned;
+mod called;
 mod cxx;
 mod info;
 mod malloc;

@@ -34,6 +34,11 @@ pub fn fatal(message: std::fmt::Arguments<'_>) -> ! {
     panic!("{message}")
 }
 
+/// The same, for who holds locks.
+pub fn fatal_after(message: std::fmt::Arguments<'_>, _: fn()) -> ! {
+    panic!("{message}")
+}
+
 /// A message to the user.
 pub fn say(message: std::fmt::Arguments<'_>) {
     panic!("unexpected message: {message}")

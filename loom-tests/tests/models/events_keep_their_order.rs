@@ -18,6 +18,10 @@ impl Makers for Maker {
         assert_eq!(address, BLOCK);
         Some(&self.0)
     }
+
+    fn known(&self, address: usize) -> Option<&AtomicU8> {
+        self.of(address)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,18 +1,25 @@
 //! What a log's owner works with: the chunk, its thread's stacks and ticket.
 
+use super::super::recording::encode::simple::Ready;
 use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
-use super::super::recording::format::{MOST_FRAMES, MarkKind};
+use super::super::recording::format::{CHUNK_BYTES, MOST_FRAMES, MarkKind};
 use super::log::{ChunkMemory, Log};
 use super::order::Turn;
 use super::stacks::{Found, copy};
 use super::tracer::Tracer;
 use super::{COMMON, Recorder, makers};
 use crate::global::watch::Event;
-use crate::os;
+use crate::os::{self, Call, Registers};
 use crate::sync::{Ordering, fence};
 
-/// Events between two looks at the clock, and at the length of the recording.
-const LOOK_EVERY: u32 = 16;
+/// Bytes of events between two looks at the clock, and at the length of the recording: at least, and at most, which is
+/// reached while one look after the other finds that no time has passed.
+const LOOK_EVERY: usize = 48;
+/// See there.
+const LOOK_SELDOM: usize = 192;
+
+/// Bytes of a chunk beyond which no event begins that may not be the last one: see [`Body::make_room`].
+const LAST: usize = CHUNK_BYTES - 5 * EVENT_BYTES;
 
 /// See the module.
 pub struct Body {
@@ -22,8 +29,14 @@ pub struct Body {
     tracer: Option<Tracer>,
     /// Number of the thread that writes.
     thread: u32,
-    /// Events until the next look.
-    look_in: u32,
+    /// Length of the chunk, its header included, at which the next look is due, and bytes from one to the next.
+    look_at: usize,
+    look_every: usize,
+    /// Length of the chunk at which an event needs more than its own few bytes: until then the ticket and the thread
+    /// are said, there is room, and no look is due.
+    simple_to: usize,
+    /// Frames to keep.
+    frames: usize,
     /// Time written last.
     time_ms: u64,
     events: u64,
@@ -42,12 +55,15 @@ impl Body {
         tracer: Option<Tracer>,
     ) -> Self {
         Self {
+            frames: tracer.as_ref().map_or(0, |tracer| tracer.frames),
             recorder,
             turn: Turn::new(&recorder.order, &recorder.makers, number),
             chunk: Chunk::new(memory, number as u32, tracer.is_some()),
             tracer,
             thread: 0,
-            look_in: 1,
+            look_at: 0,
+            look_every: LOOK_EVERY,
+            simple_to: 0,
             time_ms: 0,
             events: 0,
             counted: 0,
@@ -58,7 +74,7 @@ impl Body {
     /// Goes on for a thread: what it does comes after all that was done.
     pub fn go_on_for(&mut self, thread: u32) {
         self.thread = thread;
-        self.look_in = 1;
+        (self.look_at, self.simple_to) = (0, 0);
         self.turn.renew();
         if let Some(tracer) = &mut self.tracer {
             tracer.forget_thread();
@@ -81,11 +97,10 @@ impl Body {
         self.tracer.is_some()
     }
 
-    /// Writes one event.
+    /// Writes one event, of that call if it is known.
     #[inline(always)]
-    pub fn event(&mut self, log: &Log, event: &Event) {
-        self.look_in -= 1;
-        if self.look_in == 0 {
+    pub fn event(&mut self, log: &Log, event: &Event, call: Option<Call>) {
+        if self.chunk.at() >= self.look_at {
             self.look_around(log);
         }
         match *event {
@@ -97,7 +112,7 @@ impl Body {
                 taken,
                 ..
             } => {
-                let stack = self.stack(log);
+                let stack = self.stack_of(log, call);
                 if !self.make_room(log, EVENT_BYTES) {
                     return;
                 }
@@ -120,7 +135,7 @@ impl Body {
                 self.chunk.free(self.thread, address);
             }
             Event::Resized { old, new, size, .. } => {
-                let stack = self.stack(log);
+                let stack = self.stack_of(log, call);
                 if !self.make_room(log, EVENT_BYTES) {
                     return;
                 }
@@ -132,6 +147,100 @@ impl Body {
         }
         self.events += 1;
         self.publish(log);
+        let goes_on = self.chunk.goes_on(self.thread, self.turn.ticket());
+        self.simple_to = match goes_on {
+            true => self.look_at.min(LAST),
+            false => 0,
+        };
+    }
+
+    /// Whether the next event may be written down simply.
+    #[inline(always)]
+    fn is_simple(&self) -> bool {
+        self.chunk.at() < self.simple_to
+    }
+
+    /// The number of a call's stack, if it is at hand; `None` in it where no stacks are kept.
+    #[inline(always)]
+    #[allow(clippy::option_option, reason = "not kept, and not at hand, differ")]
+    fn stack_at_hand(&self, call: Call) -> Option<Option<Ready>> {
+        match self.frames {
+            0 => Some(None),
+            1 => {
+                let tracer = self.tracer.as_ref()?;
+                // SAFETY: the function called is this one's caller.
+                let caller = unsafe { call.caller() };
+                tracer.near.get(caller.program).map(Some)
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes that a block was made, if that is all there is to do. False if nothing was done.
+    #[inline(always)]
+    pub fn simply_allocated(
+        &mut self,
+        log: &Log,
+        address: usize,
+        size: usize,
+        taken: bool,
+        call: Call,
+    ) -> bool {
+        if !self.is_simple() {
+            return false;
+        }
+        let Some(stack) = self.stack_at_hand(call) else {
+            return false;
+        };
+        if !self.turn.simply_makes(address, taken) {
+            return false;
+        }
+        // SAFETY: there is room where an event is simple.
+        let done = unsafe { self.chunk.alloc_small(address, size, stack) };
+        done && self.is_written(log)
+    }
+
+    /// As [`Self::simply_allocated`], that a block is given up.
+    #[inline(always)]
+    pub fn simply_freed(&mut self, log: &Log, address: usize) -> bool {
+        if !self.is_simple() || !self.turn.simply_ends(address) {
+            return false;
+        }
+        // SAFETY: there is room where an event is simple.
+        let done = unsafe { self.chunk.free_small(address) };
+        done && self.is_written(log)
+    }
+
+    /// As [`Self::simply_allocated`], that a block became another; the new one was not taken from what threads share.
+    #[inline(always)]
+    pub fn simply_resized(
+        &mut self,
+        log: &Log,
+        old: usize,
+        new: usize,
+        size: usize,
+        call: Call,
+    ) -> bool {
+        if !self.is_simple() {
+            return false;
+        }
+        let Some(stack) = self.stack_at_hand(call) else {
+            return false;
+        };
+        if !(self.turn.simply_ends(old) && self.turn.simply_makes(new, false)) {
+            return false;
+        }
+        // SAFETY: there is room where an event is simple.
+        let done = unsafe { self.chunk.resize_small(old, new, size, stack) };
+        done && self.is_written(log)
+    }
+
+    /// Counts and publishes an event that was written. True.
+    #[inline(always)]
+    fn is_written(&mut self, log: &Log) -> bool {
+        self.events += 1;
+        self.publish(log);
+        true
     }
 
     /// Writes a mark.
@@ -178,10 +287,6 @@ impl Body {
     #[inline(never)]
     fn look_around(&mut self, log: &Log) {
         let recorder = self.recorder;
-        self.look_in = match recorder.is_sampled() {
-            true => 1,
-            false => LOOK_EVERY,
-        };
         if recorder.is_limited() {
             self.count_bytes();
             if recorder.is_too_long() {
@@ -191,6 +296,15 @@ impl Body {
             }
         }
         let now = recorder.elapsed_ms();
+        self.look_every = match now == self.time_ms {
+            true => (2 * self.look_every).min(LOOK_SELDOM),
+            false => LOOK_EVERY,
+        };
+        // Samples are few.
+        self.look_at = match recorder.is_sampled() {
+            true => 0,
+            false => self.chunk.at() + self.look_every,
+        };
         if now == self.time_ms {
             return;
         }
@@ -234,38 +348,83 @@ impl Body {
         let is_common = self.number == COMMON;
         let goes_on = self.recorder.hand_over(log, &mut self.chunk, is_common);
         self.counted = 0;
+        self.look_at = 0;
         goes_on
     }
 
-    /// The number of the calling thread's stack, defined if it is new. 0 for none.
+    /// The number of the stack of a call, or of the calling thread, defined if it is new. 0 for none.
     #[inline(always)]
-    fn stack(&mut self, log: &Log) -> u32 {
+    fn stack_of(&mut self, log: &Log, call: Option<Call>) -> u32 {
+        // SAFETY: the function called is this one's caller.
+        match call.map(|call| unsafe { call.caller() }) {
+            _ if self.tracer.is_none() => 0,
+            Some(caller) if self.frames == 1 => self.nearest(log, caller.program),
+            None if self.frames == 1 => self.nearest_of_all(log),
+            caller => self.climbed(log, caller),
+        }
+    }
+
+    /// As [`Self::stack_of`], of one frame that returns there.
+    #[cold]
+    #[inline(never)]
+    fn nearest(&mut self, log: &Log, program: usize) -> u32 {
+        let Some(tracer) = &mut self.tracer else {
+            return 0;
+        };
+        // The function was not called last by those before it.
+        if tracer.own.contains(&program) {
+            return self.nearest_of_all(log);
+        }
+        let Some((number, is_new)) = tracer.stacks.child(0, program) else {
+            return 0;
+        };
+        tracer.near.put(program, number);
+        if is_new {
+            self.define(log, 0, 0, &[program]);
+        }
+        number
+    }
+
+    /// As [`Self::stack_of`], of the nearest frame of the calling thread.
+    #[inline(always)]
+    fn nearest_of_all(&mut self, log: &Log) -> u32 {
         let Some(tracer) = &mut self.tracer else {
             return 0;
         };
         let here = os::registers();
-        if tracer.frames == 1 {
-            let Some(frame) = tracer
-                .unwinder
-                .nearest(here, &tracer.own, &mut tracer.bounds)
-            else {
-                return 0;
-            };
-            let Some((number, is_new)) = tracer.stacks.child(0, frame) else {
-                return 0;
-            };
-            if is_new {
-                self.define(log, 0, 0, &[frame]);
-            }
-            return number;
+        let (unwinder, own) = (&mut tracer.unwinder, &tracer.own);
+        let Some(frame) = unwinder.nearest(here, own, &mut tracer.bounds) else {
+            return 0;
+        };
+        let Some((number, is_new)) = tracer.stacks.child(0, frame) else {
+            return 0;
+        };
+        if is_new {
+            self.define(log, 0, 0, &[frame]);
         }
+        number
+    }
+
+    /// The number of a stack of several frames, defined if it is new: from the function on that has these registers, unless
+    /// it is one of ours; else that of the calling thread. 0 for none.
+    #[inline(always)]
+    fn climbed(&mut self, log: &Log, caller: Option<Registers>) -> u32 {
+        let Some(tracer) = &mut self.tracer else {
+            return 0;
+        };
         let Some(mut trail) = tracer.trail() else {
             return 0;
         };
         // SAFETY: mapped as long as the tracer lives, and used by this call only.
         let trail = unsafe { trail.as_mut() };
         let (unwinder, own) = (&mut tracer.unwinder, &tracer.own);
-        unwinder.climb(here, own, &mut tracer.bounds, trail, tracer.frames);
+        match caller.filter(|caller| !own.contains(&caller.program)) {
+            Some(caller) => unwinder.climb_from(caller, &mut tracer.bounds, trail, tracer.frames),
+            None => {
+                let here = os::registers();
+                unwinder.climb(here, own, &mut tracer.bounds, trail, tracer.frames);
+            }
+        }
         if trail.number != 0 {
             return trail.number as u32;
         }

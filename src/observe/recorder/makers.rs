@@ -43,8 +43,24 @@ impl Makers for Table {
             Some(leaf) => leaf,
             None => os::keep_errno(|| self.add(region))?,
         };
-        let place = address >> BLOCK_SHIFT & (leaf.makers.len() - 1);
-        (leaf.region == region).then(|| &leaf.makers[place])
+        leaf.of(address)
+    }
+
+    #[inline(always)]
+    fn known(&self, address: usize) -> Option<&AtomicU8> {
+        // Acquire: pairs with the Release in `add`.
+        let leaf = self.root[(address >> REGION_SHIFT) % ENTRIES].load(Ordering::Acquire);
+        // SAFETY: I1.
+        unsafe { leaf.as_ref() }?.of(address)
+    }
+}
+
+impl Leaf {
+    /// The place for the maker of a block, if it lies in the region.
+    #[inline(always)]
+    fn of(&self, address: usize) -> Option<&AtomicU8> {
+        let place = address >> BLOCK_SHIFT & (self.makers.len() - 1);
+        (self.region == address >> REGION_SHIFT).then(|| &self.makers[place])
     }
 }
 

@@ -44,19 +44,23 @@ pub use config::{Config, MOST_SAMPLE_BYTES};
 use super::recording::encode::Chunk;
 use super::recording::format::{Ending, MarkKind};
 use crate::global::{slot, watch};
-use crate::os::{self, Lock};
+use crate::obmalloc::size_class::ALIGNMENT;
+use crate::os::{self, Call, Lock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, SharedCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use log::Log;
 use order::{LOGS, Order};
 use session::Session;
-use watch::Event;
+use watch::{Event, Short, Told};
 
 /// States of [`Recorder`]; blank is 0, which is what wiped memory holds.
 const BLANK: u32 = 0;
 const RECORDING: u32 = 1;
 const STOPPED: u32 = 2;
+
+/// Frames walked beyond those asked for, where this crate is part of the program: readers leave its own out.
+pub(super) const SPARE: usize = if cfg!(feature = "preload") { 0 } else { 16 };
 
 /// Number of the log for those who have none.
 const COMMON: usize = LOGS - 1;
@@ -129,7 +133,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
     slot::set_farewell(thread_ends);
     os::at_exit(process_ends);
     let is_observed = match sample_bytes {
-        0 => watch::observe(observe),
+        0 => watch::observe_shortly(observe, SHORT),
         bytes => watch::observe_samples(observe, bytes as usize),
     };
     is_observed.then_some(()).ok_or(StartError::Refused)
@@ -202,12 +206,130 @@ fn begin(place: &'static Place) -> Result<(), StartError> {
 
 /// Called for every event, by the thread that caused it.
 fn observe(event: &Event) {
-    if let Some(log) = own_log().filter(|log| log.is_open()) {
+    if let Some(log) = own_log() {
         // SAFETY: open, and this thread's.
-        unsafe { log.with(|body| body.event(log, event)) }
+        unsafe { log.with(|body| body.event(log, event, None)) }
     } else {
         observe_slow(event);
     }
+}
+
+/// The short way of the usual events.
+const SHORT: &Short = &Short {
+    allocated: note_allocated,
+    freed: note_freed,
+    resized: note_resized,
+};
+
+fn note_allocated(told: &Told, p: NonNull<u8>, size: usize, call: Call) -> NonNull<u8> {
+    let taken = told.taken.replace(false);
+    if let Some(log) = opened(told.log.get())
+        // SAFETY: open, and this thread's.
+        && unsafe { log.with(|body| body.simply_allocated(log, p.addr().get(), size, taken, call)) }
+    {
+        told.observing.set(false);
+        return p;
+    }
+    told.taken.set(taken);
+    note_allocated_slow(told, p, size, call)
+}
+
+#[cold]
+#[inline(never)]
+fn note_allocated_slow(told: &Told, p: NonNull<u8>, size: usize, call: Call) -> NonNull<u8> {
+    let event = Event::Allocated {
+        address: p.addr().get(),
+        size,
+        align: ALIGNMENT,
+        zeroed: false,
+        taken: told.taken.replace(false),
+        api: watch::RUST,
+    };
+    note_slow(told, &event, call);
+    given_on(p)
+}
+
+fn note_freed(told: &Told, p: NonNull<u8>) {
+    if let Some(log) = opened(told.log.get())
+        // SAFETY: open, and this thread's.
+        && unsafe { log.with(|body| body.simply_freed(log, p.addr().get())) }
+    {
+        return told.observing.set(false);
+    }
+    note_freed_slow(told, p);
+}
+
+#[cold]
+#[inline(never)]
+fn note_freed_slow(told: &Told, p: NonNull<u8>) {
+    observe(&Event::Freeing {
+        address: p.addr().get(),
+        size: None,
+        api: watch::RUST,
+    });
+    told.observing.set(false);
+}
+
+fn note_resized(
+    told: &Told,
+    old: NonNull<u8>,
+    new: NonNull<u8>,
+    size: usize,
+    call: Call,
+) -> NonNull<u8> {
+    let (from, to) = (old.addr().get(), new.addr().get());
+    if !told.taken.get()
+        && let Some(log) = opened(told.log.get())
+        // SAFETY: open, and this thread's.
+        && unsafe { log.with(|body| body.simply_resized(log, from, to, size, call)) }
+    {
+        told.observing.set(false);
+        return new;
+    }
+    note_resized_slow(told, old, new, size, call)
+}
+
+#[cold]
+#[inline(never)]
+fn note_resized_slow(
+    told: &Told,
+    old: NonNull<u8>,
+    new: NonNull<u8>,
+    size: usize,
+    call: Call,
+) -> NonNull<u8> {
+    let event = Event::Resized {
+        old: old.addr().get(),
+        new: new.addr().get(),
+        size,
+        api: watch::RUST,
+    };
+    note_slow(told, &event, call);
+    given_on(new)
+}
+
+/// The block, so that the compiler does not know it: it would keep it where these functions are called, and so not call
+/// them last.
+#[inline(always)]
+fn given_on(p: NonNull<u8>) -> NonNull<u8> {
+    core::hint::black_box(p)
+}
+
+fn note_slow(told: &Told, event: &Event, call: Call) {
+    match own_log() {
+        // SAFETY: open, and this thread's.
+        Some(log) => unsafe { log.with(|body| body.event(log, event, Some(call))) },
+        None => observe_slow(event),
+    }
+    told.observing.set(false);
+}
+
+/// What a thread has in its place, if it is a log that it may write to.
+#[inline(always)]
+fn opened(log: Option<NonNull<u8>>) -> Option<&'static Log> {
+    // SAFETY: only `write` fills the place, with a log, which stays; wiped memory is one, too.
+    let log = unsafe { log?.cast::<Log>().as_ref() };
+    log.is_open().then_some(log)
 }
 
 #[cold]
@@ -216,23 +338,21 @@ fn observe_slow(event: &Event) {
     os::keep_errno(|| {
         write(|log| {
             // SAFETY: as `write` says.
-            unsafe { log.with(|body| body.event(log, event)) }
+            unsafe { log.with(|body| body.event(log, event, None)) }
         });
     });
 }
 
-/// The calling thread's log, if it has one.
+/// The calling thread's log, if it may write to one.
 #[inline]
 fn own_log() -> Option<&'static Log> {
-    let log = slot::place_of_thread()?.get()?;
-    // SAFETY: only `write` fills the place, with a log, which stays; wiped memory is one, too.
-    Some(unsafe { log.cast::<Log>().as_ref() })
+    opened(slot::place_of_thread()?.get())
 }
 
 /// Runs `f` on the log that the calling thread is to write to, if there is a recording: its own open one, or the common
 /// one under the lock.
 fn write(f: impl FnOnce(&'static Log)) {
-    if let Some(log) = own_log().filter(|log| log.is_open()) {
+    if let Some(log) = own_log() {
         return f(log);
     }
     let Some(place) = place() else {

@@ -107,6 +107,9 @@ impl Order {
 pub trait Makers {
     /// The place for the maker of the block at `address`: the number of its log, 0 at first.
     fn of(&self, address: usize) -> Option<&AtomicU8>;
+
+    /// As [`Self::of`]; `None` also where there is none yet.
+    fn known(&self, address: usize) -> Option<&AtomicU8>;
 }
 
 /// The ticket of one log, and when it needs another one. Used by its owner.
@@ -144,7 +147,7 @@ impl<'a, M: Makers> Turn<'a, M> {
     /// The event comes after this, and the block's user has it after the event.
     #[inline]
     pub fn makes(&mut self, address: usize, taken: bool) {
-        if self.order.is_alone() {
+        if self.simply_makes(address, taken) {
             return;
         }
         if taken || self.order.has_left(self.ticket) {
@@ -156,19 +159,43 @@ impl<'a, M: Makers> Turn<'a, M> {
         }
     }
 
+    /// As [`Self::makes`], if the ticket is kept and the maker's place known. False if nothing was done.
+    #[inline(always)]
+    pub fn simply_makes(&self, address: usize, taken: bool) -> bool {
+        if self.order.is_alone() {
+            return true;
+        }
+        if taken || self.order.has_left(self.ticket) {
+            return false;
+        }
+        let Some(maker) = self.makers.known(address) else {
+            return false;
+        };
+        // Relaxed: the block's user learns of it by the way of the block.
+        maker.store(self.log as u8, Ordering::Relaxed);
+        true
+    }
+
     /// The block at `address` is given up. The event comes after this, and the block is free after the event.
     #[inline]
     pub fn ends(&mut self, address: usize) {
-        if self.order.is_alone() {
-            return;
-        }
-        let keeps = self.makers.of(address).is_some_and(|maker| {
-            // Relaxed: as in `makes`.
-            let maker = maker.load(Ordering::Relaxed) as usize;
-            maker == self.log || self.order.is_behind(self.ticket, maker)
-        });
-        if !keeps || self.order.has_left(self.ticket) {
+        if !self.simply_ends(address) {
             self.renew();
         }
+    }
+
+    /// As [`Self::ends`], if the ticket is kept. False if nothing was done.
+    #[inline(always)]
+    pub fn simply_ends(&self, address: usize) -> bool {
+        if self.order.is_alone() {
+            return true;
+        }
+        let Some(maker) = self.makers.known(address) else {
+            return false;
+        };
+        // Relaxed: as in `simply_makes`.
+        let maker = maker.load(Ordering::Relaxed) as usize;
+        let keeps = maker == self.log || self.order.is_behind(self.ticket, maker);
+        keeps && !self.order.has_left(self.ticket)
     }
 }

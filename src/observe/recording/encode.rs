@@ -8,6 +8,8 @@ use super::format::{
     checksum, kind, other, zigzag,
 };
 
+pub mod simple;
+
 /// Most bytes of an event that is neither a stack nor has a text.
 pub const EVENT_BYTES: usize = 48;
 
@@ -155,6 +157,17 @@ impl<'a> Chunk<'a> {
         self.at = at;
     }
 
+    /// Where the next event begins, the chunk's header included.
+    #[inline(always)]
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether an event of that thread under that ticket needs nothing said before it.
+    pub fn goes_on(&self, thread: u32, ticket: u64) -> bool {
+        self.thread == thread && self.ticket == ticket
+    }
+
     /// As [`Self::alloc`], with the alignment, and anywhere.
     #[cold]
     #[inline(never)]
@@ -192,9 +205,15 @@ impl<'a> Chunk<'a> {
 
     /// Distance from whichever base is nearer, with the base's bit; the address is the last one freed.
     fn nearer(&mut self, address: i64) -> u64 {
+        let distance = self.distance(address);
+        self.last_free = address;
+        distance
+    }
+
+    #[inline(always)]
+    fn distance(&self, address: i64) -> u64 {
         let from_alloc = zigzag(address - self.last_alloc) << 1;
         let from_free = zigzag(address - self.last_free) << 1 | 1;
-        self.last_free = address;
         from_alloc.min(from_free)
     }
 

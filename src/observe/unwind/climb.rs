@@ -36,6 +36,27 @@ impl Unwinder {
             true => self.leave(from, own, bounds.high),
             false => None,
         };
+        self.climb_on(first, bounds, trail, most);
+    }
+
+    /// As [`Self::climb`], from a function on that is outside already.
+    #[inline]
+    pub fn climb_from(
+        &mut self,
+        caller: Registers,
+        bounds: &mut Bounds,
+        trail: &mut Trail,
+        most: usize,
+    ) {
+        let first = self.find_bounds(caller.stack, bounds).then_some(Exit {
+            at: caller,
+            saved: 0,
+        });
+        self.climb_on(first, bounds, trail, most);
+    }
+
+    #[inline(always)]
+    fn climb_on(&mut self, first: Option<Exit>, bounds: &Bounds, trail: &mut Trail, most: usize) {
         if trail.epoch != self.epoch || trail.high != bounds.high {
             (trail.epoch, trail.high) = (self.epoch, bounds.high);
             trail.clear();
@@ -88,13 +109,26 @@ impl Unwinder {
     fn leave(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
         match self.ways.exit(from, own, high) {
             Some(exit) => Some(exit),
-            None => self.leave_slow(from, own, high),
+            None => self.leave_slow(from.program, from.stack, from.frame, own, high),
         }
     }
 
+    /// One by one, as in `Ways::other_exit`.
     #[cold]
     #[inline(never)]
-    fn leave_slow(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
+    fn leave_slow(
+        &mut self,
+        program: usize,
+        stack: usize,
+        frame: usize,
+        own: &Range<usize>,
+        high: usize,
+    ) -> Option<Exit> {
+        let from = Registers {
+            program,
+            stack,
+            frame,
+        };
         let mut way = Way::new(from.program);
         let mut is_fixed = true;
         // The first place is an instruction; the others are behind a call.

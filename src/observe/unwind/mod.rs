@@ -137,7 +137,7 @@ impl Unwinder {
             self.forget();
         }
         if !(bounds.low..bounds.high).contains(&stack) {
-            let Some(found) = self.look(stack) else {
+            let Some(found) = self.stack_around(stack) else {
                 return false;
             };
             *bounds = Bounds {
@@ -146,6 +146,12 @@ impl Unwinder {
             };
         }
         true
+    }
+
+    /// The mapping that holds `stack`. Threads come and go, and the memory map is long.
+    #[cold]
+    fn stack_around(&mut self, stack: usize) -> Option<Range<usize>> {
+        os::keep_errno(|| os::mapping_at(stack)).or_else(|| self.look(stack))
     }
 
     /// Reads the memory map; the mapping that holds `stack`.

@@ -117,11 +117,25 @@ impl Ways {
         if last.is_some() {
             return last;
         }
-        self.other_exit(from, own, high)
+        self.other_exit(from.program, from.stack, from.frame, own, high)
     }
 
+    /// One by one, because registers that are passed on together are read in wider parts than they were written in, which
+    /// a processor does slowly.
     #[inline(never)]
-    fn other_exit(&mut self, from: Registers, own: &Range<usize>, high: usize) -> Option<Exit> {
+    fn other_exit(
+        &mut self,
+        program: usize,
+        stack: usize,
+        frame: usize,
+        own: &Range<usize>,
+        high: usize,
+    ) -> Option<Exit> {
+        let from = Registers {
+            program,
+            stack,
+            frame,
+        };
         let mut known = self.ways[..self.n].iter().enumerate();
         let (at, exit) = known.find_map(|(at, way)| Some((at, way.exit(from, own, high)?)))?;
         self.last = at;

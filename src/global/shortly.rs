@@ -1,0 +1,185 @@
+//! The usual call of a watched thread where one observer is all there is to tell, and has a short way: the recorder.
+//!
+//! ```text
+//! malloc ── no block ──► here: a block of the hidden lists ──► the observer's way, which gives the block on
+//! free ──── no room ───► here: into the hidden lists ────────► the observer's way
+//!                         └ anything unusual: false or `None`, and nothing was done; `at_once.rs` and `watch.rs` go on
+//! ```
+//!
+//! Where samples are drawn, likewise: the free of a block whose neighbour is sampled, and the resizing of blocks.
+//!
+//! Each function that tells ends with the call of the observer's, so none of the registers has to be kept. Of a block that is
+//! given up the observer is told after it is back in the hidden lists. That is no sooner than before anybody else could have it: only
+//! this thread takes from them, and what a signal handler of its takes before the observer has ended is not told.
+
+use super::event::{Short, Told};
+use super::{MAP, modes, poisson, thread};
+use crate::obmalloc::address_map::{Label, class_of, label_of};
+use crate::obmalloc::block::Block;
+use crate::obmalloc::list::Room;
+use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass, resize_stays};
+use crate::obmalloc::thread_lists::ThreadLists;
+use crate::os::Call;
+use crate::sync::{AtomicPtr, Ordering};
+use core::ptr::{NonNull, null_mut};
+
+/// Who has a short way. Read while [`modes::SHORT`] is on.
+static WAY: AtomicPtr<Short> = AtomicPtr::new(null_mut());
+
+/// Takes that way from now on, where it is on.
+pub(super) fn set(short: &'static Short) {
+    // Release: publishes what it was prepared with.
+    WAY.store(core::ptr::from_ref(short).cast_mut(), Ordering::Release);
+}
+
+/// What a watched thread has.
+struct Watched {
+    told: &'static Told,
+    lists: &'static ThreadLists,
+    short: &'static Short,
+}
+
+/// The calling thread's, if this way is its. Its lists are closed while there are some behind them, so they need not be
+/// closed for this watch.
+#[inline(always)]
+fn watched() -> Option<Watched> {
+    if !modes::is_shortly_observed() {
+        return None;
+    }
+    let thread = thread::current();
+    let lists = thread.behind.get()?;
+    // Acquire: pairs with `set`.
+    let short = WAY.load(Ordering::Acquire);
+    // SAFETY: null or a way that stays.
+    let short = unsafe { short.as_ref() }?;
+    let told = &thread.told;
+    // What the observer's own calls are made of is not told.
+    (!told.observing.get()).then_some(Watched { told, lists, short })
+}
+
+/// Takes a block for `size` bytes. `None` if there is none, and for no bytes.
+#[inline(always)]
+fn take(lists: &ThreadLists, size: usize) -> Option<NonNull<u8>> {
+    // Label 0, of no bytes, has an empty list.
+    let label = match size <= SMALL_MAX {
+        true => size.div_ceil(ALIGNMENT) as Label,
+        false => label_of(SizeClass::of(size)?),
+    };
+    let block = lists.at(label).pop()?;
+    // SAFETY: a block that is nobody else's yet.
+    unsafe { block.unmark() };
+    Some(block.start())
+}
+
+/// The label of a block that is no free one, and room in its list.
+#[inline(always)]
+fn room(lists: &ThreadLists, p: NonNull<u8>) -> Option<(Label, Room)> {
+    let label = MAP.label(p.addr().get());
+    // Label 0 has no room.
+    let room = lists.room(label)?;
+    // SAFETY: labelled, and 16-aligned.
+    let block = unsafe { Block::new(p) };
+    // SAFETY: a block has room for a mark.
+    (!unsafe { block.is_marked(MAP.secret()) }).then_some((label, room))
+}
+
+/// Puts a block there.
+///
+/// # Safety
+/// The block is free, the room its list's and just found.
+#[inline(always)]
+unsafe fn put(p: NonNull<u8>, room: Room) {
+    // SAFETY: the caller's.
+    unsafe {
+        let block = Block::new(p);
+        block.mark(MAP.secret());
+        room.fill(block);
+    }
+}
+
+/// A block of which the observer was told. `None` if it cannot be had at once.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "where the place of a call is known")
+)]
+#[inline(always)]
+pub(crate) fn alloc(size: usize, call: Call) -> Option<NonNull<u8>> {
+    let Watched { told, lists, short } = watched()?;
+    let p = take(lists, size)?;
+    told.observing.set(true);
+    Some((short.allocated)(told, p, size, call))
+}
+
+/// Frees a block that has a list, and tells the observer. False if nothing was done.
+///
+/// # Safety
+/// If a live block of ours begins at `p`, it is not used any more.
+#[inline(always)]
+pub(crate) unsafe fn free(p: NonNull<u8>) -> bool {
+    let Some(Watched { told, lists, short }) = watched() else {
+        return false;
+    };
+    let Some((_, room)) = room(lists, p) else {
+        return false;
+    };
+    told.observing.set(true);
+    // SAFETY: the caller gives the block up; it is verified when it goes home.
+    unsafe { put(p, room) };
+    (short.freed)(told, p);
+    true
+}
+
+/// Resizes a block that has a list, by the rules of C's `realloc`, and tells the observer. `None` if nothing was done.
+///
+/// # Safety
+/// If a live block of ours begins at `old`, it is not used any more once there is a new one.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "where the place of a call is known")
+)]
+#[inline(always)]
+pub(crate) unsafe fn resize(old: NonNull<u8>, size: usize, call: Call) -> Option<NonNull<u8>> {
+    let Watched { told, lists, short } = watched()?;
+    let (label, _) = room(lists, old)?;
+    let held = class_of(label)?.block_bytes();
+    if size == 0 {
+        return None;
+    }
+    if resize_stays(size, held) {
+        told.observing.set(true);
+        return Some((short.resized)(told, old, old, size, call));
+    }
+    let new = take(lists, size)?;
+    // SAFETY: both blocks hold the bytes, and are disjoint.
+    unsafe { new.copy_from_nonoverlapping(old, held.min(size)) };
+    told.observing.set(true);
+    // There was room, and taking makes none less; but it may have been from the same list.
+    if let Some(room) = lists.room(label) {
+        // SAFETY: the old block is not used any more.
+        unsafe { put(old, room) };
+    }
+    Some((short.resized)(told, old, new, size, call))
+}
+
+/// Frees a block that has a list and is no sampled one, where nobody observes every call. False if nothing was done.
+///
+/// # Safety
+/// If a live block of ours begins at `p`, it is not used any more.
+#[inline(always)]
+pub(crate) unsafe fn free_unsampled(p: NonNull<u8>) -> bool {
+    if !modes::only_draws() || !poisson::is_unsampled(p.addr().get()) {
+        return false;
+    }
+    let Some((_, room)) = room(&thread::current().lists, p) else {
+        return false;
+    };
+    // SAFETY: the caller gives the block up; it is verified when it goes home.
+    unsafe { put(p, room) };
+    true
+}
+
+/// Whether a block that keeps its place is no sampled one, where nobody observes every call: then nobody is to be told.
+#[inline(always)]
+pub(crate) fn stays_untold(p: NonNull<u8>) -> bool {
+    modes::only_draws() && poisson::is_unsampled(p.addr().get())
+}
