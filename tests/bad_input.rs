@@ -160,6 +160,29 @@ fn a_crash_reporter_may_fork_while_we_abort() {
     }
 }
 
+/// What is noticed under the lock of a heap leaves it free for the reporter, which allocates.
+#[test]
+fn a_crash_reporter_may_allocate_whatever_was_locked() {
+    const AT_EXIT: usize = 0;
+    const ON_ANOTHER_THREAD: usize = 1;
+    const WHEN_FULL: usize = 2;
+    for (size, how) in [
+        (24, AT_EXIT),
+        (400, AT_EXIT),
+        (30_000, AT_EXIT),
+        (24, ON_ANOTHER_THREAD),
+        (400, ON_ANOTHER_THREAD),
+        (30_000, ON_ANOTHER_THREAD),
+        (400, WHEN_FULL),
+    ] {
+        let struck = strike("interior_under_a_crash_reporter", size, how);
+        assert!(struck.run.aborted(), "{}: {:?}", struck.what, struck.run);
+        let reports = struck.run.stdout.matches("reported").count();
+        assert_eq!(reports, 1, "{}: {:?}", struck.what, struck.run);
+        assert_eq!(struck.lines().len(), 1, "{}: {:?}", struck.what, struck.run);
+    }
+}
+
 #[test]
 fn a_free_inside_a_block_is_named() {
     let offsets = [

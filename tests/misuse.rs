@@ -475,6 +475,34 @@ fn a_block_given_to_the_wrong_heap_is_reported() {
 }
 
 /// The allocator keeps nothing of its own in a free block of a pool.
+/// What a program may run for SIGABRT: it allocates, and says by its status that it came to its end.
+extern "C" fn report(_: i32) {
+    for size in (1..600).chain([4096, 100_000, HUGE]) {
+        put(get(size), size);
+    }
+    PyMalloc.collect();
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(7) }
+}
+
+#[test]
+fn a_handler_of_the_abort_may_allocate() {
+    const TEST: &str = "a_handler_of_the_abort_may_allocate";
+    if child::part().is_none() {
+        let output = child::command(TEST, "flush").output().expect("runs");
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+        return;
+    }
+    child::watchdog(20);
+    let handler: extern "C" fn(i32) = report;
+    // SAFETY: the handler makes system calls and allocates.
+    unsafe { libc::signal(libc::SIGABRT, handler as libc::sighandler_t) };
+    company(SMALL);
+    // Noticed when the list goes home, under the heap's lock.
+    put(get(SMALL).wrapping_add(16), SMALL);
+    flush();
+}
+
 #[test]
 fn what_is_written_to_a_freed_block_harms_no_other() {
     for size in [16, SMALL, 4096] {

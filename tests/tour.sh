@@ -36,9 +36,9 @@ has() { command -v "$1" >/dev/null && return 0; LEFT_OUT+=("$1"); return 1; }
 get() { python3 -c "import sys,urllib.request as u; sys.stdout.buffer.write(u.urlopen('$1').read())"; }
 line_of() { grep -n "$2" "$1" | cut -d: -f1; }
 
-step "the library, the launcher, a Rust program that serves itself"
+step "the library, the launcher, Rust programs that serve and record themselves"
 cargo build --quiet --release --features png -p pymalloc --target-dir target/preload
-cargo build --quiet --release --example serve --features symbols -p pymalloc \
+cargo build --quiet --release --example serve --example object_leak --features objects,symbols -p pymalloc \
     --config 'profile.release.debug="line-tables-only"' --target-dir target/symbols
 P=$HERE/target/preload/release/pymalloc
 cd "$DIR"
@@ -55,6 +55,15 @@ rustc --edition=2021 -O -g "$HERE/tests/profile/threads.rs" -o threads
 "$P" report summary threads.pmrec | shows "thread" 6
 "$P" report flamegraph threads.pmrec -o threads.svg
 "$P" mem --blocks --interval 0.01 --plot threads_mem.svg -o threads.dat ./threads
+
+step "a leak of objects in a Rust program that records itself, to its line"
+OBJECTS=$HERE/target/symbols/release/examples/object_leak
+OBJECT_LINE=$(($(line_of "$HERE/examples/object_leak.rs" '// MADE') - 4))
+"$OBJECTS" | shows "line $OBJECT_LINE" 5
+PYMALLOC_RECORD=$PWD/objects.pmrec PYMALLOC_TRACE=25 "$OBJECTS" >/dev/null
+"$P" report leaks objects.pmrec | shows "object_leak.rs:$OBJECT_LINE" 12
+"$P" profile -o launched.pmrec "$OBJECTS" >/dev/null
+"$P" report leaks launched.pmrec | shows "→ connect  $HERE/examples/object_leak.rs:$OBJECT_LINE" 0
 
 step "a planted fragmentation, explained"
 gcc -O1 -g -fno-inline -fno-builtin "$HERE/tests/profile/fragments.c" -o fragments

@@ -23,6 +23,7 @@ use crate::object::passes::{
 };
 use crate::object::pool::PoolRef;
 use crate::object::unraisable::{Context, guarded};
+use crate::object::watched;
 use crate::object::weak::{self, Callbacks};
 use crate::object::{Gc, Generation, WORD};
 
@@ -43,6 +44,7 @@ impl Collector {
             return 0;
         }
         self.heap.phase.set(Phase::Collecting);
+        self.heap.look();
         self.update_limit();
         self.call_back(When::Start, generation, Found::default());
         let (found, candidates) = self.collect_main(generation);
@@ -388,6 +390,9 @@ impl Collector {
     fn free_dead(&self, pool: PoolRef) -> usize {
         let arena = pool.arena();
         let (first, words) = words_of(pool);
+        if pool.watch.is_on() {
+            watched::tell_of_dead(pool, type_of(pool));
+        }
         let mut n = 0;
         for word in first..first + words {
             let dead = arena.dead(word).replace(0);

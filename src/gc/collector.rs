@@ -1,5 +1,6 @@
 //! The collector's state: one per heap.
 
+use crate::global::{object_memory, watch};
 use crate::object::handle::{Erased, Gc};
 use crate::object::header::Raw;
 use crate::object::heap::{Heap, Phase};
@@ -123,10 +124,15 @@ impl Collector {
         collector
     }
 
-    /// Tells the heap where its collector is. The collector has its place now.
+    /// Tells the heap where its collector is, and the thread that it has one more. The collector has its place now.
     pub fn settle(this: NonNull<Self>) {
         // SAFETY: made by `new`, and nobody has it mutably.
-        unsafe { this.as_ref() }.heap.upper.set(Some(this.cast()));
+        let heap = unsafe { &this.as_ref().heap };
+        heap.upper.set(Some(this.cast()));
+        heap.join_siblings(NonNull::new(object_memory::newest().cast()));
+        object_memory::set_newest(NonNull::from(heap).as_ptr().cast());
+        watch::set_heaps(look);
+        heap.look();
     }
 
     /// The collector of a heap.
@@ -137,6 +143,14 @@ impl Collector {
             .expect("heaps are made with their collector");
         // SAFETY: set by `settle`; the heap is a field of it.
         unsafe { upper.cast::<Self>().as_ref() }
+    }
+
+    /// The thread has it no more: called before it goes.
+    pub fn leave(&self) {
+        if let Some(newest) = self.heap.leave_siblings() {
+            let newest = newest.map_or(core::ptr::null_mut(), NonNull::as_ptr);
+            object_memory::set_newest(newest.cast());
+        }
     }
 
     /// Sets the count at which an allocation asks for a collection.
@@ -157,5 +171,14 @@ impl Collector {
         let result = f(&mut marker);
         self.stack.set(Some(stack));
         result
+    }
+}
+
+/// The calling thread begins to watch.
+fn look() {
+    let newest = NonNull::new(object_memory::newest().cast::<Heap>());
+    if let Some(heap) = newest {
+        // SAFETY: heaps leave the thread's list before they go.
+        unsafe { heap.as_ref() }.look_with_older();
     }
 }

@@ -63,6 +63,8 @@ pub fn end_orphan(heap: &Heap) {
     if object_memory::current() == collector.as_ptr().cast() {
         object_memory::set_current(core::ptr::null_mut());
     }
+    // SAFETY: whole still.
+    unsafe { collector.as_ref() }.leave();
     // SAFETY: no object and no thread refers to it any more; its caller does not touch it again.
     drop(unsafe { Box::from_raw(collector.as_ptr()) });
 }

@@ -36,7 +36,7 @@ pub(super) fn close(thread: &Thread, heap: &SharedHeap) {
     };
     if watch::is_guarded() {
         // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region, thread::buffers()) };
+        unsafe { thread::attach(thread, region) };
         return;
     }
     // SAFETY: what a set of lists is attached to.
@@ -69,7 +69,7 @@ pub(super) fn open(thread: &Thread, heap: &SharedHeap) {
     };
     if let Some(region) = lists.detach() {
         // SAFETY: taken from the other set (I1).
-        unsafe { thread.lists.attach(region, thread::buffers()) };
+        unsafe { thread::attach(thread, region) };
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn renew(thread: &Thread, heap: &SharedHeap) {
     slow::flush_all(thread, heap);
     if let Some(region) = thread.lists.detach() {
         // SAFETY: this thread's own, as before.
-        unsafe { thread.lists.attach(region, thread::buffers()) };
+        unsafe { thread::attach(thread, region) };
     }
 }
 

@@ -1,8 +1,8 @@
 //! Counting what is allocated from hidden lists down to the next sampled block.
 //!
 //! ```text
-//! malloc: nothing to take ──► here: the list's top ──► bytes left >= 0 ──► the block
-//!                               │ no block                 └ < 0: the general way (`poisson.rs`): this one is sampled
+//! malloc: nothing to take ──► here: the list itself ──► bytes left >= 0 ──► the block
+//!                               │ no block                  └ < 0: the general way (`poisson.rs`): this one is sampled
 //!                               └► the general way: refill
 //! ```
 //!
@@ -105,7 +105,7 @@ fn take(label: Label, bytes: usize) -> Option<NonNull<u8>> {
     let thread = thread::current();
     // Where lists are not hidden nothing is left (I2).
     let left = thread.countdown.left.get().checked_sub(bytes)?;
-    let block = thread.lists.at(label).pop_hidden()?;
+    let block = thread.lists.at(label).pop()?;
     thread.countdown.left.set(left);
     // SAFETY: the block is nobody else's yet.
     unsafe { block.unmark() };

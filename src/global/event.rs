@@ -9,6 +9,9 @@ use core::ptr::{NonNull, null_mut};
 /// Rust's `GlobalAlloc`, alone in its process: an API is named by the letter that CPython's debug hooks give
 /// a domain (raw, mem, object).
 pub(crate) const RUST: u8 = b'r';
+/// Objects of the object library.
+#[cfg(feature = "objects")]
+pub(crate) const OBJECT: u8 = b'o';
 #[cfg(feature = "preload")]
 pub(crate) use families::*;
 /// The three families of C and C++, which must not be mixed, just as CPython's three domains.
@@ -213,6 +216,25 @@ pub(super) fn note_taken() {
     }
 }
 
+/// Called by a thread that begins to watch, for other heaps that it has.
+static HEAPS: AtomicPtr<()> = AtomicPtr::new(null_mut());
+
+/// Has `look` called on each thread that begins to watch.
+#[cfg(feature = "objects")]
+pub(crate) fn set_heaps(look: fn()) {
+    HEAPS.store(look as *mut (), Ordering::Relaxed);
+}
+
+/// The calling thread begins to watch.
+pub(super) fn tell_heaps() {
+    // Relaxed: a function is whole ever since the program is.
+    let look = HEAPS.load(Ordering::Relaxed);
+    // SAFETY: only `set_heaps` fills the place, with a function of this type; null is `None`.
+    if let Some(look) = unsafe { core::mem::transmute::<*mut (), Option<fn()>>(look) } {
+        look();
+    }
+}
+
 /// What somebody asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -281,4 +303,20 @@ impl JudgeSlot {
         }
         permits
     }
+}
+
+/// What a block is to become.
+pub(crate) struct Resize {
+    /// Bytes it holds.
+    pub held: usize,
+    /// Whether they are exactly what was asked for.
+    pub held_is_exact: bool,
+    /// Bytes it is to hold.
+    pub size: usize,
+    /// The multiple it is to lie at.
+    pub align: usize,
+    /// Whether it keeps its place by the rules of the API.
+    pub stays: bool,
+    /// By which API.
+    pub api: u8,
 }

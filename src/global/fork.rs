@@ -79,6 +79,18 @@ unsafe extern "C" fn before() {
     });
 }
 
+/// Frees every lock that this thread holds, and forgets its lists, before the process ends: what the program runs
+/// for SIGABRT may allocate, and fork. What is found wrong under a lock is found before anything is changed there.
+pub(super) fn let_go() {
+    each_lock(|lock| {
+        if lock.is_mine() {
+            // SAFETY: this thread's, which does not come back to what it did under it.
+            unsafe { lock.unlock() }
+        }
+    });
+    thread::forget();
+}
+
 unsafe extern "C" fn parent() {
     if took_all() {
         TAKEN.store(false, Ordering::Relaxed);

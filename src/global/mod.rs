@@ -31,6 +31,8 @@ pub(crate) mod next_malloc;
 mod nothing;
 #[cfg(feature = "objects")]
 pub(crate) mod object_memory;
+#[cfg(feature = "objects")]
+pub(crate) mod object_watch;
 mod options;
 mod poisson;
 mod private_heap;
@@ -86,7 +88,7 @@ mod preload {
     use crate::os;
 
     pub(crate) use super::stats::print_report;
-    pub(crate) use super::thread::lists;
+    pub(crate) use super::thread::{lists, shown};
 
     /// Whether another malloc serves this process.
     pub(crate) fn passes_through() -> bool {

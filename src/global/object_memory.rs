@@ -3,7 +3,7 @@
 //!
 //! Slots of object arenas stay nobody's in the address map: a stray `free` of an object is a foreign one.
 
-use super::{EXTENTS, huge, purge, slow};
+use super::{EXTENTS, event, huge, purge, slow};
 use crate::obmalloc::size_class::{ARENA_BYTES, ARENA_POOLS};
 use crate::os;
 use core::alloc::Layout;
@@ -16,6 +16,7 @@ pub(crate) fn obtain() -> Option<(NonNull<u8>, bool)> {
         return Some((from_std(ARENA_BYTES)?, true));
     }
     super::OPTIONS.load();
+    event::note_taken();
     os::keep_errno(|| EXTENTS.obtain_slot())
 }
 
@@ -24,6 +25,7 @@ pub(crate) fn obtain_huge(len: usize) -> Option<NonNull<u8>> {
     if os::IS_INTERPRETED {
         return from_std(len);
     }
+    event::note_taken();
     NonNull::new(huge::alloc_block(len, ARENA_BYTES))
 }
 
@@ -76,6 +78,8 @@ fn from_std(len: usize) -> Option<NonNull<u8>> {
 std::thread_local! {
     /// The thread's object heap; null before the first object.
     static CURRENT: Cell<*mut ()> = const { Cell::new(core::ptr::null_mut()) };
+    /// The object heap that the thread made last, of those that are.
+    static NEWEST: Cell<*mut ()> = const { Cell::new(core::ptr::null_mut()) };
     /// What is done when the thread ends.
     static AT_EXIT: AtExit = const { AtExit(Cell::new(None)) };
 }
@@ -100,6 +104,16 @@ pub(crate) fn current() -> *mut () {
 /// Sets the thread's object heap.
 pub(crate) fn set_current(heap: *mut ()) {
     CURRENT.set(heap);
+}
+
+/// The object heap that the thread made last, as the upper layer set it.
+pub(crate) fn newest() -> *mut () {
+    NEWEST.get()
+}
+
+/// Sets that heap.
+pub(crate) fn set_newest(heap: *mut ()) {
+    NEWEST.set(heap);
 }
 
 /// Has `end` called when the thread ends. False when it is ending already.

@@ -175,18 +175,17 @@ pub(super) fn before_flush(list: &List, class: SizeClass) {
     visit(list, class);
 }
 
-/// If a sampled block is at `p`: it is given up.
+/// If a sampled block is at `p`: it is given up. Whether one was.
 #[inline(always)]
-pub(super) fn forget(p: NonNull<u8>) {
-    if BLOCKS.may_have(p.addr().get()) {
-        forget_slow(p.addr().get());
-    }
+pub(super) fn forget(p: NonNull<u8>) -> bool {
+    BLOCKS.may_have(p.addr().get()) && forget_slow(p.addr().get())
 }
 
 #[cold]
 #[inline(never)]
-fn forget_slow(address: usize) {
-    if os::keep_errno(|| BLOCKS.remove(address)) {
+fn forget_slow(address: usize) -> bool {
+    let was_sampled = os::keep_errno(|| BLOCKS.remove(address));
+    if was_sampled {
         watch::tell(
             &OBSERVERS,
             &Event::Freeing {
@@ -196,6 +195,7 @@ fn forget_slow(address: usize) {
             },
         );
     }
+    was_sampled
 }
 
 /// Whether the block at `address` is certainly not a sampled one. Its frees may be diverted for a neighbour's sake.
@@ -205,10 +205,11 @@ pub(super) fn is_unsampled(address: usize) -> bool {
     !BLOCKS.may_have(address)
 }
 
-/// Samples a block.
-fn add(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) {
+/// Samples a block. False when there is no memory for that.
+pub(super) fn add(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) -> bool {
     let address = p.addr().get();
-    if BLOCKS.add(address) {
+    let is_new = BLOCKS.add(address);
+    if is_new {
         watch::tell(
             &OBSERVERS,
             &Event::Allocated {
@@ -221,13 +222,12 @@ fn add(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) {
             },
         );
     }
+    is_new
 }
 
-/// Samples a block that was not taken from a list, if the draw says so.
-pub(super) fn consider(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) {
-    if next(thread::own(), charged(size, align), 1).is_some() {
-        add(p, size, align, zeroed, api);
-    }
+/// Samples a block that was not taken from a list, if the draw says so. Whether it did.
+pub(super) fn consider(p: NonNull<u8>, size: usize, align: usize, zeroed: bool, api: u8) -> bool {
+    next(thread::own(), charged(size, align), 1).is_some() && add(p, size, align, zeroed, api)
 }
 
 /// The thread, if it may use its lists here (I2). All of them have buffers or are hidden from then on.
@@ -291,9 +291,9 @@ pub(super) fn alloc(size: usize, align: usize, zeroed: bool, api: u8) -> *mut u8
     }
     match is_due {
         Some(true) => add(p, size, align, zeroed, api),
-        Some(false) => {}
+        Some(false) => false,
         None => consider(p, size, align, zeroed, api),
-    }
+    };
     p.as_ptr()
 }
 

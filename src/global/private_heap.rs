@@ -115,7 +115,7 @@ impl Heap {
                 let block = Block::new(p);
                 let pool = verify_in(&MAP, block, class, self.home);
                 if !self.engine().free(block, class) {
-                    not_out(pool, block, class);
+                    not_out(pool, block, class).fatal(|| ());
                 }
             }),
             // SAFETY: 1 and 2.

@@ -26,6 +26,12 @@ const STEP: u64 = 8;
 /// Least allowance, in pools: 2 MiB.
 const LEAST: u64 = (2 << 20) / POOL_BYTES as u64;
 
+/// After a look of a process with one thread that found nothing to purge, so many flushes look no further, unless they
+/// left more than so many pools since: a look adds up what all heaps have out, which costs as much as a flush of a dozen
+/// blocks. What may stay for that is little more than that many pools.
+const SKIPS: u64 = 7;
+const SKIPPED_POOLS: u64 = 4;
+
 /// All Relaxed: figures to decide by; nothing is published through them.
 struct Policy {
     epoch: AtomicU32,
@@ -36,6 +42,9 @@ struct Policy {
     purged_pools: AtomicU64,
     fresh_then: AtomicU64,
     total_purged: AtomicU64,
+    /// Flushes that need not look, unless they leave more free pools than that.
+    skips: AtomicU64,
+    skipped_up_to: AtomicU64,
     thread: AtomicU8,
     wake: AtomicU32,
 }
@@ -51,6 +60,8 @@ static POLICY: Policy = Policy {
     purged_pools: AtomicU64::new(0),
     fresh_then: AtomicU64::new(0),
     total_purged: AtomicU64::new(0),
+    skips: AtomicU64::new(0),
+    skipped_up_to: AtomicU64::new(0),
     thread: AtomicU8::new(ABSENT),
     wake: AtomicU32::new(0),
 };
@@ -100,9 +111,28 @@ pub(super) fn note_keeper() {
 #[inline]
 pub(super) fn poll(parts: u64) {
     let whole = whole_pools();
-    if whole + parts > LEAST {
+    if whole + parts > LEAST && !skips(whole + parts) {
         poll_slow(whole, parts, 1);
     }
+}
+
+/// Whether a flush that left so many pools free looks no further. See [`SKIPS`].
+#[inline]
+fn skips(dirty: u64) -> bool {
+    let left = POLICY.skips.load(Ordering::Relaxed);
+    let skips = left > 0 && dirty <= POLICY.skipped_up_to.load(Ordering::Relaxed);
+    POLICY
+        .skips
+        .store(left.saturating_sub(1), Ordering::Relaxed);
+    skips
+}
+
+/// Nothing is too much yet, of so many free pools.
+fn note_in_vain(dirty: u64) {
+    POLICY.skips.store(SKIPS, Ordering::Relaxed);
+    POLICY
+        .skipped_up_to
+        .store(dirty + SKIPPED_POOLS, Ordering::Relaxed);
 }
 
 /// As [`poll`], but a half of what is too much is kept until the next look: for whoever freed much at once, and
@@ -128,11 +158,11 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
     }
     let (allowed, dirty) = (allowance(), whole + parts);
     if dirty <= allowed {
-        return;
+        return note_in_vain(dirty);
     }
     let most = if dirty > used() / 2 { dirty } else { whole };
     if most <= allowed {
-        return;
+        return note_in_vain(dirty);
     }
     let excess = (most - allowed).div_ceil(share);
     if is_wave(allowed, excess) {

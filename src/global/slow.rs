@@ -65,7 +65,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
                 purge::poll_filling();
                 sweep(thread, heap);
             }
-            start_of(lists.of(class).pop_any())
+            start_of(lists.of(class).pop())
         }
     })
 }

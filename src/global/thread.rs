@@ -8,16 +8,18 @@
 //!
 //! In an executable the lists lie in thread-local storage. In the preload library that would take more
 //! static TLS than a late `dlopen` can have, and the portable access would call `__tls_get_addr`, which
-//! may itself call malloc: there one pointer lies in TLS, reached by the initial-exec relocation, and
+//! may itself call malloc: there two pointers lie in TLS, reached by the initial-exec relocation, and
 //! the lists lie in mapped memory, in front of their stacks.
 
 use super::countdown::Countdown;
 use super::event::Told;
 use super::tide::Tide;
-use super::{EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, guard, purge, regions, slot};
+use super::{
+    EXTENTS, HUGE, MAP, OPTIONS, ROSTER, SharedHeap, exit, fork, guard, purge, regions, slot,
+};
 use crate::obmalloc::heap_backing::HeapBacking;
 use crate::obmalloc::kept::Place;
-use crate::obmalloc::list::Buffers;
+use crate::obmalloc::list::Entry;
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
 use core::cell::Cell;
@@ -150,6 +152,7 @@ fn new_heap() -> Option<&'static SharedHeap> {
     EXTENTS.note_heap();
     let mut backing = HeapBacking::new(&EXTENTS, place.addr().get(), true);
     backing.holds_back = OPTIONS.reports();
+    backing.let_go = fork::let_go;
     let mut heap = SharedHeap::new(backing, &MAP);
     if OPTIONS.is_guarded() {
         heap.shuffle(guard::secret());
@@ -206,9 +209,35 @@ pub(super) fn end() {
     ROSTER.leave(heap);
 }
 
-/// Of what kind the lists of a thread are that gets some now.
-pub(super) fn buffers() -> Buffers {
-    place::buffers()
+/// The thread goes on without its lists, which may be half sent home, and block by block from now on. What they
+/// hold is lost, and its heap is not given to another thread.
+pub(super) fn forget() {
+    let thread = place::current();
+    // A record that threads share is not written.
+    if thread.heap.take().is_none() {
+        return;
+    }
+    thread.behind.set(None);
+    thread.watch.set(0);
+    thread.ended.set(true);
+    place::forget(thread);
+}
+
+/// Lets the calling thread's lists grow into a region. They are of the kind that is wanted now.
+///
+/// # Safety
+/// As [`ThreadLists::attach`].
+pub(super) unsafe fn attach(thread: &Thread, region: NonNull<Entry>) {
+    // SAFETY: passed on.
+    unsafe { thread.lists.attach(region, place::buffers()) };
+    place::show(thread);
+}
+
+/// Where this thread's allocs look for a block: its lists, or others without any, if its own are hidden.
+#[cfg(feature = "preload")]
+#[inline(always)]
+pub(crate) fn shown() -> &'static ThreadLists {
+    place::shown()
 }
 
 /// Calls `f` with this thread's lists, if it has any.
@@ -283,13 +312,21 @@ mod place {
         }
     }
 
+    /// Nothing to do: allocs look at the lists themselves.
+    pub fn show(_: &Thread) {}
+
     /// The record to start with: the one in place.
     pub fn claim() -> Option<&'static Thread> {
         let region = regions::obtain()?;
         let thread = current();
         // SAFETY: ours until it is given back.
-        unsafe { thread.lists.attach(region.cast(), buffers()) };
+        unsafe { super::attach(thread, region.cast()) };
         Some(thread)
+    }
+
+    /// Leaves the record without lists; nobody gets their memory.
+    pub fn forget(thread: &'static Thread) {
+        thread.lists.forget();
     }
 
     /// Gives the lists' memory to the next thread. The record goes with this one.

@@ -82,6 +82,7 @@ fn begin(observer: Observer, as_modes: u8) -> bool {
         WATCH.fetch_add(1, Ordering::Relaxed);
         modes::add(as_modes);
         enter();
+        tell_heaps();
     }
     found
 }
@@ -94,6 +95,7 @@ pub(crate) fn observe_samples(observer: Observer, interval: usize) -> bool {
     let begins = !is_guarded() && poisson::start(observer, interval);
     if begins {
         modes::add(DRAWN);
+        tell_heaps();
     }
     begins
 }
@@ -344,22 +346,6 @@ pub(crate) unsafe fn resize_rust(
     };
     // SAFETY: passed on.
     unsafe { resize_by(p, &resize, |old| behind::free(old, class)) }
-}
-
-/// What a block is to become.
-pub(crate) struct Resize {
-    /// Bytes it holds.
-    pub held: usize,
-    /// Whether they are exactly what was asked for.
-    pub held_is_exact: bool,
-    /// Bytes it is to hold.
-    pub size: usize,
-    /// The multiple it is to lie at.
-    pub align: usize,
-    /// Whether it keeps its place by the rules of the API.
-    pub stays: bool,
-    /// By which API.
-    pub api: u8,
 }
 
 /// Resizes a block; `give` frees one. Null when memory is out; then the block is as it was.

@@ -25,6 +25,7 @@ use super::pool::{Bin, Pool, PoolRef};
 use super::type_info::TypeInfo;
 use super::unraisable::UnraisableHook;
 use super::weak::WeakMap;
+use crate::global::object_watch::{Gap, Watch};
 use crate::obmalloc::size_class::SizeClass;
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ptr::NonNull;
@@ -44,11 +45,20 @@ pub enum Phase {
 /// One entry of the cache: a bin and its current pool. 32 bytes, so that the index is a shift and a mask.
 #[repr(align(32))]
 pub struct CacheEntry {
-    /// The bin's key; 0 for none.
+    /// The bin's key; 0 for none, and in a heap that is watched.
     pub key: Cell<usize>,
+    /// The same, also in a heap that is watched.
+    pub known: Cell<usize>,
     /// The pool it takes from; `None` for none.
     pub pool: Cell<Option<PoolRef>>,
     bin: Cell<Option<NonNull<Bin>>>,
+}
+
+impl CacheEntry {
+    /// Lets the fast way find the bin, or not.
+    fn show(&self, shows: bool) {
+        self.key.set(if shows { self.known.get() } else { 0 });
+    }
 }
 
 /// A heap; see the module.
@@ -97,6 +107,12 @@ pub struct Parts {
     pub(super) listed: [Cell<Option<PoolRef>>; 2],
     /// Whether more arenas may go back than one, and whoever gives them looks after the memory then.
     pub(super) frees_many: Cell<bool>,
+    /// Of which objects others are told: see [`super::watched`].
+    pub(super) watch: Cell<Watch>,
+    /// What is left until the next sample.
+    pub(super) gap: Gap,
+    /// The thread's heaps, in a ring of none or more: the one made before this, and the one made after.
+    pub(super) siblings: [Cell<Option<NonNull<Heap>>>; 2],
     /// Whether its thread let go of it.
     pub orphan: Cell<bool>,
     /// Whether it is an orphan without arenas.
@@ -117,6 +133,7 @@ impl Heap {
     pub fn new(on_limit: fn(&Heap), on_empty: fn(&Heap)) -> Self {
         let no_entry = || CacheEntry {
             key: Cell::new(0),
+            known: Cell::new(0),
             pool: Cell::new(None),
             bin: Cell::new(None),
         };
@@ -137,6 +154,9 @@ impl Heap {
             left_behind: Cell::new(false),
             listed: [const { Cell::new(None) }; 2],
             frees_many: Cell::new(false),
+            watch: Cell::new(Watch::Off),
+            gap: Gap::new(),
+            siblings: [const { Cell::new(None) }; 2],
             orphan: Cell::new(false),
             vacant: Cell::new(false),
             on_limit: Cell::new(on_limit),
@@ -162,11 +182,11 @@ impl Heap {
     }
 
     /// A slot for an object of `info` in `class`, with the header of a new object and no bit set; `None`
-    /// when memory is out.
+    /// when memory is out. `bytes` are those of its value.
     #[inline(always)]
-    pub fn take(&self, info: &'static TypeInfo, class: SizeClass) -> Option<Raw> {
+    pub fn take(&self, info: &'static TypeInfo, class: SizeClass, bytes: usize) -> Option<Raw> {
         let cached = self.cached(info, class).and_then(PoolRef::take);
-        cached.or_else(|| take_slow(self, info, class.index(), 0))
+        cached.or_else(|| take_slow(self, info, class.index(), bytes))
     }
 
     /// As [`Self::take`], counting the allocation of a tracked type; `None`, and nothing done, unless it is a
@@ -187,9 +207,28 @@ impl Heap {
         pool.take()
     }
 
-    /// As [`Self::take`], where the fast way ends; `None` and the bytes of the value for an object that takes
-    /// an arena of its own.
+    /// As [`Self::take`], where the fast way ends; no class for an object that takes an arena of its own.
     fn take_general(
+        &self,
+        info: &'static TypeInfo,
+        class: Option<SizeClass>,
+        bytes: usize,
+    ) -> Option<Raw> {
+        if let Some(class) = class
+            && let Some(object) = self.cached(info, class).and_then(PoolRef::take)
+        {
+            // Of a type that does not take the fast way.
+            return Some(object);
+        }
+        self.look();
+        match self.watch.get() {
+            Watch::Off => self.take_unwatched(info, class, bytes),
+            _ => self.take_watched(info, class, bytes),
+        }
+    }
+
+    /// As [`Self::take`], told to nobody.
+    pub(super) fn take_unwatched(
         &self,
         info: &'static TypeInfo,
         class: Option<SizeClass>,
@@ -221,7 +260,7 @@ impl Heap {
     fn bin(&self, info: &'static TypeInfo, class: Option<SizeClass>) -> Option<&Bin> {
         let key = bin_key(info, class.map_or(SizeClass::COUNT, SizeClass::index));
         let entry = &self.cache[cache_index(key)];
-        if let (true, Some(bin)) = (entry.key.get() == key, entry.bin.get()) {
+        if let (true, Some(bin)) = (entry.known.get() == key, entry.bin.get()) {
             // SAFETY: bins live as long as the heap.
             return Some(unsafe { bin.as_ref() });
         }
@@ -239,7 +278,8 @@ impl Heap {
                 self.add_bin(Bin::new(info, key, header, shape, place))?
             }
         };
-        entry.key.set(key);
+        entry.known.set(key);
+        entry.show(self.watch.get() == Watch::Off);
         entry.bin.set(Some(bin));
         // SAFETY: bins live as long as the heap.
         let bin = unsafe { bin.as_ref() };
@@ -368,6 +408,11 @@ impl Heap {
             pool.listed[age].set(false);
             f(pool);
         }
+    }
+
+    /// Lets the fast way find the bins, or none.
+    pub(super) fn show_bins(&self, shows: bool) {
+        self.cache.iter().for_each(|entry| entry.show(shows));
     }
 
     /// Calls `f` on each bin.

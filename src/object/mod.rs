@@ -32,6 +32,7 @@
 //! | `passes`, `tracking` | counting, marking, releasing; generations |
 //! | `handle`, `tail`, `slot`, `weak`, `size` | what users hold |
 //! | `release`, `unraisable` | how an object dies; panics nobody can catch |
+//! | `watched` | who is told of objects, and how, while somebody watches |
 //!
 //! # Why safe code stays sound
 //!
@@ -61,6 +62,7 @@ mod trace;
 mod tracking;
 pub(crate) mod type_info;
 pub(crate) mod unraisable;
+pub(crate) mod watched;
 pub(crate) mod weak;
 
 pub(crate) use arena::{Arena, WORD};

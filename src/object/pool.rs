@@ -24,6 +24,7 @@ use super::arena::{ARENA_MASK, Arena, GRANULE, WORD};
 use super::header::Raw;
 use super::heap::CacheEntry;
 use super::type_info::{TAIL_PREFIX, TypeInfo};
+use super::watched::PoolWatch;
 use crate::obmalloc::size_class::POOL_BYTES;
 use core::cell::Cell;
 use core::ops::Deref;
@@ -95,6 +96,8 @@ pub struct Pool {
     pub next_candidate: Cell<Option<PoolRef>>,
     /// Whether it is one of those.
     pub is_candidate: Cell<bool>,
+    /// Who is told of its objects.
+    pub watch: PoolWatch,
 }
 
 const_assert_eq!(size_of::<Pool>(), 128);
@@ -172,6 +175,7 @@ impl PoolRef {
             prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
+            watch: PoolWatch::NONE,
         };
         // SAFETY: a descriptor nobody uses.
         unsafe { self.0.write(pool) };
@@ -394,7 +398,7 @@ impl Bin {
         self.current.set(pool);
         // SAFETY: the heap's cache lives as long as its bins.
         let entry = unsafe { self.entry.as_ref() };
-        if entry.key.get() == self.key {
+        if entry.known.get() == self.key {
             entry.pool.set(Some(pool));
         }
         if pool == self.empty {
@@ -488,6 +492,7 @@ impl Pool {
             prev_listed: [const { Cell::new(None) }; 2],
             next_candidate: Cell::new(None),
             is_candidate: Cell::new(false),
+            watch: PoolWatch::NONE,
         }
     }
 }

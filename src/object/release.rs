@@ -21,7 +21,7 @@ use super::unraisable::{Context, guarded};
 use super::weak;
 
 /// Values dropped one inside the other, at most.
-const NESTING: u32 = 50;
+pub(super) const NESTING: u32 = 50;
 /// Added to the depth while a dead set is torn down: each death takes the slow way, which knows its members.
 pub const TEARING: u32 = 1 << 16;
 
@@ -109,8 +109,11 @@ fn pool_of<K: Kind + ?Sized>(object: Raw) -> PoolRef {
 }
 
 /// Drops the value and frees the slot, whose bit is cleared.
+///
+/// # Safety
+/// 1. The object is of kind K, whole, and no handle to it is left.
 #[inline(never)]
-unsafe fn tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
+pub(super) unsafe fn tear_down<K: Kind + ?Sized>(object: Raw, heap: &Heap) {
     // Dropped the other way round: the slot is free before the queue is emptied.
     let _nested = Nested::enter(heap);
     let _slot = Slot::<K> {
@@ -154,11 +157,20 @@ unsafe fn has_handles<K: Kind + ?Sized>(object: Raw) -> bool {
     any.0
 }
 
-type TearDown = unsafe fn(Raw, &Heap);
+/// Drops the value of an object in a heap, and frees its slot.
+pub(super) type TearDown = unsafe fn(Raw, &Heap);
 
 /// A member of a set that dies as a whole, or one with a finalizer or weak references, or too deep.
+///
+/// # Safety
+/// 1. The last handle to the object, which is of the type `info`, is gone, and its count is 0.
 #[inline(never)]
-unsafe fn die_slow(object: Raw, heap: &Heap, info: &'static TypeInfo, tear_down: TearDown) {
+pub(super) unsafe fn die_slow(
+    object: Raw,
+    heap: &Heap,
+    info: &'static TypeInfo,
+    tear_down: TearDown,
+) {
     if heap.depth.get() >= TEARING && object.is_dead() {
         return;
     }
@@ -257,6 +269,9 @@ pub unsafe fn free_slot(object: Raw) {
     let pool = object.pool();
     // SAFETY: a pool in use has a type.
     let info = unsafe { pool.info.get().unwrap_unchecked() };
+    if pool.watch.is_on() {
+        super::watched::tell_end(object, pool, info);
+    }
     object.leave(info.cyclic);
     free(object, object.arena().heap(), pool, info);
 }

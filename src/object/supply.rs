@@ -32,6 +32,7 @@ impl Heap {
         }
         let pool = arena.pool(index);
         pool.init(bin, span, bin.capacity());
+        self.watch_new(pool);
         Some(pool)
     }
 
@@ -59,6 +60,7 @@ impl Heap {
         self.link_newest(arena);
         let pool = arena.pool(FIRST_POOL);
         pool.init(bin, 0, 1);
+        self.watch_new(pool);
         if bin.info.cyclic {
             self.list(pool, 0);
         }

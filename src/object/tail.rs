@@ -121,6 +121,7 @@ impl<E> Drop for Partial<E> {
         // SAFETY: the first `n` items were written; the slot is nobody's.
         unsafe {
             core::ptr::slice_from_raw_parts_mut(self.first.as_ptr(), self.n).drop_in_place();
+            self.object.value().cast::<usize>().sub(2).write(self.n);
             self.object.set_count(0);
             super::release::free_slot(self.object);
         }
@@ -150,7 +151,7 @@ impl Heap {
         let class = slot_class(bytes, true);
         self.count_for(info, class);
         let taken = match class {
-            Some(class) => self.take(info, class),
+            Some(class) => self.take(info, class, bytes),
             None => take_slow(self, info, SizeClass::COUNT, bytes),
         };
         let object = taken.ok_or(OutOfMemory)?;

@@ -44,6 +44,8 @@ pub struct TypeInfo {
     pub item_bytes: usize,
     /// Lets an object whose count is 0 die.
     pub die: super::pool::Die,
+    /// Drops the value, if there is anything to drop, and frees the slot.
+    pub tear_down: super::release::TearDown,
     /// Drops the value; `None` when there is nothing to drop.
     pub drop: Option<unsafe fn(Raw)>,
     /// Runs the finalizer.
@@ -117,6 +119,7 @@ pub trait Kind: 'static {
         fixed_bytes: Self::FIXED_BYTES,
         item_bytes: Self::ITEM_BYTES,
         die: super::release::die::<Self>,
+        tear_down: super::release::tear_down::<Self>,
         drop: if Self::NEEDS_DROP {
             Some(Self::drop)
         } else {
@@ -175,15 +178,19 @@ unsafe fn visit_named<K: Kind + ?Sized>(object: Raw, call: &mut OnNamed<'_>) {
 /// The class of a slot for `bytes` of value with room for items or without; `None` when it takes an arena of
 /// its own.
 pub const fn slot_class(bytes: usize, has_items: bool) -> Option<SizeClass> {
+    match bytes.checked_add(prefix_bytes(bytes, has_items)) {
+        Some(bytes) => SizeClass::of(bytes),
+        None => None,
+    }
+}
+
+/// Bytes before `bytes` of value in their slot.
+pub const fn prefix_bytes(bytes: usize, has_items: bool) -> usize {
     // Blocks above the small ones may fill their run, so the eight bytes before the first header count.
-    let prefix = if has_items || bytes + FIXED_PREFIX > SMALL_MAX {
+    if has_items || bytes + FIXED_PREFIX > SMALL_MAX {
         TAIL_PREFIX
     } else {
         FIXED_PREFIX
-    };
-    match bytes.checked_add(prefix) {
-        Some(bytes) => SizeClass::of(bytes),
-        None => None,
     }
 }
 

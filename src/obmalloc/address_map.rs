@@ -4,14 +4,21 @@
 //! address:  | 0 (17) | root (15) | pool (18)        | in pool (10) | 0 (4) |
 //!                        |          |
 //!           root[..] -> leaf: labels[pool]: u8      one per 16 KiB: list index of its class, or 0
-//!                             open[pool]: u8        the same, or 0 where frees are diverted; for the C front
 //!                             slots[pool / 64]      one per 1 MiB: who owns it
+//!
+//! address - base:   | pool in the window | in pool (10) | 0 (4) |
+//!                        |
+//!           window[pool]: u8    as labels, and 0 where frees are diverted; for C's `free`
 //! ```
 //!
 //! A label of 0 means "ask the slow path": foreign, huge, private or free, or a pool of a run in which no block
 //! begins. Because the address is rotated right by 4 before the range test, a misaligned pointer fails that one test, too.
 //! CPython asks a radix tree of arenas (3.10+, `arena_map_is_used`); this one answers by pool, which is
 //! as good, since no block lies outside a pool, and gives the class without reading the pool.
+//!
+//! C's `free` asks a *window* first: one table for the 5 GiB in which our first extent lies, a GiB below their end because
+//! the kernel gives addresses downwards, mostly. It saves the walk and two tests of four; what lies beyond is looked up in
+//! the root.
 //!
 //! Frees of a pool are *diverted* while a block in it is sampled: C's `free` then finds no list, takes the slow path,
 //! and is seen. So the lists need not show what was freed.
@@ -23,6 +30,8 @@
 //!   handing the block over ordered the label before it.
 //!   Whether a pool is diverted changes only while a block of it is live: the sampled one. Its user got it after
 //!   that; whoever frees another block may see either, and both ways lead to its list.
+//! * I4 the window is laid once, before any label is set. Whoever does not see where asks a window of zeros at address 0,
+//!   or one that does not reach so far: both ways lead to the root. Whoever holds a block sees it, as in I2.
 //! * I3 a slot's owner is set before the first block in it is handed out and cleared after the last came
 //!   back. A racing lookup of a foreign address may see either; it acts only after a check under a lock.
 
@@ -43,16 +52,20 @@ const ROOT: usize = if cfg!(loom) {
 };
 const LEAF_POOLS: usize = (1 << LEAF_BITS) / POOL_BYTES;
 const LEAF_SLOTS: usize = (1 << LEAF_BITS) / ARENA_BYTES;
-/// Only C's `free` asks the map, and so can be diverted.
-const LEAF_OPEN: usize = if cfg!(feature = "preload") {
-    LEAF_POOLS
-} else {
-    0
-};
+/// Bytes of address space that C's `free` has a table for; it alone asks by address. At start it, the root and a
+/// leaf take less than 1 MiB of address space together.
+const WINDOW_BYTES: usize = if HAS_WINDOW { 5 << 30 } else { 0 };
+const HAS_WINDOW: bool = cfg!(feature = "preload");
+/// What the window's upper end is a multiple of, and as many bytes of it at least lie above the first extent.
+const WINDOW_ALIGN: usize = 1 << 30;
+const WINDOW_POOLS: usize = WINDOW_BYTES / POOL_BYTES;
+/// In a leaf's label: frees are diverted.
+const DIVERTED: Label = 1 << 7;
 /// Low bits that are 0 in an aligned block's address.
 const ALIGN_BITS: u32 = 4;
 
 const_assert!(1 << ALIGN_BITS == super::size_class::ALIGNMENT);
+const_assert!(SizeClass::COUNT < DIVERTED as usize);
 
 /// Index of a thread list: 0 for none, else a class's index and 1.
 pub type Label = u8;
@@ -120,13 +133,15 @@ const fn root_index(high: usize) -> usize {
 /// What is known of `1 << LEAF_BITS` bytes of address space.
 pub struct Leaf {
     labels: [AtomicU8; LEAF_POOLS],
-    open: [AtomicU8; LEAF_OPEN],
     slots: [Slot; LEAF_SLOTS],
 }
 
 /// The map of all address space.
 pub struct AddressMap {
+    /// What leads from an address to its place in the window: where that begins, negated (I4).
+    to_window: AtomicUsize,
     root: [AtomicPtr<Leaf>; ROOT],
+    window: [AtomicU8; WINDOW_POOLS],
 }
 
 impl Default for AddressMap {
@@ -136,7 +151,7 @@ impl Default for AddressMap {
 }
 
 impl AddressMap {
-    /// Bytes of the root.
+    /// Bytes of the root and the window.
     pub const ROOT_BYTES: usize = size_of::<Self>();
     /// Bytes of a leaf.
     pub const LEAF_BYTES: usize = size_of::<Leaf>();
@@ -145,6 +160,11 @@ impl AddressMap {
         /// A map that owns nothing.
         pub fn new() -> Self {
             Self {
+                to_window: AtomicUsize::new(0),
+                #[cfg(not(loom))]
+                window: [const { AtomicU8::new(0) }; WINDOW_POOLS],
+                #[cfg(loom)]
+                window: core::array::from_fn(|_| AtomicU8::new(0)),
                 #[cfg(not(loom))]
                 root: [const { AtomicPtr::new(core::ptr::null_mut()) }; ROOT],
                 #[cfg(loom)]
@@ -159,30 +179,65 @@ impl AddressMap {
     pub fn lookup(&self, addr: usize) -> Option<Label> {
         let (leaf, pool) = self.pool(addr)?;
         // Relaxed: I2.
-        Some(leaf.labels[pool].load(Ordering::Relaxed))
+        Some(leaf.labels[pool].load(Ordering::Relaxed) & !DIVERTED)
     }
 
     /// As [`Self::lookup`], and 0 where frees are diverted, too: the list that a block freed there may enter at once.
+    /// `None` beyond the window, which says nothing.
     #[cfg_attr(
         not(feature = "preload"),
         allow(dead_code, reason = "a question of the C front")
     )]
     #[inline(always)]
     pub fn open_list(&self, addr: usize) -> Option<Label> {
-        let (leaf, pool) = self.pool(addr)?;
+        // One test for both: the window begins at a pool, so a misaligned address has its low bits on top now.
+        let pool = self.offset(addr).rotate_right(ALIGN_BITS) / (POOL_BYTES >> ALIGN_BITS);
         // Relaxed: I2.
-        Some(leaf.open[pool].load(Ordering::Relaxed))
+        Some(self.window.get(pool)?.load(Ordering::Relaxed))
     }
 
-    /// Diverts frees from the pool of a live block, or no longer. Nothing where frees do not ask.
+    /// As [`Self::open_list`], of any address.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a question of the C front")
+    )]
+    pub fn open_list_anywhere(&self, addr: usize) -> Option<Label> {
+        let (leaf, pool) = self.pool(addr)?;
+        // Relaxed: I2.
+        let label = leaf.labels[pool].load(Ordering::Relaxed);
+        Some(if label & DIVERTED == 0 { label } else { 0 })
+    }
+
+    /// Diverts frees from the pool of a live block, or no longer. Nothing comes of it where frees do not ask.
     pub fn divert(&self, addr: usize, diverted: bool) {
         let Some((leaf, pool)) = self.pool(addr) else {
             return;
         };
-        if let Some(open) = leaf.open.get(pool) {
-            let label = leaf.labels[pool].load(Ordering::Relaxed);
+        let label = leaf.labels[pool].load(Ordering::Relaxed) & !DIVERTED;
+        let (noted, open) = match diverted {
+            true => (label | DIVERTED, 0),
+            false => (label, label),
+        };
+        // Relaxed: I2.
+        leaf.labels[pool].store(noted, Ordering::Relaxed);
+        self.show(addr, open);
+    }
+
+    /// Bytes from the window's start to an address: too many, if it lies in front of it.
+    #[inline(always)]
+    fn offset(&self, addr: usize) -> usize {
+        // Relaxed: I4.
+        addr.wrapping_add(self.to_window.load(Ordering::Relaxed))
+    }
+
+    /// Sets what the window has for a pool, if it lies there.
+    fn show(&self, addr: usize, label: Label) {
+        if !HAS_WINDOW {
+            return;
+        }
+        if let Some(shown) = self.window.get(self.offset(addr) / POOL_BYTES) {
             // Relaxed: I2.
-            open.store(if diverted { 0 } else { label }, Ordering::Relaxed);
+            shown.store(label, Ordering::Relaxed);
         }
     }
 
@@ -243,6 +298,13 @@ impl AddressMap {
     ) -> bool {
         let first = start.addr().get() >> LEAF_BITS;
         let last = (start.addr().get() + len - 1) >> LEAF_BITS;
+        if HAS_WINDOW && self.to_window.load(Ordering::Relaxed) == 0 {
+            let end = (start.addr().get() + len).next_multiple_of(WINDOW_ALIGN) + WINDOW_ALIGN;
+            // Not at 0, which says that there is none yet.
+            let base = end.saturating_sub(WINDOW_BYTES).max(POOL_BYTES);
+            // Relaxed: I4; the holder of the extents' lock alone writes.
+            self.to_window.store(base.wrapping_neg(), Ordering::Relaxed);
+        }
         for index in first..=last {
             let Some(entry) = self.root.get(root_index(index)) else {
                 return false;
@@ -270,11 +332,9 @@ impl AddressMap {
         for slot in 0..span {
             let begins = class.is_none_or(|class| class.begins_in(slot));
             let label = if begins { label } else { 0 };
-            // Relaxed, both: I2.
+            // Relaxed: I2.
             leaf.labels[index + slot].store(label, Ordering::Relaxed);
-            if let Some(open) = leaf.open.get(index + slot) {
-                open.store(label, Ordering::Relaxed);
-            }
+            self.show(start + slot * POOL_BYTES, label);
         }
     }
 
@@ -297,7 +357,6 @@ impl Leaf {
         unsafe {
             leaf.write(Self {
                 labels: core::array::from_fn(|_| AtomicU8::new(0)),
-                open: core::array::from_fn(|_| AtomicU8::new(0)),
                 slots: core::array::from_fn(|_| Slot {
                     owner: AtomicUsize::new(NOBODY),
                     next: AtomicUsize::new(0),
@@ -341,3 +400,7 @@ impl Slot {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[path = "address_map_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@
 //! Every block is verified on its way home: its pool must serve the class it comes as, it must begin
 //! where a block begins, and its pool must have a block out. What fails is corruption: one line, abort.
 //! The header of a pool is looked at under its own heap's lock only; what the deliverer checks is the label.
+//! What is found wrong there changed nothing yet, and the lock is free again when the process ends.
 
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
@@ -20,7 +21,7 @@ use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
 use super::heap_errors::wrong_pool;
 pub use super::heap_errors::{
-    class_around, double_free, freed_class, interior, not_a_block, not_out,
+    Wrong, class_around, double_free, freed_class, interior, not_a_block, not_out,
 };
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
@@ -48,6 +49,21 @@ impl HeapState {
         }
     }
 
+    /// Ends the process with what is wrong. The thread holds this heap's lock, and nothing was changed under it.
+    #[cold]
+    #[inline(never)]
+    fn ends_with(&self, wrong: Wrong) -> ! {
+        wrong.fatal(self.engine.backing().let_go)
+    }
+
+    /// Checks that `block` lies in a pool of `class`.
+    #[inline(always)]
+    fn verify_pool(&self, block: Block, class: SizeClass) {
+        if self.map.lookup(block.addr()) != Some(label_of(class)) {
+            self.ends_with(wrong_pool(self.map, block, class));
+        }
+    }
+
     /// Sets the epoch that stamps what comes free.
     pub fn set_epoch(&mut self, epoch: u32) {
         self.engine.dirty().epoch = epoch;
@@ -58,7 +74,7 @@ impl HeapState {
 impl Receive for HeapState {
     fn verify(&self, carrier: NonNull<u8>) {
         if class_of(self.map.label(carrier.addr().get())).is_none() {
-            not_a_block(carrier);
+            self.ends_with(Wrong::NoBlock(carrier));
         }
     }
 
@@ -66,18 +82,18 @@ impl Receive for HeapState {
         let mut rest = blocks;
         while let Some(Some(block)) = rest.first().copied() {
             let Some(class) = class_of(self.map.label(block.addr())) else {
-                not_a_block(block.start())
+                self.ends_with(Wrong::NoBlock(block.start()))
             };
             // SAFETY: labelled, so in a pool of `class` of an arena, and this heap's once that is verified.
             unsafe {
                 // Its carrier lay in free memory.
                 if home_of(block) != self.engine.backing().home() {
-                    not_a_block(block.start());
+                    self.ends_with(Wrong::NoBlock(block.start()));
                 }
                 let pool = Production::pool_of(block.start(), class);
                 let put = self.engine.put(pool, class, rest);
                 if put.n == 0 {
-                    not_out(pool, block, class);
+                    self.ends_with(not_out(pool, block, class));
                 }
                 self.engine.count_freed(class, put.n as u32);
                 rest = &rest[put.n..];
@@ -196,15 +212,15 @@ impl Heap {
     #[cold]
     #[inline(never)]
     unsafe fn free_at_home(&self, class: SizeClass, block: Block) -> Freed {
-        self.gate
-            .enter(|state| verify_pool(state.map, block, class));
+        self.gate.enter(|state| state.verify_pool(block, class));
         // SAFETY: labelled, so in an arena; arenas name heaps, which live for ever.
         let home = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home_of(block)) };
         home.gate.enter(|state| {
             // SAFETY: free by the caller's word, and this heap's.
             unsafe {
                 if !state.engine.free(block, class) {
-                    not_out(Production::pool_of(block.start(), class), block, class);
+                    let pool = Production::pool_of(block.start(), class);
+                    state.ends_with(not_out(pool, block, class));
                 }
             }
             Freed {
@@ -238,7 +254,7 @@ impl Heap {
                 if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
                     let slot = slot_of(block);
                     if elsewhere.0 != slot {
-                        verify_pool(state.map, block, class);
+                        state.verify_pool(block, class);
                         elsewhere = (slot, home_of(block));
                     }
                     if elsewhere.1 != self.home() {
@@ -249,15 +265,15 @@ impl Heap {
                     }
                     arena = Some(block.addr() / ARENA_BYTES);
                 } else if block.addr() % ARENA_BYTES < POOL_BYTES {
-                    not_a_block(block.start());
+                    state.ends_with(Wrong::NoBlock(block.start()));
                 }
                 let pool = Production::pool_of(block.start(), class);
                 if !pool.as_ref().serves(class) {
-                    wrong_pool(state.map, block, class);
+                    state.ends_with(wrong_pool(state.map, block, class));
                 }
                 let put = state.engine.put(pool, class, rest);
                 if put.n == 0 {
-                    not_out(pool, block, class);
+                    state.ends_with(not_out(pool, block, class));
                 }
                 if put.emptied {
                     (arena, elsewhere) = (None, (0, 0));
@@ -380,14 +396,6 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
 #[inline(always)]
 fn slot_of(block: Block) -> usize {
     (block.addr() / POOL_BYTES) | ((block.addr() % ALIGNMENT) << (usize::BITS - ALIGNMENT.ilog2()))
-}
-
-/// Checks that `block` lies in a pool of `class`.
-#[inline(always)]
-fn verify_pool(map: &AddressMap, block: Block, class: SizeClass) {
-    if map.lookup(block.addr()) != Some(label_of(class)) {
-        wrong_pool(map, block, class);
-    }
 }
 
 /// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.

@@ -23,6 +23,9 @@ pub struct HeapBacking {
     pub holds_back: bool,
     /// Whether it may obtain the next one all the same.
     pub is_permitted: bool,
+    /// Frees the locks that the calling thread holds, and forgets its lists: before the process ends with what was
+    /// found wrong under the heap's lock, since what the program runs for SIGABRT may allocate.
+    pub let_go: fn(),
     /// Arenas it has, and the most it had.
     arenas: u32,
     arenas_high: u32,
@@ -38,6 +41,7 @@ impl HeapBacking {
             epoch: 0,
             holds_back: false,
             is_permitted: false,
+            let_go: || (),
             arenas: 0,
             arenas_high: 0,
         }

@@ -8,20 +8,60 @@ use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_ind
 use crate::os;
 use core::ptr::NonNull;
 
-/// Says what is wrong with a block that is none of its pool's that are out, and aborts.
+/// What is wrong with a pointer that was freed.
+#[derive(Clone, Copy)]
+pub enum Wrong {
+    /// It names no live block of the heap it was given to.
+    NoBlock(NonNull<u8>),
+    /// Its block, of that class, is free.
+    Freed(NonNull<u8>, SizeClass),
+    /// It points into the middle of a block of that class.
+    Inside(NonNull<u8>, SizeClass),
+}
+
+impl Wrong {
+    /// Says it in one line, and aborts; before the program's handler of that runs, `let_go` frees what the thread
+    /// holds.
+    #[cold]
+    #[inline(never)]
+    pub fn fatal(self, let_go: fn()) -> ! {
+        match self {
+            Self::NoBlock(p) => os::fatal_after(
+                format_args!("free of {p:p}, which is not a block of this heap"),
+                let_go,
+            ),
+            Self::Freed(p, class) => os::fatal_after(
+                format_args!(
+                    "double free of {p:p} (size class {} bytes)",
+                    class.block_bytes()
+                ),
+                let_go,
+            ),
+            Self::Inside(p, class) => os::fatal_after(
+                format_args!(
+                    "free of {p:p}, which points inside a block (size class {} bytes)",
+                    class.block_bytes()
+                ),
+                let_go,
+            ),
+        }
+    }
+}
+
+/// What is wrong with a block that is none of its pool's that are out.
 ///
 /// # Safety
 /// `pool` serves `class`, and the block lies in it.
 #[cold]
 #[inline(never)]
-pub unsafe fn not_out(pool: NonNull<Pool>, block: Block, class: SizeClass) -> ! {
+pub unsafe fn not_out(pool: NonNull<Pool>, block: Block, class: SizeClass) -> Wrong {
     // SAFETY: the caller's.
     let offset = block.addr() - unsafe { Production::memory(pool) }.addr().get();
     match block_index(offset, class) {
         // SAFETY: as above.
-        Some(k) if k < unsafe { pool.as_ref() }.carved() => double_free(block.start(), class),
-        Some(_) => not_a_block(block.start()),
-        None => interior(block.start(), class),
+        Some(k) if k < unsafe { pool.as_ref() }.carved() => Wrong::Freed(block.start(), class),
+        Some(_) => Wrong::NoBlock(block.start()),
+        None => Wrong::Inside(block.start(), class),
     }
 }
 
@@ -61,52 +101,39 @@ pub fn class_around(map: &AddressMap, p: NonNull<u8>) -> Option<SizeClass> {
     class_of(map.label(first)).filter(|class| p.addr().get() - first < class.span() * POOL_BYTES)
 }
 
-/// A pool that serves another class now, or none, served `class` perhaps when the block was freed first.
+/// What is wrong with a block that lies in no pool of its class. A pool that serves another class now, or none,
+/// served `class` perhaps when the block was freed first.
 #[cold]
 #[inline(never)]
-pub(super) fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> ! {
+pub(super) fn wrong_pool(map: &AddressMap, block: Block, class: SizeClass) -> Wrong {
     if map.owner(block.addr()) == Owner::Arena {
         if freed_class(block.start()) == Some(class) {
-            double_free(block.start(), class);
+            return Wrong::Freed(block.start(), class);
         }
         if map.label(block.addr()) == 0
             && let Some(around) = class_around(map, block.start())
         {
-            interior(block.start(), around);
+            return Wrong::Inside(block.start(), around);
         }
     }
     // The map knows no label for a misaligned address.
     if map.lookup(block.addr() & !(ALIGNMENT - 1)) == Some(label_of(class)) {
-        interior(block.start(), class);
+        return Wrong::Inside(block.start(), class);
     }
-    not_a_block(block.start())
+    Wrong::NoBlock(block.start())
 }
 
-/// Reports a pointer that names no live block of the heap it was given to, and aborts.
-#[cold]
-#[inline(never)]
+/// Reports a pointer that names no live block of the heap it was given to, and aborts. Hold no lock.
 pub fn not_a_block(p: NonNull<u8>) -> ! {
-    os::fatal(format_args!(
-        "free of {p:p}, which is not a block of this heap"
-    ))
+    Wrong::NoBlock(p).fatal(|| ())
 }
 
-/// Reports a double free and aborts.
-#[cold]
-#[inline(never)]
+/// Reports a double free and aborts. Hold no lock.
 pub fn double_free(p: NonNull<u8>, class: SizeClass) -> ! {
-    os::fatal(format_args!(
-        "double free of {p:p} (size class {} bytes)",
-        class.block_bytes()
-    ))
+    Wrong::Freed(p, class).fatal(|| ())
 }
 
-/// Reports a pointer into the middle of a block and aborts.
-#[cold]
-#[inline(never)]
+/// Reports a pointer into the middle of a block and aborts. Hold no lock.
 pub fn interior(p: NonNull<u8>, class: SizeClass) -> ! {
-    let bytes = class.block_bytes();
-    os::fatal(format_args!(
-        "free of {p:p}, which points inside a block (size class {bytes} bytes)"
-    ))
+    Wrong::Inside(p, class).fatal(|| ())
 }

@@ -1,5 +1,5 @@
-//! One list of a thread: a stack of addresses, with a buffer before it, hidden, or neither. What it is for, and its
-//! invariants, says `thread_lists.rs`.
+//! One list of a thread: a stack of addresses, with a buffer before it or not. What it is for, and its invariants, says
+//! `thread_lists.rs`.
 
 use super::block::Block;
 use core::cell::Cell;
@@ -11,7 +11,7 @@ pub enum Buffers {
     Without,
     /// A buffer in front of each stack, which frees go into.
     With,
-    /// Nothing for frees, but allocs do not see what is on the stack: each takes the slow path, and is counted there.
+    /// Nothing for frees, but allocs are shown lists without blocks: each takes the slow path, and is counted there.
     Hidden,
 }
 
@@ -19,8 +19,8 @@ impl Buffers {
     /// Where in a [`List`] the pointer is that a free moves, in bytes.
     pub(super) const fn end(self) -> usize {
         match self {
-            Self::Without => core::mem::offset_of!(List, take),
-            Self::With | Self::Hidden => core::mem::offset_of!(List, put),
+            Self::Without | Self::Hidden => core::mem::offset_of!(List, take),
+            Self::With => core::mem::offset_of!(List, put),
         }
     }
 }
@@ -45,8 +45,6 @@ pub struct List {
     pub(super) worked: Cell<bool>,
     /// See `parking.rs`.
     pub(super) parked: Cell<u8>,
-    /// Whether `put` is the stack's top, and `take` its bottom.
-    pub(super) hidden: Cell<bool>,
 }
 
 /// A free place in a list. Pointers, because `Option` would test a reference a second time.
@@ -88,49 +86,17 @@ impl List {
         bound: Cell::new(0),
         worked: Cell::new(false),
         parked: Cell::new(0),
-        hidden: Cell::new(false),
     };
 
-    /// Takes the block on top of the stack; none of a hidden one.
+    /// Takes the block on top of the stack.
     #[inline(always)]
     pub fn pop(&self) -> Option<Block> {
-        Self::pop_at(&self.take)
-    }
-
-    /// As [`Self::pop`] of a list that has no buffer and is hidden or has no block.
-    #[cfg_attr(
-        not(feature = "preload"),
-        allow(dead_code, reason = "the C front's lists may be hidden")
-    )]
-    #[inline(always)]
-    pub fn pop_hidden(&self) -> Option<Block> {
-        Self::pop_at(&self.put)
-    }
-
-    /// Takes the block on top of the stack, be it hidden or not.
-    #[inline]
-    pub fn pop_any(&self) -> Option<Block> {
-        Self::pop_at(self.top())
-    }
-
-    #[inline(always)]
-    fn pop_at(end: &Cell<*mut Entry>) -> Option<Block> {
-        let top = end.get();
+        let top = self.take.get();
         // SAFETY: an entry of a stack, or the null one at its bottom (I1).
         let block = unsafe { *top }?;
         // SAFETY: not the bottom, since it was not null.
-        end.set(unsafe { top.sub(1) });
+        self.take.set(unsafe { top.sub(1) });
         Some(block)
-    }
-
-    /// The pointer to the stack's top.
-    #[inline(always)]
-    pub(super) fn top(&self) -> &Cell<*mut Entry> {
-        if self.hidden.get() {
-            &self.put
-        } else {
-            &self.take
-        }
     }
 
     /// Adds a block; false when there is no room.
@@ -153,7 +119,7 @@ impl List {
         if self.has_buffer() {
             self.room_at(&self.put)
         } else {
-            self.room_at(self.top())
+            self.room_at(&self.take)
         }
     }
 
@@ -178,8 +144,6 @@ impl List {
         if self.has_buffer() {
             // SAFETY: behind the buffer's last place (I2).
             unsafe { self.limit.get().add(1) }
-        } else if self.hidden.get() {
-            self.take.get()
         } else {
             self.put.get()
         }
@@ -197,7 +161,7 @@ impl List {
     /// Whether there is no block on the stack.
     pub fn nothing_to_take(&self) -> bool {
         // SAFETY: as in `pop`.
-        unsafe { *self.top().get() }.is_none()
+        unsafe { *self.take.get() }.is_none()
     }
 
     /// Whether it was neither refilled nor flushed since this was last asked.
@@ -225,7 +189,7 @@ impl List {
                 0 => 0,
                 _ => self.put.get().add(1).offset_from_unsigned(start),
             };
-            let n_take = self.top().get().offset_from_unsigned(bottom);
+            let n_take = self.take.get().offset_from_unsigned(bottom);
             (
                 core::slice::from_raw_parts(bottom.add(1), n_take),
                 core::slice::from_raw_parts(start, n_put),

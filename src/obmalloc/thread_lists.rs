@@ -13,19 +13,18 @@
 //!
 //! A buffer shows the sampler what was freed: only slow calls move it. For everybody else it is moved every sixteen
 //! calls or so for nothing, and what was freed last, which is in the cache, is not what is taken next. Where C's calls
-//! are sampled, the address map shows what was freed, and stacks are *hidden*: allocs find the bottom, and only
-//! slow calls the top. A thread's lists are of one kind ([`Buffers`]).
+//! are sampled, the address map shows what was freed, and stacks are *hidden*: allocs look at lists without blocks, and only
+//! slow calls at these. A thread's lists are of one kind ([`Buffers`]).
 //!
 //! An alloc that follows a free waits for the free's stores to come back from the store buffer, and the next
 //! free for the alloc's. That takes 2.4 ns a pair if both name the stack's pointer by the same address, and 1.4
 //! if the free finds it by an offset that it loads, as [`ThreadLists::room`] does (Zen 4; measured in one run with
-//! the buffers, 1.75, and lists of linked blocks, 3.6).
+//! the buffers, 1.75, and lists of linked blocks, 3.6). C's `free` loads the list's label anyway.
 //!
 //! | list | `put` | `limit` | a free goes to | no room when |
 //! |---|---|---|---|---|
 //! | with a buffer | the block put last | the buffer's last place, below the bottom | `put` + 1 | `put == limit` |
-//! | without | the bottom | the stack's last place | `take` + 1 | `take == limit` |
-//! | hidden | the block on top | the stack's last place | `put` + 1 | `put == limit` |
+//! | without, hidden | the bottom | the stack's last place | `take` + 1 | `take == limit` |
 //!
 //! Addresses instead of links, because an alloc then waits for no block's memory, a free touches none, a
 //! block that was never used stays untouched until its user writes to it, and a flush knows all of them.
@@ -40,10 +39,9 @@
 //! So at least half a stack of allocs or frees lies between two calls of the heap, whatever the order.
 //!
 //! Invariants:
-//! * I1 `take` (hidden: `put`, and `take` the former) names the null entry at the bottom of the stack or a block above
-//!   it; all entries from there down to the bottom, and from the buffer's start up to `put`, are free blocks of the
-//!   class.
-//! * I2 what the table says; `put <= limit` with a buffer and hidden, `take <= limit` without.
+//! * I1 `take` names the null entry at the bottom of the stack or a block above it; all entries from there down to
+//!   the bottom, and from the buffer's start up to `put`, are free blocks of the class.
+//! * I2 what the table says; `put <= limit` with a buffer, `take <= limit` without.
 //! * I3 the stack holds at most `bound` blocks, of `MAX_BYTES` together or one; it has room for a full buffer.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
@@ -62,6 +60,7 @@ use super::address_map::{Label, label_of};
 use super::block::Block;
 use super::list::{BOTTOM, Buffers, Entry, List, Room};
 use super::size_class::SizeClass;
+use crate::os;
 use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
@@ -187,6 +186,77 @@ impl ThreadLists {
         list.room_at(end)
     }
 
+    /// As [`List::pop`] of the list at a label, which C's `malloc` reckons.
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a call of the C front")
+    )]
+    #[inline(always)]
+    pub fn pop(&self, label: Label) -> Option<Block> {
+        let offset = Self::offset(label);
+        // SAFETY: that of a list.
+        let top = unsafe { self.at_offset(offset) }.take.get();
+        // SAFETY: an entry of a stack, or the null one at its bottom (I1).
+        let block = unsafe { *top }?;
+        // SAFETY: not the bottom, since it was not null.
+        unsafe { self.move_top(offset, -1) };
+        Some(block)
+    }
+
+    /// As [`Self::push`] for lists without buffers, of the block that `make` gives when there is room. False if there is
+    /// none, or no block.
+    ///
+    /// # Safety
+    /// As [`Self::push`].
+    #[cfg_attr(
+        not(feature = "preload"),
+        allow(dead_code, reason = "a call of the C front")
+    )]
+    #[inline(always)]
+    pub unsafe fn push_made(&self, label: Label, make: impl FnOnce() -> Option<Block>) -> bool {
+        let offset = Self::offset(label);
+        // SAFETY: that of a list.
+        let list = unsafe { self.at_offset(offset) };
+        let below = list.take.get();
+        if below == list.limit.get() {
+            return false;
+        }
+        let Some(block) = make() else { return false };
+        // SAFETY: below the limit (I2), and so at most the limit when one further; free by the caller's word.
+        unsafe {
+            below.add(1).write(Some(block));
+            self.move_top(offset, 1);
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn offset(label: Label) -> usize {
+        usize::from(label) * size_of::<List>()
+    }
+
+    /// # Safety
+    /// It is a label's.
+    #[inline(always)]
+    unsafe fn at_offset(&self, offset: usize) -> &List {
+        // SAFETY: the caller's.
+        unsafe { &*self.lists.as_ptr().byte_add(offset) }
+    }
+
+    /// Moves the top of a stack. Where the compiler knows that it was read before, it keeps its address and what it was in
+    /// registers, two instructions more than to add to it where it lies.
+    ///
+    /// # Safety
+    /// The offset is a label's; the top stays between the bottom and the limit.
+    #[inline(always)]
+    unsafe fn move_top(&self, offset: usize, by: isize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let take = &self.at_offset(os::forget_origin(offset)).take;
+            take.set(take.get().offset(by));
+        }
+    }
+
     /// Adds a block to the list at a label; false when there is no room.
     ///
     /// # Safety
@@ -207,15 +277,19 @@ impl ThreadLists {
         self.buffers.get()
     }
 
-    /// Takes the region away; every call takes the slow path from now on.
+    /// Takes the region away; every call takes the slow path from now on. No list holds a block.
     pub fn detach(&self) -> Option<NonNull<Entry>> {
+        debug_assert!(SizeClass::all().all(|class| self.is_empty(class)));
+        self.forget()
+    }
+
+    /// As [`Self::detach`], and the blocks that the lists hold are lost.
+    pub fn forget(&self) -> Option<NonNull<Entry>> {
         for class in SizeClass::all() {
-            debug_assert!(self.is_empty(class));
             let list = self.of(class);
             list.take.set(BOTTOM);
             list.put.set(BOTTOM);
             list.limit.set(BOTTOM);
-            list.hidden.set(false);
             list.buffer.set(0);
             list.capacity.set(0);
             list.bound.set(0);
@@ -288,10 +362,9 @@ impl ThreadLists {
         let Some(region) = self.region.get() else {
             return false;
         };
-        let (room, hidden) = match self.buffers() {
-            Buffers::With => (bounds(class).2, false),
-            Buffers::Without => (0, false),
-            Buffers::Hidden => (0, true),
+        let room = match self.buffers() {
+            Buffers::With => bounds(class).2,
+            Buffers::Without | Buffers::Hidden => 0,
         };
         let end = used + room + 1 + capacity;
         debug_assert!(end <= REGION_ENTRIES);
@@ -308,16 +381,13 @@ impl ThreadLists {
                 .copy_from_nonoverlapping(stack.as_ptr(), stack.len());
             let top = bottom.add(stack.len());
             // Without a buffer, `set_bound` comes next.
-            let (take, put) = match room {
-                0 if hidden => (bottom, top),
-                0 => (top, bottom),
-                _ => (top, start.add(buffer.len()).sub(1)),
-            };
-            list.take.set(take);
-            list.put.set(put);
+            list.take.set(top);
+            list.put.set(match room {
+                0 => bottom,
+                _ => start.add(buffer.len()).sub(1),
+            });
             list.limit.set(bottom.sub(1));
         }
-        list.hidden.set(hidden);
         self.used.set(end as u32);
         list.buffer.set(room as u8);
         list.capacity.set(capacity as u8);
@@ -356,7 +426,7 @@ impl ThreadLists {
         if n > 0 {
             let list = self.of(class);
             // SAFETY: within the stack.
-            list.top().set(unsafe { list.bottom().add(n) });
+            list.take.set(unsafe { list.bottom().add(n) });
         }
     }
 
@@ -378,7 +448,7 @@ impl ThreadLists {
         // SAFETY: all within the stack.
         unsafe {
             bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
-            list.top().set(list.top().get().sub(n));
+            list.take.set(list.take.get().sub(n));
         }
     }
 }

@@ -42,6 +42,7 @@
 
 #[cfg(feature = "symbols")]
 mod debug_info;
+mod environment;
 mod heap_profile;
 mod kept;
 mod mapped;
@@ -116,26 +117,9 @@ mod serialize;
 
 #[cfg(feature = "preload")]
 mod preload {
+    use super::recorder;
     use super::recording::format::MarkKind;
-    use super::{recorder, serve};
     use core::ffi::{CStr, c_char, c_int};
-
-    /// Runs before the program's own constructors and behind the shim's: records and serves if the environment says
-    /// so.
-    extern "C" fn constructor() {
-        if let Some(config) = recorder::Config::from_environment()
-            && recorder::start(config) == Err(recorder::StartError::Refused)
-        {
-            crate::os::say(format_args!(
-                "PYMALLOC_RECORD: the recording cannot be written"
-            ));
-        }
-        serve::serve_as_asked();
-    }
-
-    #[used]
-    #[unsafe(link_section = ".init_array")]
-    static CONSTRUCTOR: extern "C" fn() = constructor;
 
     /// [`super::mark`] for programs that find it with `dlsym` or as a weak symbol: 0 for a point, 1 where
     /// something begins, 2 where it ends.
@@ -154,5 +138,11 @@ mod preload {
             let name = unsafe { CStr::from_ptr(name) };
             recorder::mark(kind, name.to_str().unwrap_or("?"));
         }
+    }
+
+    /// Ends the recording of this library, because the program that calls it records itself.
+    #[unsafe(no_mangle)]
+    pub extern "C" fn pymalloc_leave_recording() {
+        recorder::stop();
     }
 }

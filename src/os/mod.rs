@@ -7,6 +7,7 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`], [`mapping_at`] |
 //! | sockets | [`Listener`], [`Connection`] |
+//! | registers | [`forget_origin`] |
 //! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
 //!
@@ -33,18 +34,20 @@ pub use pages::{
     commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect, purge,
     refuse_huge_pages, relocate, reserve, resident, unmap,
 };
+#[cfg(not(feature = "preload"))]
+pub use process::is_in_executable;
 pub use process::{
     at_exit, cpus, default_symbol, environment, errno, executable_path, is_definition,
     is_privileged, keep_errno, most_mappings, next_symbol, now_ms, on_fork, pid, secret, set_errno,
     working_folder, write_error, write_file,
 };
-pub use registers::{Call, Registers, registers, stack_word};
+pub use registers::{Call, Registers, forget_origin, registers, stack_word};
 pub use sockets::{Connection, Listener, place_of_socket};
 pub use stack::return_addresses;
 #[cfg(feature = "preload")]
 pub use stack::unwinder_symbol;
 pub use symbols::{MOST as MOST_SYMBOLS, Symbol, symbols};
-pub use text::{Text, fatal, say};
+pub use text::{Text, fatal, fatal_after, say};
 #[cfg(all(feature = "symbols", not(feature = "preload")))]
 pub use threads::without_signals;
 pub use threads::{

@@ -148,6 +148,22 @@ pub fn default_symbol(name: &CStr) -> Option<core::ptr::NonNull<c_void>> {
     core::ptr::NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
 
+/// Whether `code` lies in the executable, and not in a library.
+#[cfg(not(feature = "preload"))]
+pub fn is_in_executable(code: *const ()) -> bool {
+    let start_of = |address: *const c_void| {
+        // SAFETY: all its fields may be zero.
+        let mut object: libc::Dl_info = unsafe { core::mem::zeroed() };
+        // SAFETY: looks the address up, whatever it is.
+        let found = unsafe { libc::dladdr(address, &raw mut object) };
+        (found != 0).then_some(object.dli_fbase)
+    };
+    // SAFETY: reads the kernel's table.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) };
+    // Nothing is found in a program without a loader.
+    start_of(core::ptr::without_provenance(headers as usize)) == start_of(code.cast())
+}
+
 /// Whether an object defines a symbol at `function`. A program that takes the address of a function of
 /// another object may have an entry of its own for it, which only leads there, and which the loader then
 /// gives out as the function's address: that is no definition.

@@ -1,4 +1,4 @@
-//! The stack of the calling thread, as words.
+//! Registers, and the stack of the calling thread, as words.
 
 /// What a walk up the stack starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,26 @@ pub struct Registers {
     pub stack: usize,
     /// The frame pointer register there, whatever it is used for.
     pub frame: usize,
+}
+
+/// The same number, of which the compiler does not know that it is.
+#[inline(always)]
+pub fn forget_origin(number: usize) -> usize {
+    #[cfg(not(miri))]
+    {
+        let mut number = number;
+        // SAFETY: nothing is done.
+        unsafe {
+            core::arch::asm!(
+                "/* {0} */",
+                inout(reg) number,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        number
+    }
+    #[cfg(miri)]
+    number
 }
 
 /// Where the program called a function of ours, told by that function's first instruction.

@@ -51,30 +51,11 @@ pub fn symbols(addresses: &[usize], mut f: impl FnMut(&Symbol)) {
 
 /// Finds the object at `address`.
 fn locate(address: usize, symbol: &mut Symbol) {
-    let mut object = Text::<256>::new();
-    let mut base = 0;
-    let mut found = false;
-    lines_of(c"/proc/self/maps", |line| {
-        let mut words = line
-            .split(|byte| *byte == b' ')
-            .filter(|word| !word.is_empty());
-        let (Some(range), Some(_), Some(_)) = (words.next(), words.next(), words.next()) else {
-            return true;
-        };
-        let path = words.nth(2).unwrap_or(b"");
-        let mut ends = range.split(|byte| *byte == b'-').map(hexadecimal);
-        let (start, end) = (ends.next().unwrap_or(0), ends.next().unwrap_or(0));
-        if path.is_empty() || object.as_bytes() != path {
-            object = Text::new();
-            let _ = object.write_str(core::str::from_utf8(path).unwrap_or(""));
-            base = start;
-        }
-        found = (start..end).contains(&address);
-        !found
-    });
-    if found && object.as_bytes().first() == Some(&b'/') {
-        symbol.offset = if is_position_independent(base) {
-            address - base
+    let mut search = Search::new(address);
+    lines_of(c"/proc/self/maps", |line| search.goes_on(line));
+    if let Some((object, header)) = search.found() {
+        symbol.offset = if is_position_independent(header) {
+            address - header
         } else {
             address
         };
@@ -82,12 +63,75 @@ fn locate(address: usize, symbol: &mut Symbol) {
     }
 }
 
-/// Whether the ELF image at `base` counts addresses from its beginning.
-fn is_position_independent(base: usize) -> bool {
+/// The search for the object at an address, line by line of `/proc/self/maps`:
+///
+/// ```text
+/// 7f00000000-7f00001000 r--p 00000000 fe:00 123  /lib/an object        its header
+/// 7f00001000-7f00003000 rw-p 00000000 00:00 0                          what it has zeroed, of no file
+/// 7f00004000-7f00005000 ---p 00003000 fe:00 123  /lib/an object        no more than a gap
+/// 7f00005000-7f00006000 r-xp 00004000 fe:00 123  /lib/an object        code, which may come after all that
+/// ```
+struct Search {
+    address: usize,
+    /// The file of the last lines that had one, and where its header is, if it can be read.
+    object: Text<256>,
+    header: Option<usize>,
+    found: bool,
+}
+
+impl Search {
+    fn new(address: usize) -> Self {
+        Self {
+            address,
+            object: Text::new(),
+            header: None,
+            found: false,
+        }
+    }
+
+    /// Takes a line; false when it is the one.
+    fn goes_on(&mut self, line: &[u8]) -> bool {
+        let mut words = line
+            .split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty());
+        let (Some(range), Some(rights), Some(offset)) = (words.next(), words.next(), words.next())
+        else {
+            return true;
+        };
+        let path = words.nth(2).unwrap_or(b"");
+        let mut ends = range.split(|byte| *byte == b'-').map(hexadecimal);
+        let (start, end) = (ends.next().unwrap_or(0), ends.next().unwrap_or(0));
+        let is_here = (start..end).contains(&self.address);
+        if path.is_empty() {
+            return !is_here;
+        }
+        if self.object.as_bytes() != path {
+            self.object = Text::new();
+            self.object.write_bytes(path);
+            self.header = None;
+        }
+        if hexadecimal(offset) == 0 && rights.first() == Some(&b'r') {
+            self.header = Some(start);
+        }
+        self.found = is_here;
+        !is_here
+    }
+
+    /// The object and the address of its header.
+    fn found(self) -> Option<(Text<256>, usize)> {
+        let is_file = self.found && self.object.as_bytes().first() == Some(&b'/');
+        self.header
+            .filter(|_| is_file)
+            .map(|header| (self.object, header))
+    }
+}
+
+/// Whether the ELF image whose header is there counts addresses from its beginning.
+fn is_position_independent(header: usize) -> bool {
     const ET_EXEC: u16 = 2;
     const TYPE: usize = 16;
-    let header = core::ptr::with_exposed_provenance::<u8>(base);
-    // SAFETY: the first page of a mapped object is its header, and readable.
+    let header = core::ptr::with_exposed_provenance::<u8>(header);
+    // SAFETY: the beginning of a mapped object, and readable.
     unsafe { header.add(TYPE).cast::<u16>().read() != ET_EXEC }
 }
 
@@ -246,6 +290,32 @@ mod tests {
         });
         assert!(in_program >= 1, "{in_program} of {n}");
         assert!(names.contains("a_place_to_be_found"), "{names}");
+    }
+
+    /// As the linker's postprocessors leave it: code behind what is zeroed, which is of no file.
+    #[test]
+    fn an_object_goes_on_behind_what_has_no_file() {
+        let maps = "1000-2000 r--p 00000000 fe:00 7 /lib/other\n\
+                    10000-20000 r--p 00000000 fe:00 9 /lib/object\n\
+                    20000-21000 rw-p 00010000 fe:00 9 /lib/object\n\
+                    21000-2b000 rw-p 00000000 00:00 0 \n\
+                    2b000-30000 ---p 0001b000 fe:00 9 /lib/object\n\
+                    30000-40000 r-xp 00020000 fe:00 9 /lib/object\n\
+                    50000-60000 r-xp 00020000 fe:00 7 /lib/other\n\
+                    60000-61000 rw-p 00000000 00:00 0 \n";
+        let found = |address| {
+            let mut search = Search::new(address);
+            maps.lines().all(|line| search.goes_on(line.as_bytes()));
+            let (object, header) = search.found()?;
+            Some((String::from_utf8(object.as_bytes().to_vec()).ok()?, header))
+        };
+        let object = Some(("/lib/object".to_owned(), 0x10000));
+        assert_eq!(found(0x10010), object);
+        assert_eq!(found(0x35678), object);
+        assert_eq!(found(0x21010), None, "of no file");
+        assert_eq!(found(0x41000), None, "nothing");
+        assert_eq!(found(0x50010), None, "its header is not known");
+        assert_eq!(found(0x60010), None, "of no file, behind everything");
     }
 
     #[test]

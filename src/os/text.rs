@@ -65,11 +65,20 @@ pub fn say(message: fmt::Arguments<'_>) {
     unsafe { libc::write(2, bytes.as_ptr().cast(), bytes.len()) };
 }
 
-/// Reports corruption in one line and aborts. Neither allocates, unwinds nor locks.
+/// Reports corruption in one line and aborts. Neither allocates, unwinds nor locks. Hold no lock: what the program
+/// runs for SIGABRT may allocate.
 #[cold]
 #[inline(never)]
 pub fn fatal(message: fmt::Arguments<'_>) -> ! {
+    fatal_after(message, || ())
+}
+
+/// As [`fatal`] for who holds locks: `let_go` frees them before the program's handler of SIGABRT runs.
+#[cold]
+#[inline(never)]
+pub fn fatal_after(message: fmt::Arguments<'_>, let_go: fn()) -> ! {
     say(message);
+    let_go();
     // SAFETY: ends the process.
     unsafe { libc::abort() }
 }

@@ -6,8 +6,10 @@
 
 use super::called;
 use crate::global::watch::{self, MALLOC, Resize};
-use crate::global::{self, MAP, at_once, countdown, huge, lists, next_malloc, shortly, slow};
-use crate::obmalloc::address_map::{Label, class_of};
+use crate::global::{
+    self, MAP, at_once, countdown, huge, lists, next_malloc, shortly, shown, slow,
+};
+use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
@@ -44,7 +46,7 @@ pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
 pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
     if size <= SMALL_MAX {
         // Size 0 gives label 0, whose list is always empty.
-        if let Some(block) = lists().at(size.div_ceil(ALIGNMENT) as Label).pop() {
+        if let Some(block) = shown().pop(size.div_ceil(ALIGNMENT) as Label) {
             return hand_out(block);
         }
         return malloc_slow::<API>(size);
@@ -61,7 +63,7 @@ extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
         return called::malloc::<API>(size);
     }
     let class = SizeClass::medium(size);
-    match lists().of(class).pop() {
+    match shown().pop(label_of(class)) {
         Some(block) => hand_out(block),
         None => malloc_medium_slow::<API>(size, class),
     }
@@ -149,32 +151,42 @@ pub(super) const UNSAID: usize = usize::MAX;
 /// As `free`.
 #[inline(always)]
 pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align: usize) {
-    // Null, foreign and misaligned pointers.
+    // Null, misaligned pointers, and what lies far from our first memory.
     let Some(label) = MAP.open_list(p.addr()) else {
-        return free_slow::<API>(p, size, align);
+        return free_elsewhere::<API>(p, size, align);
     };
-    // SAFETY: the map knows the address, so it is not null.
-    let start = unsafe { NonNull::new_unchecked(p.cast::<u8>()) };
-    // Label 0 (huge, private, free, diverted) has no room either.
-    let Some(room) = lists().room(label) else {
-        return free_slow::<API>(p, size, align);
-    };
-    // SAFETY: labelled, so inside a pool of ours, and 16-aligned.
-    unsafe {
-        let block = Block::new(start);
-        if block.is_marked(MAP.secret()) {
-            return freed_twice(p);
-        }
-        block.mark(MAP.secret());
-        room.fill(block);
+    // SAFETY: the label of this address; the caller gives the block up.
+    if !unsafe { put_on_list(p, label) } {
+        free_slow::<API>(p, size, align);
     }
 }
 
-#[cold]
+/// Puts a block on the list at a label. False if nothing was done: there is no room, or it lies free.
+///
+/// # Safety
+/// The label is that of the address, or 0; if a live block begins there, it is not used any more.
+#[inline(always)]
+unsafe fn put_on_list(p: *mut c_void, label: Label) -> bool {
+    // Label 0 (foreign, huge, private, free, diverted) has no room either.
+    // SAFETY: labelled, so inside a pool of ours and not null, and 16-aligned.
+    unsafe {
+        lists().push_made(label, || {
+            let block = Block::new(NonNull::new_unchecked(p.cast::<u8>()));
+            if block.is_marked(MAP.secret()) {
+                return None;
+            }
+            block.mark(MAP.secret());
+            Some(block)
+        })
+    }
+}
+
 #[inline(never)]
-extern "C" fn freed_twice(p: *mut c_void) {
-    if let (Some(start), Some(class)) = (NonNull::new(p.cast()), class_of(MAP.label(p.addr()))) {
-        double_free(start, class);
+extern "C" fn free_elsewhere<const API: u8>(p: *mut c_void, size: usize, align: usize) {
+    let label = MAP.open_list_anywhere(p.addr()).unwrap_or(0);
+    // SAFETY: as in `free_for`.
+    if !unsafe { put_on_list(p, label) } {
+        free_slow::<API>(p, size, align);
     }
 }
 
@@ -292,7 +304,7 @@ pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
         return or_enomem(null_mut());
     };
     if bytes <= SMALL_MAX
-        && let Some(block) = lists().at(bytes.div_ceil(ALIGNMENT) as Label).pop()
+        && let Some(block) = shown().pop(bytes.div_ceil(ALIGNMENT) as Label)
     {
         let p = hand_out(block);
         // SAFETY: the block holds `bytes`.

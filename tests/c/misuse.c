@@ -195,6 +195,19 @@ static void double_under_a_crash_reporter(size_t size, size_t unused) {
     signal(SIGABRT, report);
     double_immediate(size, unused);
 }
+/* What is noticed when a list goes home is noticed under a heap's lock: at exit, when a list is full, and on another
+ * thread, which delivers it. */
+static void interior_under_a_crash_reporter(size_t size, size_t how) {
+    signal(SIGABRT, report);
+    if (how == 1) hire();
+    char *p = announced(size);
+    if (how == 1) on_a_thread(p + 16);
+    else free(hide_pointer(p + 16));
+    if (how != 2) return;
+    static char *blocks[30000];
+    for (size_t i = 0; i < LENGTH(blocks); i++) blocks[i] = malloc(size);
+    for (size_t i = 0; i < LENGTH(blocks); i++) free(blocks[i]);
+}
 
 static char in_static_memory[4096] __attribute__((aligned(64)));
 
@@ -263,6 +276,7 @@ static const struct {
     {"double_after_the_arena_went_back", double_after_the_arena_went_back},
     {"double_in_other_words", double_in_other_words},
     {"double_under_a_crash_reporter", double_under_a_crash_reporter},
+    {"interior_under_a_crash_reporter", interior_under_a_crash_reporter},
     {"interior", interior},
     {"interior_then_reuse", interior_then_reuse},
     {"interior_at_an_arenas_end", interior_at_an_arenas_end},

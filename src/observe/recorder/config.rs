@@ -46,10 +46,6 @@ impl Config {
 
     /// What the environment asks for: `PYMALLOC_RECORD`, `PYMALLOC_TRACE`, `PYMALLOC_RECORD_LIMIT`,
     /// `PYMALLOC_RECORD_SAMPLE`, `PYMALLOC_RECORD_FOLLOW`.
-    #[cfg_attr(
-        not(feature = "preload"),
-        allow(dead_code, reason = "programs of their own ask by `observe::record`")
-    )]
     pub fn from_environment() -> Option<Self> {
         if os::is_privileged() {
             return None;
@@ -88,10 +84,6 @@ impl Config {
 }
 
 /// A number in a variable. One that is none, or too great, is one line on standard error.
-#[cfg_attr(
-    not(feature = "preload"),
-    allow(dead_code, reason = "asked for by `from_environment`")
-)]
 pub fn number(name: &CStr, most: u64) -> Option<u64> {
     let text = os::environment(name)?;
     let value = text.to_str().ok().and_then(|text| text.parse::<u64>().ok());

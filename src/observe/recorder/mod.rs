@@ -59,6 +59,9 @@ const BLANK: u32 = 0;
 const RECORDING: u32 = 1;
 const STOPPED: u32 = 2;
 
+/// Frames walked beyond those asked for, where this crate is part of the program: readers leave its own out.
+pub(super) const SPARE: usize = if cfg!(feature = "preload") { 0 } else { 16 };
+
 /// Number of the log for those who have none.
 const COMMON: usize = LOGS - 1;
 

@@ -1,14 +1,14 @@
 //! What the logs of a recording share: the file, and who has which log. Under the recorder's lock.
 
 use super::super::recording::encode::Chunk;
-use super::super::recording::format::{ChunkHeader, Ending, Header, checksum};
+use super::super::recording::format::{ChunkHeader, Ending, Header, MOST_FRAMES, checksum};
 use super::config::Config;
 use super::log::{CLOSED, IDLE, Log, OPEN};
 use super::order::LOGS;
 use super::output::{Output, OutputError};
 use super::stacks::Threads;
 use super::tracer::Tracer;
-use super::{COMMON, Recorder, StartError};
+use super::{COMMON, Recorder, SPARE, StartError};
 use crate::os;
 use crate::sync::{Ordering, fence};
 
@@ -43,7 +43,10 @@ impl Session {
         let threads = Threads::new().ok_or(StartError::Refused)?;
         let tracer = match config.frames {
             0 => None,
-            frames => Some(Tracer::new(frames).ok_or(StartError::Refused)?),
+            frames => {
+                let frames = (frames + SPARE).min(MOST_FRAMES);
+                Some(Tracer::new(frames).ok_or(StartError::Refused)?)
+            }
         };
         let mut output = Output::create(config, &header).map_err(|error| match error {
             OutputError::Taken => StartError::Taken,

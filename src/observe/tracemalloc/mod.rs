@@ -27,7 +27,8 @@
 //!   information (`debug = "line-tables-only"` is enough); without, a frame is a file and an address.
 //! * Tracing that begins is exact at once for the calling thread and new ones; other threads' blocks are seen
 //!   once those in their lists are used up.
-//! * Objects of the object library lie in a heap of their own and are not traced; `objgraph` sees them.
+//! * Objects of the object library are blocks of domain 0, as CPython's are, of the size of value and header; where one
+//!   was made says `get_object_traceback`.
 //! * A block whose record finds no memory ends the process, as any allocation of Rust's collections does.
 
 mod file;
@@ -148,6 +149,30 @@ pub fn get_block_traceback<T: ?Sized>(p: *const T) -> Option<Traceback> {
         Some((stack, state.limit, calls))
     })?;
     Some(traceback(&mut Names::default(), &stack, &calls, limit))
+}
+
+/// Where a live object was made; `None` if it is not traced.
+///
+/// ```
+/// # #[global_allocator]
+/// # static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+/// use pymalloc::object::{Gc, Slot};
+/// use pymalloc::observe::{objgraph, tracemalloc};
+///
+/// struct Session { next: Slot<Session> }
+/// pymalloc::impl_trace!(struct Session { next });
+///
+/// tracemalloc::start(10)?;
+/// let session = Gc::new(Session { next: Slot::empty() });
+/// let found = objgraph::at(Gc::id(&session)).expect("it lives");
+/// let made = tracemalloc::get_object_traceback(&found).expect("it is traced");
+/// println!("{made}"); // with the feature `symbols`: src/main.rs:8
+/// # tracemalloc::stop();
+/// # Ok::<(), tracemalloc::TraceError>(())
+/// ```
+#[cfg(feature = "objects")]
+pub fn get_object_traceback<T: ?Sized>(object: &crate::object::Gc<T>) -> Option<Traceback> {
+    get_block_traceback(object.pointer().as_ptr())
 }
 
 /// Traces a block of another allocator, in the place of one at the same address. The traceback is the caller's.

@@ -42,7 +42,7 @@ impl Frame {
             "/c++/",
             "/bits/",
         ];
-        const FUNCTIONS: [&str; 13] = [
+        const FUNCTIONS: [&str; 12] = [
             "operator new",
             "xmalloc",
             "xcalloc",
@@ -55,12 +55,30 @@ impl Frame {
             "__rustc",
             "alloc::",
             "<alloc::",
-            "pymalloc::",
         ];
-        FILES.iter().any(|part| self.file.contains(part))
+        self.is_allocator()
+            || FILES.iter().any(|part| self.file.contains(part))
             || FUNCTIONS
                 .iter()
                 .any(|start| self.function.starts_with(start))
+    }
+}
+
+impl Frame {
+    /// Whether the code is this crate's, in a program that has it.
+    ///
+    /// Tables of lines alone name inlined functions without their paths: then the file says it, where the launcher was
+    /// built from the same folder, or cargo fetched the crate.
+    fn is_allocator(&self) -> bool {
+        const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
+        let starts = ["pymalloc::", "<pymalloc::"];
+        let is_fetched = |file: &str| {
+            let crates = ["/registry/src/", "/git/checkouts/"];
+            crates.iter().any(|part| file.contains(part)) && file.contains("/pymalloc-")
+        };
+        starts.iter().any(|start| self.function.starts_with(start))
+            || self.file.starts_with(OWN)
+            || is_fetched(&self.file)
     }
 }
 
@@ -80,7 +98,8 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// The calls of a stack, outermost first, inlined ones included.
+    /// The calls of a stack, outermost first, inlined ones included. Those within this crate, which a program that records
+    /// itself has innermost, are left out, unless there are no others.
     pub fn stack(&mut self, tables: &Tables, number: u32) -> Vec<Frame> {
         let addresses: Vec<_> = tables.stack(number).collect();
         let mut frames = Vec::new();
@@ -88,6 +107,9 @@ impl Symbols {
             // The address is where the call returns to: the call is before it.
             let call = address.saturating_sub(1);
             frames.extend_from_slice(&self.at(call, tables, node));
+        }
+        if let Some(last) = frames.iter().rposition(|frame| !frame.is_allocator()) {
+            frames.truncate(last + 1);
         }
         frames
     }
