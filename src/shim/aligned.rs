@@ -1,6 +1,6 @@
-//! Blocks at a given alignment.
+//! Blocks at a given alignment, and freeing with what was asked for.
 
-use super::malloc::{alloc, malloc_for, or_enomem};
+use super::malloc::{UNSAID, alloc, free_for, malloc_for, or_enomem};
 use crate::global::watch::MALLOC;
 use crate::obmalloc::size_class::ALIGNMENT;
 use crate::os;
@@ -89,4 +89,24 @@ pub unsafe extern "C" fn pvalloc(size: usize) -> *mut c_void {
         Some(size) => checked(page, size, MALLOC),
         None => or_enomem(null_mut()),
     }
+}
+
+/// C23. The size is a promise that costs more to check than it saves, unless somebody watches.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_sized(p: *mut c_void, size: usize) {
+    // SAFETY: passed on.
+    unsafe { free_for::<MALLOC>(p, size, UNSAID) }
+}
+
+/// C23.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_aligned_sized(p: *mut c_void, align: usize, size: usize) {
+    // SAFETY: passed on.
+    unsafe { free_for::<MALLOC>(p, size, align) }
 }

@@ -487,23 +487,3 @@ unsafe extern "C" fn realloc_unlisted(old: NonNull<u8>, size: usize) -> *mut c_v
         move_block(old, bytes, size)
     }
 }
-
-/// C23. The size is a promise that costs more to check than it saves, unless somebody watches.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_sized(p: *mut c_void, size: usize) {
-    // SAFETY: passed on.
-    unsafe { free_for::<MALLOC>(p, size, UNSAID) }
-}
-
-/// C23.
-///
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn free_aligned_sized(p: *mut c_void, align: usize, size: usize) {
-    // SAFETY: passed on.
-    unsafe { free_for::<MALLOC>(p, size, align) }
-}

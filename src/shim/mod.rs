@@ -6,9 +6,9 @@
 //!
 //! | file | functions |
 //! |---|---|
-//! | `malloc.rs` | malloc free calloc realloc, free_sized |
+//! | `malloc.rs` | malloc free calloc realloc |
 //! | `called.rs` | malloc and realloc again, for who watches |
-//! | `aligned.rs` | aligned_alloc memalign posix_memalign valloc pvalloc |
+//! | `aligned.rs` | aligned_alloc memalign posix_memalign valloc pvalloc, free_sized free_aligned_sized |
 //! | `aliases.rs` | `__libc_*` and other second names, reallocarray |
 //! | `cxx.rs` | the 20 operators `new` and `delete` |
 //! | `info.rs` | malloc_usable_size mallinfo malloc_trim malloc_stats malloc_info mallopt |
