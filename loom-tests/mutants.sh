@@ -184,10 +184,10 @@ mutant hooks $registration 'claimed in two steps' 's/self\.state\s*\.compare_exc
 mutant hooks $registration 'state before key' 's/(if let Some\(key\) = key \{.*?\n        \}\n)(.*?Ordering::Release\);)/$2 $1/s'
 
 order=src/observe/recorder/order.rs
-mutant events $order 'who frees a block of another log keeps the ticket' 's/if !keeps \|\| /if /'
-mutant events $order 'who takes blocks keeps the ticket' 's/if taken \|\| /if /'
+mutant events $order 'who frees a block of another log keeps the ticket' 's/keeps && //'
+mutant events $order 'who takes blocks keeps the ticket' 's/if taken \|\| /if /g'
 mutant events $order 'a log does not say its ticket' 's/self\.stamps\[log\]\.store\(ticket, Ordering::Relaxed\);//'
-mutant events $order 'nobody knows who made a block' 's/maker\.store\(self\.log as u8, Ordering::Relaxed\);//'
+mutant events $order 'nobody knows who made a block' 's/maker\.store\(self\.log as u8, Ordering::Relaxed\);//g'
 mutant events $order 'a ticket is taken in two steps' 's/self\.clock\.fetch_add\(1, Ordering::Relaxed\) \+ 1/{ let last = self.clock.load(Ordering::Relaxed); self.clock.store(last + 1, Ordering::Relaxed); last + 1 }/'
 mutant events $order 'two logs are alone' 's/\(Ordering::Relaxed\) <= 1/(Ordering::Relaxed) <= 2/'
 
