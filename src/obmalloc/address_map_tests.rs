@@ -1,6 +1,7 @@
 //! The map and its window, of addresses that nobody has.
 
 use super::*;
+use std::sync::{Mutex, PoisonError};
 
 fn leaf() -> Option<NonNull<u8>> {
     let layout = std::alloc::Layout::new::<Leaf>();
@@ -12,9 +13,15 @@ fn at(addr: usize) -> NonNull<u8> {
     NonNull::new(core::ptr::without_provenance_mut(addr)).expect("not null")
 }
 
+/// Maps live for ever, and their leaves: they are kept here, where nothing is lost.
+static MAPS: Mutex<Vec<&AddressMap>> = Mutex::new(Vec::new());
+
 /// A map that covers 64 MiB from each of these addresses on.
 fn map_of(starts: &[usize]) -> &'static AddressMap {
-    let map = Box::leak(Box::new(AddressMap::new()));
+    let map: &AddressMap = Box::leak(Box::new(AddressMap::new()));
+    MAPS.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(map);
     for start in starts {
         assert!(map.cover(at(*start), 64 << 20, leaf));
     }
