@@ -401,6 +401,6 @@ impl Slot {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 #[path = "address_map_tests.rs"]
 mod tests;

@@ -134,7 +134,7 @@ fn distances(carrier: Block) -> NonNull<i32> {
     unsafe { carrier.start().add(HEAD).cast() }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use core::ptr::null_mut;

@@ -178,7 +178,7 @@ impl<T: Receive> Gate<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::super::block::Block;
     use super::*;
