@@ -10,27 +10,28 @@ const MOST_RETRIED: usize = 1 << 44;
 
 /// A block with a mapping of its own, whatever its size. Null when memory is out.
 pub(crate) fn alloc_block(size: usize, align: usize) -> *mut u8 {
-    alloc(size, align).map_or(null_mut(), |(p, _)| p.as_ptr())
+    alloc(size, align, false).map_or(null_mut(), |(p, _)| p.as_ptr())
 }
 
-/// A block of at least `size` bytes at a multiple of `align`. True with it when it reads as zero.
+/// A block of at least `size` bytes at a multiple of `align`, for a caller who has it `zeroed`, or not. True with it
+/// when it reads as zero.
 #[inline(always)]
-pub(super) fn alloc(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+pub(super) fn alloc(size: usize, align: usize, zeroed: bool) -> Option<(NonNull<u8>, bool)> {
     match thread::kept().and_then(|kept| HUGE.alloc_kept(kept, size, align)) {
         Some(p) => Some((p, false)),
-        None => alloc_elsewhere(size, align),
+        None => alloc_elsewhere(size, align, zeroed),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn alloc_elsewhere(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+fn alloc_elsewhere(size: usize, align: usize, zeroed: bool) -> Option<(NonNull<u8>, bool)> {
     os::keep_errno(|| {
         thread::caller()?;
-        let made = HUGE.alloc(size, align).or_else(|| {
+        let made = HUGE.alloc_for(size, align, zeroed).or_else(|| {
             // Out of memory or of address space, unless nobody has that much.
             (size < MOST_RETRIED && purge::make_way() | EXTENTS.retreat())
-                .then(|| HUGE.alloc(size, align))
+                .then(|| HUGE.alloc_for(size, align, zeroed))
                 .flatten()
         });
         purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);

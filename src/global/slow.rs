@@ -233,7 +233,7 @@ pub(crate) extern "C" fn alloc_general(size: usize, align: usize) -> *mut u8 {
             None => alloc_listed(class),
         },
         None if watch::is_on_for_rust() => alloc_watched(size, align),
-        None => huge::alloc(size, align).map_or(null_mut(), |(p, _)| p.as_ptr()),
+        None => huge::alloc(size, align, false).map_or(null_mut(), |(p, _)| p.as_ptr()),
     }
 }
 
@@ -280,10 +280,10 @@ pub(crate) extern "C" fn alloc_zeroed_unlisted(size: usize, align: usize) -> *mu
     p
 }
 
-/// A block past the lists. True with it when it reads as zero.
+/// A block past the lists, for a caller who wants zeros or does not mind. True with it when it reads as zero.
 pub(super) fn take(size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
     let Some(class) = SizeClass::aligned(size, align) else {
-        return huge::alloc(size, align);
+        return huge::alloc(size, align, true);
     };
     os::keep_errno(|| {
         let (block, zeroed) = reported::one(thread::caller()?.heap(), class)?;

@@ -114,6 +114,16 @@ impl Huge {
 
     /// A block of at least `size` bytes at a multiple of `align`. True with it when it reads as zero.
     pub fn alloc(&self, size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
+        self.alloc_for(size, align, false)
+    }
+
+    /// As [`Self::alloc`], for a caller who has it cleared, or not: pages that move from a shorter block would have to be.
+    pub fn alloc_for(
+        &self,
+        size: usize,
+        align: usize,
+        zeroed: bool,
+    ) -> Option<(NonNull<u8>, bool)> {
         let len = size.max(1).checked_next_multiple_of(os::page_size())?;
         if len > isize::MAX as usize {
             return None;
@@ -130,7 +140,7 @@ impl Huge {
             this.set_live(base, len);
             return Some((base, false));
         }
-        if let Some(base) = self.grow_stored(len, align) {
+        if !zeroed && let Some(base) = self.grow_stored(len, align) {
             return Some((base, false));
         }
         let descriptor = self.with(State::descriptor)?;
