@@ -401,6 +401,7 @@ impl Slot {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 #[path = "address_map_tests.rs"]
 mod tests;

@@ -178,6 +178,7 @@ impl<T: Receive> Gate<T> {
     }
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use super::super::block::Block;
