@@ -28,10 +28,10 @@ pub(super) fn alloc(size: usize, align: usize, zeroed: bool) -> Option<(NonNull<
 fn alloc_elsewhere(size: usize, align: usize, zeroed: bool) -> Option<(NonNull<u8>, bool)> {
     os::keep_errno(|| {
         thread::caller()?;
-        let made = HUGE.alloc_for(size, align, zeroed).or_else(|| {
+        let made = HUGE.alloc(size, align, zeroed).or_else(|| {
             // Out of memory or of address space, unless nobody has that much.
             (size < MOST_RETRIED && purge::make_way() | EXTENTS.retreat())
-                .then(|| HUGE.alloc_for(size, align, zeroed))
+                .then(|| HUGE.alloc(size, align, zeroed))
                 .flatten()
         });
         purge::note_fresh(made.is_some_and(|(_, zeroed)| zeroed), size);

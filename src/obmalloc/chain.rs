@@ -165,11 +165,28 @@ mod tests {
         (all, n_carriers)
     }
 
+    #[test]
+    fn a_carrier_has_room_for_what_fits_behind_its_head() {
+        let room_of = |bytes: usize| SizeClass::of(bytes).map(room);
+        for (bytes, n) in [
+            (16, 0),
+            (32, 4),
+            (48, 8),
+            (64, 12),
+            (80, 15),
+            (512, 15),
+            (4096, 15),
+        ] {
+            assert_eq!(room_of(bytes), Some(n), "{bytes} bytes");
+        }
+    }
+
     /// Two chains, one linked behind the other, hold every block once and in order, by as few carriers as there
-    /// is room for.
+    /// is room for; the others stay untouched.
     #[test]
     fn chains_hold_what_was_pushed() {
-        let mut memory = Memory([0xA5; 1 << 16]);
+        const UNTOUCHED: u64 = u64::from_ne_bytes([0xA5; 8]);
+        let mut memory = Memory([UNTOUCHED as u8; 1 << 16]);
         for class in SizeClass::all().filter(|class| class.block_bytes() <= 512) {
             let all = blocks(&mut memory, class.block_bytes(), 100);
             let mut next = null_mut();
@@ -187,6 +204,11 @@ mod tests {
             assert_eq!(found, all);
             let each = room(class) + 1;
             assert_eq!(n_carriers, 60usize.div_ceil(each) + 40usize.div_ceil(each));
+            // SAFETY: this test's memory.
+            let is_touched =
+                |block: &&Block| unsafe { block.start().cast::<u64>().read() } != UNTOUCHED;
+            assert_eq!(all.iter().filter(is_touched).count(), n_carriers);
+            memory.0.fill(UNTOUCHED as u8);
         }
     }
 

@@ -424,3 +424,8 @@ pub unsafe fn verify_in(
         pool
     }
 }
+
+#[cfg(not(loom))]
+#[cfg(test)]
+#[path = "heap_tests.rs"]
+mod tests;

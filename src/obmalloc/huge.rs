@@ -112,18 +112,9 @@ impl Huge {
         })
     }
 
-    /// A block of at least `size` bytes at a multiple of `align`. True with it when it reads as zero.
-    pub fn alloc(&self, size: usize, align: usize) -> Option<(NonNull<u8>, bool)> {
-        self.alloc_for(size, align, false)
-    }
-
-    /// As [`Self::alloc`], for a caller who has it cleared, or not: pages that move from a shorter block would have to be.
-    pub fn alloc_for(
-        &self,
-        size: usize,
-        align: usize,
-        zeroed: bool,
-    ) -> Option<(NonNull<u8>, bool)> {
+    /// A block of at least `size` bytes at a multiple of `align`. True with it when it reads as zero. A caller who has it
+    /// `zeroed` gets none with the pages of a shorter block, which would have to be cleared.
+    pub fn alloc(&self, size: usize, align: usize, zeroed: bool) -> Option<(NonNull<u8>, bool)> {
         let len = size.max(1).checked_next_multiple_of(os::page_size())?;
         if len > isize::MAX as usize {
             return None;

@@ -35,7 +35,7 @@ impl Process {
 fn alloc(huge: &Huge, place: &Place, mark: u64) -> NonNull<u8> {
     let start = huge
         .alloc_kept(place, SIZE, 16)
-        .unwrap_or_else(|| huge.alloc(SIZE, 16).expect("room").0);
+        .unwrap_or_else(|| huge.alloc(SIZE, 16, false).expect("room").0);
     os::slot(start).write(mark);
     start
 }

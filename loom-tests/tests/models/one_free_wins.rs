@@ -43,7 +43,7 @@ struct Mine {
 unsafe impl Send for Mine {}
 
 fn alloc(huge: &Huge, slots: usize, mark: u64) -> Mine {
-    let (start, zeroed) = huge.alloc(slots * ARENA_BYTES, 16).expect("room");
+    let (start, zeroed) = huge.alloc(slots * ARENA_BYTES, 16, false).expect("room");
     if zeroed {
         assert_eq!(os::slot(start).read(), 0, "said to be zero");
     }
@@ -119,7 +119,7 @@ fn a_late_free_finds_a_block_completely_made() {
         });
         let won = block.free_again(huge);
         huge.purge(0, u64::MAX);
-        let next = huge.alloc(ARENA_BYTES, 16).expect("room").0;
+        let next = huge.alloc(ARENA_BYTES, 16, false).expect("room").0;
         let lost = other.join().unwrap() == won;
         assert_eq!(huge.counts().blocks, usize::from(!lost));
         assert_eq!(huge.usable_bytes(next).is_some(), !lost);
@@ -139,7 +139,7 @@ fn a_late_resize_finds_a_block_completely_made() {
         });
         if block.free_again(huge) {
             huge.purge(0, u64::MAX);
-            huge.alloc(ARENA_BYTES, 16).expect("room");
+            huge.alloc(ARENA_BYTES, 16, false).expect("room");
         }
         other.join().unwrap();
         assert_eq!(huge.counts().blocks, 1);
@@ -285,7 +285,7 @@ fn a_slot_serves_blocks_and_arenas_in_turn() {
             // SAFETY: as above.
             unsafe { backing.release(arena) };
         });
-        let (start, _) = huge.alloc(PART_OF_A_SLOT, 16).expect("room");
+        let (start, _) = huge.alloc(PART_OF_A_SLOT, 16, false).expect("room");
         let block = Mine { start, mark: 1 };
         os::slot(start).write(block.mark);
         // SAFETY: a live block of this thread.
