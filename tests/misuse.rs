@@ -474,7 +474,6 @@ fn a_block_given_to_the_wrong_heap_is_reported() {
     each_ends_in_one_line("a_block_given_to_the_wrong_heap_is_reported", HEAPS);
 }
 
-/// The allocator keeps nothing of its own in a free block of a pool.
 /// What a program may run for SIGABRT: it allocates, and says by its status that it came to its end.
 extern "C" fn report(_: i32) {
     for size in (1..600).chain([4096, 100_000, HUGE]) {
@@ -503,6 +502,7 @@ fn a_handler_of_the_abort_may_allocate() {
     flush();
 }
 
+/// The allocator keeps nothing of its own in a free block of a pool.
 #[test]
 fn what_is_written_to_a_freed_block_harms_no_other() {
     for size in [16, SMALL, 4096] {
