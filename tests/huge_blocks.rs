@@ -151,6 +151,20 @@ fn a_longer_block_has_the_pages_of_a_shorter_one() {
     }
 }
 
+#[test]
+fn a_longer_zeroed_block_has_no_pages_to_be_cleared() {
+    let _alone = alone();
+    for (shorter, longer) in [(3 * MIB, 5 * MIB), (10 * MIB, 14 * MIB)] {
+        Block::new(shorter).write(|_| true);
+        assert_eq!(
+            Block::zeroed(longer).resident(),
+            0,
+            "{longer} after {shorter}"
+        );
+        PyMalloc.collect();
+    }
+}
+
 /// Page faults of this thread so far.
 fn faults() -> i64 {
     // SAFETY: a plain structure, filled by the call.
