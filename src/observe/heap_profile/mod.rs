@@ -86,6 +86,8 @@ pub struct Session {
     own: Range<usize>,
     places: Places,
     blocks: Table<Live>,
+    /// Blocks seen so far.
+    seen: u64,
     start_unix_ms: u64,
     start_ms: u64,
 }
@@ -203,6 +205,7 @@ impl Session {
             own,
             places: Places::default(),
             blocks: Table::default(),
+            seen: 0,
             start_unix_ms: os::unix_ms(),
             start_ms: os::now_ms(),
         })
@@ -264,7 +267,8 @@ impl Session {
         }
         let charged = watch::charged(size, align) as u64;
         let weight = weight::weight(charged, self.sampling.bytes);
-        let (count, bytes) = weight::stands_for(weight, size as u64, address as u64);
+        let (count, bytes) = weight::stands_for(weight, size as u64, self.seen);
+        self.seen += 1;
         let place = self.places.find(&frames[..n]);
         let live = Live {
             place,

@@ -27,10 +27,12 @@ fn chance(x: f64) -> f64 {
     (0..doublings).fold(chance, |chance: f64, _| chance * (2.0 - chance))
 }
 
-/// The blocks, and their bytes, that a block of `size` bytes at `address` stands for. The number is rounded up or
-/// down so that it is right on average; which way hangs from the address, so the same each time.
-pub fn stands_for(weight: f64, size: u64, address: u64) -> (u64, u64) {
-    let mixed = (address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+/// The blocks, and their bytes, that the `nth` sampled block, of `size` bytes, stands for. The number of blocks is
+/// rounded up or down so that it is right on average; which way hangs from `nth` alone, so who reads a recording
+/// twice finds the same. (Were it the block's address, a place that is used again and again would always be
+/// rounded the same way.)
+pub fn stands_for(weight: f64, size: u64, nth: u64) -> (u64, u64) {
+    let mixed = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let part = mixed as f64 / (1u64 << 32) as f64;
     let bytes = size as f64 * weight + 0.5;
     ((weight + part) as u64, bytes as u64)
@@ -59,8 +61,8 @@ mod tests {
         about(512, 524_288, 1024.5);
         about(524_288, 524_288, 1.582);
         about(1 << 30, 524_288, 1.0);
-        assert_eq!(stands_for(1.0, 100, 0x7f00_1230), (1, 100));
-        let sum: u64 = (0..10_000).map(|n| stands_for(1.582, 8, n << 4).0).sum();
+        assert_eq!(stands_for(1.0, 100, 1230), (1, 100));
+        let sum: u64 = (0..10_000).map(|n| stands_for(1.582, 8, n).0).sum();
         assert!((15_700..15_940).contains(&sum), "{sum}");
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct State {
     pub is_tracing: bool,
     /// Bytes between two blocks that are seen, on average; 0 if all are.
     pub sample_bytes: u64,
+    /// Sampled blocks seen so far.
+    seen: u64,
     pub limit: usize,
     /// When tracing began, by the calendar and by the clock of [`os::now_ms`].
     pub start_unix_ms: u64,
@@ -170,6 +172,7 @@ impl Default for State {
         Self {
             is_tracing: false,
             sample_bytes: 0,
+            seen: 0,
             limit: 1,
             start_unix_ms: 0,
             start_ms: 0,
@@ -210,7 +213,8 @@ impl State {
     fn see(&mut self, address: usize, size: usize, align: usize) {
         let charged = watch::charged(size, align) as u64;
         let weight = weight::weight(charged, self.sample_bytes);
-        let (count, size) = weight::stands_for(weight, size as u64, address as u64);
+        let (count, size) = weight::stands_for(weight, size as u64, self.seen);
+        self.seen += 1;
         self.add(0, address, size, count);
     }
 

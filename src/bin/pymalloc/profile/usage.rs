@@ -311,7 +311,7 @@ impl Usage {
     }
 
     /// What a recorded block stands for.
-    fn stands_for(&self, address: u64, size: u64, align: u64) -> Sum {
+    fn stands_for(&self, size: u64, align: u64) -> Sum {
         if self.sample_bytes == 0 {
             return Sum {
                 blocks: 1,
@@ -321,12 +321,12 @@ impl Usage {
         let class = SizeClass::aligned(size as usize, align as usize);
         let charged = class.map_or(size, |class| class.block_bytes() as u64);
         let weight = weight::weight(charged, self.sample_bytes);
-        let (blocks, bytes) = weight::stands_for(weight, size, address);
+        let (blocks, bytes) = weight::stands_for(weight, size, self.events);
         Sum { blocks, bytes }
     }
 
     fn alloc(&mut self, step: &Step, address: u64, (size, align): (u64, u64), stack: u32) {
-        let sum = self.stands_for(address, size, align);
+        let sum = self.stands_for(size, align);
         let thread = &mut self.threads[step.thread as usize];
         let block = Block {
             size: sum.bytes,
