@@ -9,6 +9,7 @@ mod rng;
 use recording::decode::{Event, Step};
 use recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
 use recording::format::{CHUNK_BYTES, Ending, HEADER_BYTES, Header, HeaderError, MarkKind};
+use recording::last::{Last, last};
 use recording::read::{Contents, End, Follower, ReadError, read, seal, tail_of};
 use rng::Rng;
 use std::path::{Path, PathBuf};
@@ -283,6 +284,47 @@ fn a_damaged_chunk_ends_the_recording_before_it() {
         // Four bytes of a chunk's header are not used.
         assert!(is_noticed || found.len() == steps.len(), "byte {place}");
     }
+}
+
+#[test]
+fn a_whole_recording_says_its_end_without_being_read() {
+    let path = file("last");
+    let found = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).expect("written");
+        last(&path).expect("a file")
+    };
+    let mut writer = Writer::new();
+    let steps = random_events(&mut writer, &mut Rng::new(17), 20_000);
+    let (events, bytes) = (steps.len() as u64, writer.file.len());
+    let open = writer.file.clone();
+    assert_eq!(found(&open), None, "no end");
+    // The last chunk names stacks that an earlier one defined: only a reader of all of it understands it.
+    assert_eq!(found(&writer.end(events)), None);
+    // As the recorder ends: in a log of its own.
+    let memory = Box::leak(Box::new([0; CHUNK_BYTES]));
+    let mut common = Chunk::new(memory, 9, HEADER.has_stacks);
+    common.program(b"/bin/true");
+    common.ticket(77);
+    common.time(5);
+    common.end(Ending::Stopped, events);
+    let whole = [&open, common.close()].concat();
+    let (why, len) = (Ending::Stopped, whole.len() as u64);
+    let expected = Last {
+        why,
+        events,
+        bytes: len,
+    };
+    assert_eq!(found(&whole), Some(expected));
+    assert_eq!(found(&whole[..whole.len() - 1]), None, "cut");
+    assert_eq!(found(&[&whole[..], &[0]].concat()), None, "more behind it");
+    let mut damaged = whole.clone();
+    damaged[bytes + 30] ^= 1;
+    assert_eq!(found(&damaged), None, "the last chunk is damaged");
+    std::fs::write(&path, &whole).expect("written");
+    std::fs::write(tail_of(&path), b"").expect("written");
+    assert_eq!(last(&path).expect("a file"), None, "a tail");
+    std::fs::remove_file(tail_of(&path)).expect("there");
+    assert_eq!(found(b"#!/bin/sh\n"), None);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::child::{self, WatchError};
 use crate::failure::Failure;
 use crate::profile::summary::ended;
 use crate::recording::format::{Header, HeaderError};
-use crate::recording::read::{self, Contents, ReadError};
+use crate::recording::last::{Last, last};
+use crate::recording::read::{self, End, ReadError};
 use crate::system::{self, Ended};
 use crate::target::{self, Target};
 use crate::units::{bytes, count};
@@ -88,13 +89,13 @@ fn clear(path: &Path) -> Result<(), Failure> {
 
 /// What became of the recording.
 fn closing_words(path: &Path, target: &Target, follow: bool) -> String {
-    let mut text = match sealed(path) {
-        Ok(contents) => format!(
+    let mut text = match outcome(path) {
+        Ok(found) => format!(
             "pymalloc: {}: {} events, {}; {}\n",
             path.display(),
-            count(contents.events),
-            bytes(contents.bytes),
-            ended(contents.end)
+            count(found.events),
+            bytes(found.bytes),
+            ended(found.end)
         ),
         Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             let why = if target.own_malloc {
@@ -108,12 +109,12 @@ fn closing_words(path: &Path, target: &Target, follow: bool) -> String {
     };
     if follow {
         for other in others(path) {
-            if let Ok(contents) = sealed(&other) {
+            if let Ok(found) = outcome(&other) {
                 text.push_str(&format!(
                     "pymalloc: {}: {} events; {}\n",
                     other.display(),
-                    count(contents.events),
-                    ended(contents.end)
+                    count(found.events),
+                    ended(found.end)
                 ));
             }
         }
@@ -121,11 +122,28 @@ fn closing_words(path: &Path, target: &Target, follow: bool) -> String {
     text
 }
 
-/// The recording with all its events in one file.
-fn sealed(path: &Path) -> Result<Contents, ReadError> {
+/// What is told of a recording.
+struct Outcome {
+    events: u64,
+    bytes: u64,
+    end: End,
+}
+
+/// The recording with all its events in one file. One that has an end is not read: that may take longer than the program
+/// took.
+fn outcome(path: &Path) -> Result<Outcome, ReadError> {
+    if let Some(Last { why, events, bytes }) = last(path)? {
+        let end = End::Whole(why);
+        return Ok(Outcome { events, bytes, end });
+    }
     // On a full disk the tail stays where it is, and is read from there.
     let sealed = read::seal(path);
-    read::read(path, |_| {}).or_else(|error| sealed.and(Err(error)))
+    let contents = read::read(path, |_| {}).or_else(|error| sealed.and(Err(error)))?;
+    Ok(Outcome {
+        events: contents.events,
+        bytes: contents.bytes,
+        end: contents.end,
+    })
 }
 
 /// The recordings of other processes, which are named by their numbers.

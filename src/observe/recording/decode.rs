@@ -69,7 +69,12 @@ pub enum Item {
     /// So many milliseconds have passed since the start.
     Time(u64),
     /// The recording ends.
-    End(Ending),
+    End {
+        /// Why.
+        why: Ending,
+        /// Events that its writer counted.
+        events: u64,
+    },
 }
 
 /// Reads the chunks of one log in order; a chunk may come in parts, each with what came before.
@@ -290,7 +295,13 @@ impl Decoder {
                 let name = tables.mark(name);
                 return Some(self.step(Event::Mark { kind, name }));
             }
-            other::END => return Some(Item::End(Ending::from_number(*body.first()?)?)),
+            other::END => {
+                let (why, mut rest) = body.split_first()?;
+                return Some(Item::End {
+                    why: Ending::from_number(*why)?,
+                    events: take_varint(&mut rest)?,
+                });
+            }
             other::THREAD => self.thread = u32::try_from(take_varint(&mut body)?).ok()?,
             // I know nothing of it: written by a later version of the same format.
             _ => {}

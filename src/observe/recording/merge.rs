@@ -292,8 +292,8 @@ impl Merged {
                 }
                 Ok(Some(Item::Time(time_ms))) => self.time_ms = self.time_ms.max(time_ms),
                 Ok(Some(Item::Other)) => {}
-                Ok(Some(Item::End(ending))) => {
-                    self.ending = Some(ending);
+                Ok(Some(Item::End { why, .. })) => {
+                    self.ending = Some(why);
                     return Ok(None);
                 }
                 Ok(None) => log.settle(file)?,

@@ -73,6 +73,7 @@
 pub mod decode;
 pub mod encode;
 pub mod format;
+pub mod last;
 mod merge;
 pub mod read;
 pub mod tables;

@@ -303,7 +303,7 @@ fn tail_header(file: &File, at: u64) -> Option<ChunkHeader> {
 }
 
 /// Fills `bytes` from `at` on. False when the file ends before.
-fn read_whole(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
+pub(super) fn read_whole(file: &File, bytes: &mut [u8], at: u64) -> io::Result<bool> {
     match file.read_exact_at(bytes, at) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
