@@ -184,11 +184,11 @@ mutant hooks $registration 'claimed in two steps' 's/self\.state\s*\.compare_exc
 mutant hooks $registration 'state before key' 's/(if let Some\(key\) = key \{.*?\n        \}\n)(.*?Ordering::Release\);)/$2 $1/s'
 
 order=src/observe/recorder/order.rs
-mutant events $order 'who frees a block of another log keeps the ticket' 's/keeps && //'
-mutant events $order 'who takes blocks keeps the ticket' 's/if taken \|\| /if /g'
-mutant events $order 'a log does not say its ticket' 's/self\.stamps\[log\]\.store\(ticket, Ordering::Relaxed\);//'
+mutant events $order 'who frees a block of another log keeps the ticket' 's/maker == self\.log \|\| self\.order\.is_behind\(self\.ticket, maker\)/true/'
+mutant events $order 'who takes blocks keeps the ticket' 's/if taken /if false /g'
+mutant events $order 'a log does not say its ticket' 's/self\.stamps\[log\]\.0\.store\(ticket, Ordering::Relaxed\);//'
 mutant events $order 'nobody knows who made a block' 's/maker\.store\(self\.log as u8, Ordering::Relaxed\);//g'
-mutant events $order 'a ticket is taken in two steps' 's/self\.clock\.fetch_add\(1, Ordering::Relaxed\) \+ 1/{ let last = self.clock.load(Ordering::Relaxed); self.clock.store(last + 1, Ordering::Relaxed); last + 1 }/'
+mutant events $order 'a ticket is taken in two steps' 's/self\.clock\.0\.fetch_add\(1, Ordering::Relaxed\) \+ 1/{ let last = self.clock.0.load(Ordering::Relaxed); self.clock.0.store(last + 1, Ordering::Relaxed); last + 1 }/'
 mutant events $order 'two logs are alone' 's/\(Ordering::Relaxed\) <= 1/(Ordering::Relaxed) <= 2/'
 
 echo "$caught caught, $missed missed"

@@ -72,6 +72,7 @@ pub enum Event {
 pub type Observer = fn(&Event);
 
 /// What observers know of a thread, and it of them. Its own alone.
+#[repr(C)]
 pub(crate) struct Told {
     /// Whether it runs an observer: what that allocates is not observed.
     pub observing: Cell<bool>,
@@ -96,19 +97,54 @@ impl Told {
 
 /// What an observer has for the usual calls of the C front, so that no [`Event`] is made of them where nobody else is
 /// told. Each is called as an observer is, and says itself when it has ended: by [`Told::observing`]. Those that make blocks
-/// give them on, so that they may be called last.
+/// give them on, and all are C's, which never unwind: so they may be called last.
 #[cfg_attr(not(feature = "preload"), allow(dead_code, reason = "the C front's"))]
 pub(crate) struct Short {
     /// A block of so many bytes was made, neither zeroed nor aligned above 16.
-    pub allocated: fn(&Told, NonNull<u8>, size: usize, Call) -> NonNull<u8>,
+    pub allocated: Allocated,
+    /// Likewise, but zeroed.
+    pub zeroed: Allocated,
     /// A block is given up.
-    pub freed: fn(&Told, NonNull<u8>),
+    pub freed: extern "C" fn(&Told, NonNull<u8>),
     /// A block became another one, or has another size.
     pub resized: Resized,
 }
 
+/// At this place, of so many bytes.
+type Allocated = extern "C" fn(&Told, NonNull<u8>, size: usize, Call) -> NonNull<u8>;
+
 /// From the old place to the new one, of so many bytes.
-type Resized = fn(&Told, NonNull<u8>, NonNull<u8>, usize, Call) -> NonNull<u8>;
+type Resized = extern "C" fn(&Told, NonNull<u8>, NonNull<u8>, usize, Call) -> NonNull<u8>;
+
+#[cfg(feature = "preload")]
+impl Short {
+    /// Of nobody: nothing is told.
+    pub const NOBODYS: &Self = {
+        extern "C" fn allocated(told: &Told, p: NonNull<u8>, _: usize, _: Call) -> NonNull<u8> {
+            told.observing.set(false);
+            p
+        }
+        extern "C" fn freed(told: &Told, _: NonNull<u8>) {
+            told.observing.set(false);
+        }
+        extern "C" fn resized(
+            told: &Told,
+            _: NonNull<u8>,
+            new: NonNull<u8>,
+            _: usize,
+            _: Call,
+        ) -> NonNull<u8> {
+            told.observing.set(false);
+            new
+        }
+        &Self {
+            allocated,
+            zeroed: allocated,
+            freed,
+            resized,
+        }
+    };
+}
 
 /// Most observers of one kind at a time.
 const OBSERVERS: usize = 4;

@@ -13,18 +13,18 @@
 //! this thread takes from them, and what a signal handler of its takes before the observer has ended is not told.
 
 use super::event::{Short, Told};
-use super::{MAP, modes, poisson, thread};
+use super::{MAP, modes, poisson, slow, thread};
 use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::list::Room;
 use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass, resize_stays};
-use crate::obmalloc::thread_lists::ThreadLists;
+use crate::obmalloc::thread_lists::{ListPlace, ThreadLists};
 use crate::os::Call;
 use crate::sync::{AtomicPtr, Ordering};
-use core::ptr::{NonNull, null_mut};
+use core::ptr::NonNull;
 
-/// Who has a short way. Read while [`modes::SHORT`] is on.
-static WAY: AtomicPtr<Short> = AtomicPtr::new(null_mut());
+/// Who has a short way: nobody at first. Read while [`modes::SHORT`] is on.
+static WAY: AtomicPtr<Short> = AtomicPtr::new(core::ptr::from_ref(Short::NOBODYS).cast_mut());
 
 /// Takes that way from now on, where it is on.
 pub(super) fn set(short: &'static Short) {
@@ -50,22 +50,27 @@ fn watched() -> Option<Watched> {
     let lists = thread.behind.get()?;
     // Acquire: pairs with `set`.
     let short = WAY.load(Ordering::Acquire);
-    // SAFETY: null or a way that stays.
-    let short = unsafe { short.as_ref() }?;
+    // SAFETY: a way that stays.
+    let short = unsafe { &*short };
     let told = &thread.told;
     // What the observer's own calls are made of is not told.
     (!told.observing.get()).then_some(Watched { told, lists, short })
 }
 
-/// Takes a block for `size` bytes. `None` if there is none, and for no bytes.
+/// The list with blocks for `size` bytes; the empty one for no bytes, and if there is none.
 #[inline(always)]
-fn take(lists: &ThreadLists, size: usize) -> Option<NonNull<u8>> {
+fn place_for(size: usize) -> ListPlace {
     // Label 0, of no bytes, has an empty list.
-    let label = match size <= SMALL_MAX {
+    ListPlace::of(match size <= SMALL_MAX {
         true => size.div_ceil(ALIGNMENT) as Label,
-        false => label_of(SizeClass::of(size)?),
-    };
-    let block = lists.at(label).pop()?;
+        false => SizeClass::of(size).map_or(0, label_of),
+    })
+}
+
+/// Takes a block. `None` if there is none.
+#[inline(always)]
+fn take(lists: &ThreadLists, place: ListPlace) -> Option<NonNull<u8>> {
+    let block = lists.pop(place)?;
     // SAFETY: a block that is nobody else's yet.
     unsafe { block.unmark() };
     Some(block.start())
@@ -97,36 +102,65 @@ unsafe fn put(p: NonNull<u8>, room: Room) {
     }
 }
 
-/// A block of which the observer was told. `None` if it cannot be had at once.
+/// A block of which the observer was told, of the list for `size` bytes. `None` if it cannot be had at once.
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "where the place of a call is known")
 )]
 #[inline(always)]
-pub(crate) fn alloc(size: usize, call: Call) -> Option<NonNull<u8>> {
+pub(crate) fn alloc(size: usize, place: ListPlace, call: Call) -> Option<NonNull<u8>> {
     let Watched { told, lists, short } = watched()?;
-    let p = take(lists, size)?;
+    let p = take(lists, place)?;
     told.observing.set(true);
     Some((short.allocated)(told, p, size, call))
+}
+
+/// As [`alloc`], of a block that reads as zero. `None` also where that is known of fresh memory.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "where the place of a call is known")
+)]
+#[inline(always)]
+pub(crate) fn alloc_zeroed(bytes: usize, call: Call) -> Option<NonNull<u8>> {
+    let Watched { told, lists, short } = watched()?;
+    if bytes >= slow::ZERO_FROM_HEAP {
+        return None;
+    }
+    let p = take(lists, place_for(bytes))?;
+    // SAFETY: a block of at least so many bytes that is nobody else's yet.
+    unsafe { p.write_bytes(0, bytes) };
+    told.observing.set(true);
+    Some((short.zeroed)(told, p, bytes, call))
 }
 
 /// Frees a block that has a list, and tells the observer. False if nothing was done.
 ///
 /// # Safety
-/// If a live block of ours begins at `p`, it is not used any more.
+/// The list is that of the address's label, or none. If a live block of ours begins at `p`, it is not used any more.
 #[inline(always)]
-pub(crate) unsafe fn free(p: NonNull<u8>) -> bool {
+pub(crate) unsafe fn free(p: *mut u8, place: ListPlace) -> bool {
     let Some(Watched { told, lists, short }) = watched() else {
         return false;
     };
-    let Some((_, room)) = room(lists, p) else {
-        return false;
+    let marked = || {
+        // SAFETY: no list has no room, so the address is labelled: inside a pool of ours, and 16-aligned.
+        let block = unsafe { Block::new(NonNull::new_unchecked(p)) };
+        // SAFETY: a block has room for a mark.
+        if unsafe { block.is_marked(MAP.secret()) } {
+            return None;
+        }
+        told.observing.set(true);
+        // SAFETY: the caller gives the block up; it is verified when it goes home.
+        unsafe { block.mark(MAP.secret()) };
+        Some(block)
     };
-    told.observing.set(true);
-    // SAFETY: the caller gives the block up; it is verified when it goes home.
-    unsafe { put(p, room) };
-    (short.freed)(told, p);
-    true
+    // SAFETY: the list of this address; hidden lists have no buffers.
+    let is_put = unsafe { lists.push_made(place, marked) };
+    if is_put {
+        // SAFETY: as in `marked`.
+        (short.freed)(told, unsafe { NonNull::new_unchecked(p) });
+    }
+    is_put
 }
 
 /// Resizes a block that has a list, by the rules of C's `realloc`, and tells the observer. `None` if nothing was done.
@@ -149,7 +183,7 @@ pub(crate) unsafe fn resize(old: NonNull<u8>, size: usize, call: Call) -> Option
         told.observing.set(true);
         return Some((short.resized)(told, old, old, size, call));
     }
-    let new = take(lists, size)?;
+    let new = take(lists, place_for(size))?;
     // SAFETY: both blocks hold the bytes, and are disjoint.
     unsafe { new.copy_from_nonoverlapping(old, held.min(size)) };
     told.observing.set(true);

@@ -119,6 +119,29 @@ pub const REGION_ENTRIES: usize = {
     sum
 };
 
+/// Where the list of a label lies among those of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct ListPlace(
+    /// Bytes from the first list; a label's.
+    usize,
+);
+
+#[cfg_attr(
+    not(feature = "preload"),
+    allow(dead_code, reason = "what the C front reckons once and passes on")
+)]
+impl ListPlace {
+    /// Of the list that is always empty and has no room.
+    pub const NONE: Self = Self::of(0);
+
+    /// Of a label.
+    #[inline(always)]
+    pub const fn of(label: Label) -> Self {
+        Self(label as usize * size_of::<List>())
+    }
+}
+
 /// All lists of one thread.
 #[repr(C)]
 pub struct ThreadLists {
@@ -186,20 +209,18 @@ impl ThreadLists {
         list.room_at(end)
     }
 
-    /// As [`List::pop`] of the list at a label, which C's `malloc` reckons.
+    /// As [`List::pop`] of the list at a place, which C's `malloc` reckons.
     #[cfg_attr(
         not(feature = "preload"),
         allow(dead_code, reason = "a call of the C front")
     )]
     #[inline(always)]
-    pub fn pop(&self, label: Label) -> Option<Block> {
-        let offset = Self::offset(label);
-        // SAFETY: that of a list.
-        let top = unsafe { self.at_offset(offset) }.take.get();
+    pub fn pop(&self, place: ListPlace) -> Option<Block> {
+        let top = self.at_place(place).take.get();
         // SAFETY: an entry of a stack, or the null one at its bottom (I1).
         let block = unsafe { *top }?;
         // SAFETY: not the bottom, since it was not null.
-        unsafe { self.move_top(offset, -1) };
+        unsafe { self.move_top(place, -1) };
         Some(block)
     }
 
@@ -213,10 +234,8 @@ impl ThreadLists {
         allow(dead_code, reason = "a call of the C front")
     )]
     #[inline(always)]
-    pub unsafe fn push_made(&self, label: Label, make: impl FnOnce() -> Option<Block>) -> bool {
-        let offset = Self::offset(label);
-        // SAFETY: that of a list.
-        let list = unsafe { self.at_offset(offset) };
+    pub unsafe fn push_made(&self, place: ListPlace, make: impl FnOnce() -> Option<Block>) -> bool {
+        let list = self.at_place(place);
         let below = list.take.get();
         if below == list.limit.get() {
             return false;
@@ -225,36 +244,27 @@ impl ThreadLists {
         // SAFETY: below the limit (I2), and so at most the limit when one further; free by the caller's word.
         unsafe {
             below.add(1).write(Some(block));
-            self.move_top(offset, 1);
+            self.move_top(place, 1);
         }
         true
     }
 
     #[inline(always)]
-    fn offset(label: Label) -> usize {
-        usize::from(label) * size_of::<List>()
-    }
-
-    /// # Safety
-    /// It is a label's.
-    #[inline(always)]
-    unsafe fn at_offset(&self, offset: usize) -> &List {
-        // SAFETY: the caller's.
-        unsafe { &*self.lists.as_ptr().byte_add(offset) }
+    fn at_place(&self, place: ListPlace) -> &List {
+        // SAFETY: that of a label.
+        unsafe { &*self.lists.as_ptr().byte_add(place.0) }
     }
 
     /// Moves the top of a stack. Where the compiler knows that it was read before, it keeps its address and what it was in
     /// registers, two instructions more than to add to it where it lies.
     ///
     /// # Safety
-    /// The offset is a label's; the top stays between the bottom and the limit.
+    /// The top stays between the bottom and the limit.
     #[inline(always)]
-    unsafe fn move_top(&self, offset: usize, by: isize) {
+    unsafe fn move_top(&self, place: ListPlace, by: isize) {
+        let take = &self.at_place(ListPlace(os::forget_origin(place.0))).take;
         // SAFETY: the caller's.
-        unsafe {
-            let take = &self.at_offset(os::forget_origin(offset)).take;
-            take.set(take.get().offset(by));
-        }
+        take.set(unsafe { take.get().offset(by) });
     }
 
     /// Adds a block to the list at a label; false when there is no room.

@@ -136,17 +136,19 @@ fn a_list_without_a_buffer_is_one_stack() {
         seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
         match seed >> 60 {
             0..4 => assert_eq!(list.pop(), stack.pop()),
-            4..7 => assert_eq!(lists.pop(label_of(class)), stack.pop()),
+            4..7 => assert_eq!(lists.pop(ListPlace::of(label_of(class))), stack.pop()),
             7..10 => {
                 let has_room = stack.len() < list.bound();
                 // SAFETY: as below.
-                let pushed = unsafe { lists.push_made(label_of(class), || Some(block(next))) };
+                let pushed = unsafe {
+                    lists.push_made(ListPlace::of(label_of(class)), || Some(block(next)))
+                };
                 assert_eq!(pushed, has_room);
                 if has_room {
                     stack.push(block(next));
                 }
                 // SAFETY: nothing is pushed.
-                assert!(!unsafe { lists.push_made(label_of(class), || None) });
+                assert!(!unsafe { lists.push_made(ListPlace::of(label_of(class)), || None) });
             }
             10..13 => {
                 let has_room = stack.len() < list.bound();

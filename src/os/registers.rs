@@ -33,6 +33,7 @@ pub fn forget_origin(number: usize) -> usize {
 
 /// Where the program called a function of ours, told by that function's first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Call {
     /// The stack pointer: where the return address stands.
     pub stack: usize,

@@ -7,22 +7,23 @@
 //!
 //! Only on x86-64: elsewhere a call leaves its return address in a register, and nobody knows where that is by now.
 
-use super::malloc::{malloc_otherwise, realloc_otherwise};
+use super::malloc::{calloc_otherwise, malloc_otherwise, realloc_otherwise};
 use crate::global::at_once;
 #[cfg(target_arch = "x86_64")]
 use crate::global::shortly;
+use crate::obmalloc::thread_lists::ListPlace;
 #[cfg(target_arch = "x86_64")]
 use crate::os::Call;
 use core::ffi::c_void;
 use core::ptr::NonNull;
 
-/// `malloc`, when there is no block to take.
+/// `malloc`, when there is no block to take, of the list for such a block.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-pub(super) extern "C" fn malloc<const API: u8>(size: usize) -> *mut c_void {
+pub(super) extern "C" fn malloc<const API: u8>(size: usize, place: ListPlace) -> *mut c_void {
     core::arch::naked_asm!(
-        "mov rsi, rsp",
-        "mov rdx, rbp",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
         "jmp {from}",
         from = sym malloc_from::<API>,
     )
@@ -30,10 +31,36 @@ pub(super) extern "C" fn malloc<const API: u8>(size: usize) -> *mut c_void {
 
 #[cfg(target_arch = "x86_64")]
 #[cold]
-extern "C" fn malloc_from<const API: u8>(size: usize, stack: usize, frame: usize) -> *mut c_void {
-    match shortly::alloc(size, Call { stack, frame }) {
+extern "C" fn malloc_from<const API: u8>(
+    size: usize,
+    place: ListPlace,
+    stack: usize,
+    frame: usize,
+) -> *mut c_void {
+    match shortly::alloc(size, place, Call { stack, frame }) {
         Some(p) => p.as_ptr().cast(),
         None => malloc_plainly::<API>(size),
+    }
+}
+
+/// `calloc` of so many bytes in all, when there is no block to take.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+pub(super) extern "C" fn calloc(bytes: usize) -> *mut c_void {
+    core::arch::naked_asm!(
+        "mov rsi, rsp",
+        "mov rdx, rbp",
+        "jmp {from}",
+        from = sym calloc_from,
+    )
+}
+
+#[cfg(target_arch = "x86_64")]
+#[cold]
+extern "C" fn calloc_from(bytes: usize, stack: usize, frame: usize) -> *mut c_void {
+    match shortly::alloc_zeroed(bytes, Call { stack, frame }) {
+        Some(p) => p.as_ptr().cast(),
+        None => calloc_otherwise(bytes),
     }
 }
 
@@ -75,8 +102,16 @@ unsafe extern "C" fn realloc_from(
 #[cfg(not(target_arch = "x86_64"))]
 #[cold]
 #[inline(never)]
-pub(super) extern "C" fn malloc<const API: u8>(size: usize) -> *mut c_void {
+pub(super) extern "C" fn malloc<const API: u8>(size: usize, _: ListPlace) -> *mut c_void {
     malloc_plainly::<API>(size)
+}
+
+/// `calloc`, when there is no block to take.
+#[cfg(not(target_arch = "x86_64"))]
+#[cold]
+#[inline(never)]
+pub(super) extern "C" fn calloc(bytes: usize) -> *mut c_void {
+    calloc_otherwise(bytes)
 }
 
 /// `realloc`, when somebody watches.

@@ -4,6 +4,11 @@
 //! carries it at `free` is freed for the second time, by whichever thread. Both are one store in a cache
 //! line that is at hand.
 
+mod zeroed;
+
+pub use zeroed::calloc;
+pub(super) use zeroed::calloc_otherwise;
+
 use super::called;
 use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{
@@ -13,6 +18,7 @@ use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::double_free;
 use crate::obmalloc::size_class::{ALIGNMENT, MEDIUM_MAX, SMALL_MAX, SizeClass, resize_stays};
+use crate::obmalloc::thread_lists::ListPlace;
 use crate::os;
 use core::ffi::c_void;
 use core::ptr::{NonNull, null_mut};
@@ -46,10 +52,11 @@ pub unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
 pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
     if size <= SMALL_MAX {
         // Size 0 gives label 0, whose list is always empty.
-        if let Some(block) = shown().pop(size.div_ceil(ALIGNMENT) as Label) {
+        let place = ListPlace::of(size.div_ceil(ALIGNMENT) as Label);
+        if let Some(block) = shown().pop(place) {
             return hand_out(block);
         }
-        return malloc_slow::<API>(size);
+        return malloc_slow::<API>(size, place);
     }
     malloc_large::<API>(size)
 }
@@ -60,10 +67,10 @@ pub(super) fn malloc_for<const API: u8>(size: usize) -> *mut c_void {
 #[inline(never)]
 extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
     if size > MEDIUM_MAX {
-        return called::malloc::<API>(size);
+        return called::malloc::<API>(size, ListPlace::NONE);
     }
     let class = SizeClass::medium(size);
-    match shown().pop(label_of(class)) {
+    match shown().pop(ListPlace::of(label_of(class))) {
         Some(block) => hand_out(block),
         None => malloc_medium_slow::<API>(size, class),
     }
@@ -74,16 +81,16 @@ extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
 extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -> *mut c_void {
     match countdown::of_class(class) {
         Some(p) => p.as_ptr().cast(),
-        None => called::malloc::<API>(size),
+        None => called::malloc::<API>(size, ListPlace::of(label_of(class))),
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn malloc_slow<const API: u8>(size: usize) -> *mut c_void {
+extern "C" fn malloc_slow<const API: u8>(size: usize, place: ListPlace) -> *mut c_void {
     match countdown::small(size) {
         Some(p) => p.as_ptr().cast(),
-        None => called::malloc::<API>(size),
+        None => called::malloc::<API>(size, place),
     }
 }
 
@@ -155,22 +162,23 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
     let Some(label) = MAP.open_list(p.addr()) else {
         return free_elsewhere::<API>(p, size, align);
     };
-    // SAFETY: the label of this address; the caller gives the block up.
-    if !unsafe { put_on_list(p, label) } {
-        free_slow::<API>(p, size, align);
+    let place = ListPlace::of(label);
+    // SAFETY: the list of this address; the caller gives the block up.
+    if !unsafe { put_on_list(p, place) } {
+        free_slow::<API>(p, size, align, place);
     }
 }
 
-/// Puts a block on the list at a label. False if nothing was done: there is no room, or it lies free.
+/// Puts a block on a list. False if nothing was done: there is no room, or it lies free.
 ///
 /// # Safety
-/// The label is that of the address, or 0; if a live block begins there, it is not used any more.
+/// The list is that of the address's label, or none; if a live block begins there, it is not used any more.
 #[inline(always)]
-unsafe fn put_on_list(p: *mut c_void, label: Label) -> bool {
+unsafe fn put_on_list(p: *mut c_void, place: ListPlace) -> bool {
     // Label 0 (foreign, huge, private, free, diverted) has no room either.
     // SAFETY: labelled, so inside a pool of ours and not null, and 16-aligned.
     unsafe {
-        lists().push_made(label, || {
+        lists().push_made(place, || {
             let block = Block::new(NonNull::new_unchecked(p.cast::<u8>()));
             if block.is_marked(MAP.secret()) {
                 return None;
@@ -183,21 +191,30 @@ unsafe fn put_on_list(p: *mut c_void, label: Label) -> bool {
 
 #[inline(never)]
 extern "C" fn free_elsewhere<const API: u8>(p: *mut c_void, size: usize, align: usize) {
-    let label = MAP.open_list_anywhere(p.addr()).unwrap_or(0);
+    let place = ListPlace::of(MAP.open_list_anywhere(p.addr()).unwrap_or(0));
     // SAFETY: as in `free_for`.
-    if !unsafe { put_on_list(p, label) } {
-        free_slow::<API>(p, size, align);
+    if !unsafe { put_on_list(p, place) } {
+        free_slow::<API>(p, size, align, place);
     }
 }
 
 #[cold]
 #[inline(never)]
-extern "C" fn free_slow<const API: u8>(p: *mut c_void, size: usize, align: usize) {
+extern "C" fn free_slow<const API: u8>(
+    p: *mut c_void,
+    size: usize,
+    align: usize,
+    place: ListPlace,
+) {
+    // SAFETY: the list of this address; the caller gives the block up.
+    if unsafe { shortly::free(p.cast(), place) } {
+        return;
+    }
     let Some(start) = NonNull::new(p.cast::<u8>()) else {
         return;
     };
     // SAFETY: the caller gives the block up.
-    if !unsafe { shortly::free(start) || shortly::free_unsampled(start) } {
+    if !unsafe { shortly::free_unsampled(start) } {
         free_otherwise::<API>(p, size, align);
     }
 }
@@ -294,56 +311,6 @@ unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
         block.mark(MAP.secret());
     }
     Some(class)
-}
-
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(size) else {
-        return or_enomem(null_mut());
-    };
-    if bytes <= SMALL_MAX
-        && let Some(block) = shown().pop(bytes.div_ceil(ALIGNMENT) as Label)
-    {
-        let p = hand_out(block);
-        // SAFETY: the block holds `bytes`.
-        unsafe { p.cast::<u8>().write_bytes(0, bytes) };
-        return p;
-    }
-    calloc_slow(bytes)
-}
-
-#[cold]
-#[inline(never)]
-extern "C" fn calloc_slow(bytes: usize) -> *mut c_void {
-    if bytes > 0
-        && let Some(class) = SizeClass::of(bytes)
-        && let Some(p) = countdown::of_class(class)
-    {
-        // SAFETY: a block of so many bytes, nobody else's yet.
-        unsafe { p.write_bytes(0, bytes) };
-        return p.as_ptr().cast();
-    }
-    if let Some(p) = at_once::alloc(bytes, true, MALLOC) {
-        return p.as_ptr().cast();
-    }
-    if global::passes_through() {
-        return next_malloc::alloc_zeroed(bytes).cast();
-    }
-    if watch::is_on_or_samples()
-        && let Some(p) = watch::sampled(bytes, ALIGNMENT)
-    {
-        return p.as_ptr().cast();
-    }
-    if watch::is_on() {
-        return or_enomem(watch::alloc(bytes, ALIGNMENT, true, MALLOC));
-    }
-    if bytes == 0 {
-        return alloc(0, ALIGNMENT, MALLOC);
-    }
-    // At least one word is cleared of a block with a mark.
-    or_enomem(slow::alloc_zeroed(bytes.max(ALIGNMENT), ALIGNMENT))
 }
 
 /// # Safety

@@ -2,8 +2,8 @@
 
 use super::super::recording::encode::simple::Ready;
 use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
-use super::super::recording::format::{CHUNK_BYTES, MOST_FRAMES, MarkKind};
-use super::log::{ChunkMemory, Log};
+use super::super::recording::format::{CHUNK_BYTES, CHUNK_HEADER_BYTES, MOST_FRAMES, MarkKind};
+use super::log::{ChunkMemory, Done, Log};
 use super::order::Turn;
 use super::stacks::{Found, copy};
 use super::tracer::Tracer;
@@ -11,6 +11,7 @@ use super::{COMMON, Recorder, makers};
 use crate::global::watch::Event;
 use crate::os::{self, Call, Registers};
 use crate::sync::{Ordering, fence};
+use core::ptr::NonNull;
 
 /// Bytes of events between two looks at the clock, and at the length of the recording: at least, and at most, which is
 /// reached while one look after the other finds that no time has passed.
@@ -20,6 +21,18 @@ const LOOK_SELDOM: usize = 192;
 
 /// Bytes of a chunk beyond which no event begins that may not be the last one: see [`Body::make_room`].
 const LAST: usize = CHUNK_BYTES - 5 * EVENT_BYTES;
+
+/// A block that was made, where that may be written simply.
+pub struct Simple {
+    /// Where it is, a multiple of 16.
+    pub p: NonNull<u8>,
+    /// Bytes asked for, at most those of the largest class.
+    pub size: usize,
+    /// Whether it was asked to be zero.
+    pub zeroed: bool,
+    /// Whether blocks were taken from what threads share since the last event.
+    pub taken: bool,
+}
 
 /// See the module.
 pub struct Body {
@@ -32,14 +45,10 @@ pub struct Body {
     /// Length of the chunk, its header included, at which the next look is due, and bytes from one to the next.
     look_at: usize,
     look_every: usize,
-    /// Length of the chunk at which an event needs more than its own few bytes: until then the ticket and the thread
-    /// are said, there is room, and no look is due.
-    simple_to: usize,
     /// Frames to keep.
     frames: usize,
     /// Time written last.
     time_ms: u64,
-    events: u64,
     /// Bytes of the chunk that count towards the recording's limit already.
     counted: usize,
     /// Its place among the logs.
@@ -63,18 +72,17 @@ impl Body {
             thread: 0,
             look_at: 0,
             look_every: LOOK_EVERY,
-            simple_to: 0,
             time_ms: 0,
-            events: 0,
             counted: 0,
             number,
         }
     }
 
     /// Goes on for a thread: what it does comes after all that was done.
-    pub fn go_on_for(&mut self, thread: u32) {
+    pub fn go_on_for(&mut self, log: &Log, thread: u32) {
         self.thread = thread;
-        (self.look_at, self.simple_to) = (0, 0);
+        self.look_at = 0;
+        log.set_simple_to(0);
         self.turn.renew();
         if let Some(tracer) = &mut self.tracer {
             tracer.forget_thread();
@@ -100,6 +108,7 @@ impl Body {
     /// Writes one event, of that call if it is known.
     #[inline(always)]
     pub fn event(&mut self, log: &Log, event: &Event, call: Option<Call>) {
+        self.chunk.go_on_at(log.len());
         if self.chunk.at() >= self.look_at {
             self.look_around(log);
         }
@@ -145,112 +154,87 @@ impl Body {
                 self.chunk.resize(self.thread, old, new, size, stack);
             }
         }
-        self.events += 1;
-        self.publish(log);
+        self.publish(log, 1);
         let goes_on = self.chunk.goes_on(self.thread, self.turn.ticket());
-        self.simple_to = match goes_on {
-            true => self.look_at.min(LAST),
+        log.set_simple_to(match goes_on {
+            true => self.look_at.min(LAST).saturating_sub(CHUNK_HEADER_BYTES),
             false => 0,
-        };
+        });
     }
 
-    /// Whether the next event may be written down simply.
-    #[inline(always)]
-    fn is_simple(&self) -> bool {
-        self.chunk.at() < self.simple_to
-    }
-
-    /// The number of a call's stack, if it is at hand; `None` in it where no stacks are kept.
-    #[inline(always)]
-    #[allow(clippy::option_option, reason = "not kept, and not at hand, differ")]
-    fn stack_at_hand(&self, call: Call) -> Option<Option<Ready>> {
-        match self.frames {
-            0 => Some(None),
-            1 => {
-                let tracer = self.tracer.as_ref()?;
-                // SAFETY: the function called is this one's caller.
-                let caller = unsafe { call.caller() };
-                tracer.near.get(caller.program).map(Some)
-            }
-            _ => None,
-        }
-    }
-
-    /// Writes that a block was made, if that is all there is to do. False if nothing was done.
+    /// Writes that a block was made, if that is all there is to do. False if nothing was done. Where the log
+    /// [is simple](Log::simply).
     #[inline(always)]
     pub fn simply_allocated(
         &mut self,
         log: &Log,
-        address: usize,
-        size: usize,
-        taken: bool,
-        call: Call,
+        done: Done,
+        block: &Simple,
+        stack: Option<Ready>,
     ) -> bool {
-        if !self.is_simple() {
+        let address = block.p.addr().get();
+        if !self.turn.simply_makes(address, block.taken) {
             return false;
         }
-        let Some(stack) = self.stack_at_hand(call) else {
-            return false;
-        };
-        if !self.turn.simply_makes(address, taken) {
-            return false;
-        }
+        let (len, size, zeroed) = (done.len(), block.size, block.zeroed);
         // SAFETY: there is room where an event is simple.
-        let done = unsafe { self.chunk.alloc_small(address, size, stack) };
-        done && self.is_written(log)
+        let bytes = unsafe { self.chunk.alloc_small(len, address, size, zeroed, stack) };
+        self.is_written(log, done, bytes)
     }
 
     /// As [`Self::simply_allocated`], that a block is given up.
     #[inline(always)]
-    pub fn simply_freed(&mut self, log: &Log, address: usize) -> bool {
-        if !self.is_simple() || !self.turn.simply_ends(address) {
+    pub fn simply_freed(&mut self, log: &Log, done: Done, p: NonNull<u8>) -> bool {
+        let address = p.addr().get();
+        if !self.turn.simply_ends(address) {
             return false;
         }
         // SAFETY: there is room where an event is simple.
-        let done = unsafe { self.chunk.free_small(address) };
-        done && self.is_written(log)
+        let bytes = unsafe { self.chunk.free_small(done.len(), address) };
+        self.is_written(log, done, bytes)
     }
 
-    /// As [`Self::simply_allocated`], that a block became another; the new one was not taken from what threads share.
+    /// As [`Self::simply_allocated`], that a block became another.
     #[inline(always)]
     pub fn simply_resized(
         &mut self,
         log: &Log,
-        old: usize,
-        new: usize,
-        size: usize,
-        call: Call,
+        done: Done,
+        old: NonNull<u8>,
+        block: &Simple,
+        stack: Option<Ready>,
     ) -> bool {
-        if !self.is_simple() {
+        let (old, new) = (old.addr().get(), block.p.addr().get());
+        if !(self.turn.simply_ends(old) && self.turn.simply_makes(new, block.taken)) {
             return false;
         }
-        let Some(stack) = self.stack_at_hand(call) else {
-            return false;
-        };
-        if !(self.turn.simply_ends(old) && self.turn.simply_makes(new, false)) {
-            return false;
-        }
+        let (len, size) = (done.len(), block.size);
         // SAFETY: there is room where an event is simple.
-        let done = unsafe { self.chunk.resize_small(old, new, size, stack) };
-        done && self.is_written(log)
+        let bytes = unsafe { self.chunk.resize_small(len, old, new, size, stack) };
+        self.is_written(log, done, bytes)
     }
 
-    /// Counts and publishes an event that was written. True.
+    /// Counts and publishes an event of so many bytes, if it was written.
     #[inline(always)]
-    fn is_written(&mut self, log: &Log) -> bool {
-        self.events += 1;
-        self.publish(log);
+    fn is_written(&mut self, log: &Log, done: Done, bytes: Option<usize>) -> bool {
+        let Some(bytes) = bytes else {
+            return false;
+        };
+        let done = log.advance(done, bytes);
+        // Release: as in `publish`.
+        fence(Ordering::Release);
+        self.chunk.publish_simply(done.len());
         true
     }
 
     /// Writes a mark.
     pub fn mark(&mut self, log: &Log, kind: MarkKind, name: &[u8]) {
+        self.chunk.go_on_at(log.len());
         self.look_around(log);
         if self.make_room(log, EVENT_BYTES + TEXT_BYTES) {
             self.chunk.ticket(self.turn.ticket());
             self.chunk.mark(self.thread, kind, name);
-            self.events += 1;
-            self.publish(log);
+            self.publish(log, 1);
         }
     }
 
@@ -269,13 +253,13 @@ impl Body {
                 }
             }
         }
-        self.publish(log);
+        self.publish(log, 0);
     }
 
-    /// I3 of the recorder: the lengths come after the events that they count.
-    #[inline]
-    pub fn publish(&mut self, log: &Log) {
-        log.publish(self.chunk.len(), self.events);
+    /// I3 of the recorder: the lengths come after the events that they count, of which so many are new.
+    #[inline(always)]
+    pub fn publish(&mut self, log: &Log, new_events: u64) {
+        log.publish(self.chunk.len(), new_events);
         // Release, for a reader of the tail file: it has no other way to know.
         fence(Ordering::Release);
         self.chunk.publish();
@@ -290,7 +274,7 @@ impl Body {
         if recorder.is_limited() {
             self.count_bytes();
             if recorder.is_too_long() {
-                self.publish(log);
+                self.publish(log, 0);
                 recorder.end_too_long(self.common_chunk());
                 return;
             }
@@ -305,13 +289,11 @@ impl Body {
             true => 0,
             false => self.chunk.at() + self.look_every,
         };
+        self.turn.keep_up(now != self.time_ms);
         if now == self.time_ms {
             return;
         }
         self.time_ms = now;
-        if !recorder.order.is_alone() {
-            self.turn.renew();
-        }
         // Room for this, and for the last event, is never asked for otherwise.
         if self.chunk.has_room(4 * EVENT_BYTES) {
             self.chunk.ticket(self.turn.ticket());
@@ -341,7 +323,7 @@ impl Body {
     #[inline(never)]
     fn next_chunk(&mut self, log: &Log) -> bool {
         // What was defined for the event at hand is part of it.
-        self.publish(log);
+        self.publish(log, 0);
         if self.recorder.is_limited() {
             self.count_bytes();
         }
@@ -378,7 +360,7 @@ impl Body {
         let Some((number, is_new)) = tracer.stacks.child(0, program) else {
             return 0;
         };
-        tracer.near.put(program, number);
+        log.put_at_hand(program, number);
         if is_new {
             self.define(log, 0, 0, &[program]);
         }

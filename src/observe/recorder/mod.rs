@@ -31,9 +31,11 @@ mod body;
 mod config;
 mod log;
 mod makers;
+mod near;
 pub(super) mod order;
 mod output;
 mod session;
+mod short;
 pub(super) mod stacks;
 mod tracer;
 
@@ -44,15 +46,14 @@ pub use config::{Config, MOST_SAMPLE_BYTES};
 use super::recording::encode::Chunk;
 use super::recording::format::{Ending, MarkKind};
 use crate::global::{slot, watch};
-use crate::obmalloc::size_class::ALIGNMENT;
-use crate::os::{self, Call, Lock};
+use crate::os::{self, Lock};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, SharedCell};
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use log::Log;
 use order::{LOGS, Order};
 use session::Session;
-use watch::{Event, Short, Told};
+use watch::Event;
 
 /// States of [`Recorder`]; blank is 0, which is what wiped memory holds.
 const BLANK: u32 = 0;
@@ -120,7 +121,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
     if place().is_some() {
         return Err(StartError::Twice);
     }
-    let sample_bytes = config.sample_bytes;
+    let (sample_bytes, frames) = (config.sample_bytes, config.frames);
     let place = make_place(config).ok_or(StartError::Refused)?;
     let begun = {
         let _locked = place.recorder.lock.lock();
@@ -133,7 +134,7 @@ pub fn start(config: Config) -> Result<(), StartError> {
     slot::set_farewell(thread_ends);
     os::at_exit(process_ends);
     let is_observed = match sample_bytes {
-        0 => watch::observe_shortly(observe, SHORT),
+        0 => watch::observe_shortly(observe, short::way(frames)),
         bytes => watch::observe_samples(observe, bytes as usize),
     };
     is_observed.then_some(()).ok_or(StartError::Refused)
@@ -212,116 +213,6 @@ fn observe(event: &Event) {
     } else {
         observe_slow(event);
     }
-}
-
-/// The short way of the usual events.
-const SHORT: &Short = &Short {
-    allocated: note_allocated,
-    freed: note_freed,
-    resized: note_resized,
-};
-
-fn note_allocated(told: &Told, p: NonNull<u8>, size: usize, call: Call) -> NonNull<u8> {
-    let taken = told.taken.replace(false);
-    if let Some(log) = opened(told.log.get())
-        // SAFETY: open, and this thread's.
-        && unsafe { log.with(|body| body.simply_allocated(log, p.addr().get(), size, taken, call)) }
-    {
-        told.observing.set(false);
-        return p;
-    }
-    told.taken.set(taken);
-    note_allocated_slow(told, p, size, call)
-}
-
-#[cold]
-#[inline(never)]
-fn note_allocated_slow(told: &Told, p: NonNull<u8>, size: usize, call: Call) -> NonNull<u8> {
-    let event = Event::Allocated {
-        address: p.addr().get(),
-        size,
-        align: ALIGNMENT,
-        zeroed: false,
-        taken: told.taken.replace(false),
-        api: watch::RUST,
-    };
-    note_slow(told, &event, call);
-    given_on(p)
-}
-
-fn note_freed(told: &Told, p: NonNull<u8>) {
-    if let Some(log) = opened(told.log.get())
-        // SAFETY: open, and this thread's.
-        && unsafe { log.with(|body| body.simply_freed(log, p.addr().get())) }
-    {
-        return told.observing.set(false);
-    }
-    note_freed_slow(told, p);
-}
-
-#[cold]
-#[inline(never)]
-fn note_freed_slow(told: &Told, p: NonNull<u8>) {
-    observe(&Event::Freeing {
-        address: p.addr().get(),
-        size: None,
-        api: watch::RUST,
-    });
-    told.observing.set(false);
-}
-
-fn note_resized(
-    told: &Told,
-    old: NonNull<u8>,
-    new: NonNull<u8>,
-    size: usize,
-    call: Call,
-) -> NonNull<u8> {
-    let (from, to) = (old.addr().get(), new.addr().get());
-    if !told.taken.get()
-        && let Some(log) = opened(told.log.get())
-        // SAFETY: open, and this thread's.
-        && unsafe { log.with(|body| body.simply_resized(log, from, to, size, call)) }
-    {
-        told.observing.set(false);
-        return new;
-    }
-    note_resized_slow(told, old, new, size, call)
-}
-
-#[cold]
-#[inline(never)]
-fn note_resized_slow(
-    told: &Told,
-    old: NonNull<u8>,
-    new: NonNull<u8>,
-    size: usize,
-    call: Call,
-) -> NonNull<u8> {
-    let event = Event::Resized {
-        old: old.addr().get(),
-        new: new.addr().get(),
-        size,
-        api: watch::RUST,
-    };
-    note_slow(told, &event, call);
-    given_on(new)
-}
-
-/// The block, so that the compiler does not know it: it would keep it where these functions are called, and so not call
-/// them last.
-#[inline(always)]
-fn given_on(p: NonNull<u8>) -> NonNull<u8> {
-    core::hint::black_box(p)
-}
-
-fn note_slow(told: &Told, event: &Event, call: Call) {
-    match own_log() {
-        // SAFETY: open, and this thread's.
-        Some(log) => unsafe { log.with(|body| body.event(log, event, Some(call))) },
-        None => observe_slow(event),
-    }
-    told.observing.set(false);
 }
 
 /// What a thread has in its place, if it is a log that it may write to.

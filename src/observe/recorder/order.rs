@@ -25,7 +25,8 @@
 //!   freed, knows of that log by the same way as of the block.
 //!
 //! A thread that meets nobody would keep its ticket for ever, and what it does would be told as if it had been done
-//! long ago. So it also takes a new one when the clock is [`SKEW`] ahead of it, and when time has passed.
+//! long ago. So it also takes a new one now and then, when the clock is [`SKEW`] ahead of it or time has passed. It does not
+//! look at the clock for each event: others write to it.
 
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -35,23 +36,27 @@ pub const LOGS: usize = if cfg!(loom) { 4 } else { 256 };
 /// Tickets that others may take before a log takes a new one.
 pub const SKEW: u64 = 16;
 
+/// On cache lines of its own: who reads it is not held up by those who write what lies beside it.
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// See the module.
 pub struct Order {
     /// The ticket taken last. Written by all, but seldom.
-    clock: AtomicU64,
-    /// Logs that were opened for threads.
-    n_logs: AtomicU32,
+    clock: Apart<AtomicU64>,
+    /// Logs that were opened for threads. Read for each event.
+    n_logs: Apart<AtomicU32>,
     /// The ticket of each log. Written by the log's owner, read by others.
-    stamps: [AtomicU64; LOGS],
+    stamps: [Apart<AtomicU64>; LOGS],
 }
 
 impl Default for Order {
     /// No log so far: in the recorder, memory that is zero.
     fn default() -> Self {
         Self {
-            clock: AtomicU64::new(0),
-            n_logs: AtomicU32::new(0),
-            stamps: core::array::from_fn(|_| AtomicU64::new(0)),
+            clock: Apart(AtomicU64::new(0)),
+            n_logs: Apart(AtomicU32::new(0)),
+            stamps: core::array::from_fn(|_| Apart(AtomicU64::new(0))),
         }
     }
 }
@@ -60,30 +65,29 @@ impl Order {
     /// A log more, before its first event; how many there were. The first one is number 0, or never used again.
     pub fn add_log(&self) -> usize {
         // Relaxed: I3.
-        self.n_logs.fetch_add(1, Ordering::Relaxed) as usize
+        self.n_logs.0.fetch_add(1, Ordering::Relaxed) as usize
     }
 
     /// Whether at most one thread has a log.
     #[inline]
     pub fn is_alone(&self) -> bool {
         // Relaxed: I3.
-        self.n_logs.load(Ordering::Relaxed) <= 1
+        self.n_logs.0.load(Ordering::Relaxed) <= 1
     }
 
     /// Whether a log of `ticket` lags behind.
-    #[inline]
-    pub fn has_left(&self, ticket: u64) -> bool {
+    fn has_left(&self, ticket: u64) -> bool {
         // Relaxed: nothing is learnt but that it is late.
-        self.clock.load(Ordering::Relaxed) > ticket + SKEW
+        self.clock.0.load(Ordering::Relaxed) > ticket + SKEW
     }
 
     /// A new ticket for `log`, by its owner.
     #[inline]
     pub fn take(&self, log: usize) -> u64 {
         // Relaxed: I1. Of two changes of one number, that which happens after the other is behind it.
-        let ticket = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
+        let ticket = self.clock.0.fetch_add(1, Ordering::Relaxed) + 1;
         // Relaxed: I2. Whoever asks got a block that was made after this.
-        self.stamps[log].store(ticket, Ordering::Relaxed);
+        self.stamps[log].0.store(ticket, Ordering::Relaxed);
         ticket
     }
 
@@ -91,14 +95,14 @@ impl Order {
     #[inline]
     pub fn is_behind(&self, ticket: u64, maker: usize) -> bool {
         // Relaxed: I2.
-        ticket > self.stamps[maker].load(Ordering::Relaxed)
+        ticket > self.stamps[maker].0.load(Ordering::Relaxed)
     }
 
     /// The last ticket of all, for `log`: who takes one later gets one above it, and everybody soon does.
     pub fn close(&self, log: usize) -> u64 {
         let ticket = self.take(log);
-        // Above every log's reach: see `has_left`.
-        self.clock.fetch_add(SKEW + 1, Ordering::Relaxed);
+        // Above every log's reach: see `keep_up`.
+        self.clock.0.fetch_add(SKEW + 1, Ordering::Relaxed);
         ticket
     }
 }
@@ -143,6 +147,14 @@ impl<'a, M: Makers> Turn<'a, M> {
         self.ticket = self.order.take(self.log);
     }
 
+    /// Now and then: takes a new ticket if this one was left behind, or `time_has_passed`. None while there is nobody else.
+    pub fn keep_up(&mut self, time_has_passed: bool) {
+        let is_late = time_has_passed || self.order.has_left(self.ticket);
+        if is_late && !self.order.is_alone() {
+            self.renew();
+        }
+    }
+
     /// A block was made at `address`; `taken` says that blocks were taken from what threads share since the last event.
     /// The event comes after this, and the block's user has it after the event.
     #[inline]
@@ -150,7 +162,7 @@ impl<'a, M: Makers> Turn<'a, M> {
         if self.simply_makes(address, taken) {
             return;
         }
-        if taken || self.order.has_left(self.ticket) {
+        if taken {
             self.renew();
         }
         if let Some(maker) = self.makers.of(address) {
@@ -165,7 +177,7 @@ impl<'a, M: Makers> Turn<'a, M> {
         if self.order.is_alone() {
             return true;
         }
-        if taken || self.order.has_left(self.ticket) {
+        if taken {
             return false;
         }
         let Some(maker) = self.makers.known(address) else {
@@ -195,7 +207,6 @@ impl<'a, M: Makers> Turn<'a, M> {
         };
         // Relaxed: as in `simply_makes`.
         let maker = maker.load(Ordering::Relaxed) as usize;
-        let keeps = maker == self.log || self.order.is_behind(self.ticket, maker);
-        keeps && !self.order.has_left(self.ticket)
+        maker == self.log || self.order.is_behind(self.ticket, maker)
     }
 }

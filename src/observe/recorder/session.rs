@@ -79,7 +79,7 @@ impl Session {
         };
         let thread = self.threads.current().number;
         // SAFETY: not open yet, and the lock is held.
-        unsafe { log.with(|body| body.go_on_for(thread)) };
+        unsafe { log.with(|body| body.go_on_for(log, thread)) };
         log.enter(OPEN);
         Some(log)
     }

@@ -1,6 +1,5 @@
 //! What a log of a recording with stacks has beside one without: who called, by number.
 
-use super::super::recording::encode::simple::Ready;
 use super::super::unwind::{Bounds, Trail, Unwinder};
 use super::stacks::Stacks;
 use crate::os;
@@ -9,35 +8,6 @@ use core::ptr::NonNull;
 
 /// Modules that a log remembers to have named; a power of two.
 const TOLD: usize = 1024;
-
-/// Calls that a log remembers the numbers of, where one frame is kept; a power of two.
-const NEAR: usize = 1024;
-
-/// Numbers of stacks of one frame, by the return address, of those met lately: a load and a comparison.
-pub struct Near(NonNull<[(usize, Ready); NEAR]>);
-
-impl Near {
-    #[inline(always)]
-    fn place(program: usize) -> usize {
-        (program ^ program >> 10) % NEAR
-    }
-
-    /// The number at a return address.
-    #[inline(always)]
-    pub fn get(&self, program: usize) -> Option<Ready> {
-        // SAFETY: mapped for this, zero at first, which is no address, and used by this call only.
-        let met = unsafe { self.0.as_ref() };
-        let (known, number) = met[Self::place(program)];
-        (known == program).then_some(number)
-    }
-
-    /// Remembers a number.
-    pub fn put(&mut self, program: usize, number: u32) {
-        // SAFETY: as in `get`.
-        let known = unsafe { self.0.as_mut() };
-        known[Self::place(program)] = (program, Ready::new(number));
-    }
-}
 
 /// See the module.
 pub struct Tracer {
@@ -51,8 +21,6 @@ pub struct Tracer {
     pub bounds: Bounds,
     /// What that walk found.
     trail: Option<NonNull<Trail>>,
-    /// What the calls met lately are known by.
-    pub near: Near,
     /// Serial numbers of modules that the log names, by their last bits.
     told: NonNull<[u32; TOLD]>,
 }
@@ -82,13 +50,6 @@ impl Tracer {
             frames,
             bounds: Bounds::default(),
             trail: None,
-            near: Near(
-                os::map(
-                    size_of::<[(usize, Ready); NEAR]>().next_multiple_of(page),
-                    page,
-                )?
-                .cast(),
-            ),
             told: os::map((TOLD * size_of::<u32>()).next_multiple_of(page), page)?.cast(),
         })
     }

@@ -22,14 +22,14 @@ pub const TEXT_BYTES: usize = 4096;
 /// A chunk being filled.
 pub struct Chunk<'a> {
     bytes: &'a mut [u8; CHUNK_BYTES],
-    /// Bytes in use, the header's included.
+    /// Bytes in use, the header's included, as far as no event was written simply since [`Chunk::go_on_at`].
     at: usize,
     number: u32,
     log: u32,
     ticket: u64,
-    /// Address allocated last, in units.
+    /// Address allocated last.
     last_alloc: i64,
-    /// Address freed last, in units.
+    /// Address freed last.
     last_free: i64,
     thread: u32,
     has_stacks: bool,
@@ -83,6 +83,12 @@ impl<'a> Chunk<'a> {
     /// Its place among those of its log.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// So many bytes of events are in, some of them written simply.
+    #[inline(always)]
+    pub fn go_on_at(&mut self, len: usize) {
+        self.at = CHUNK_HEADER_BYTES + len;
     }
 
     /// Bytes of events so far.
@@ -146,8 +152,8 @@ impl<'a> Chunk<'a> {
         } else {
             kind::ALLOC
         };
-        let address = units(block.address);
-        let distance = zigzag(address - self.last_alloc);
+        let address = aligned(block.address);
+        let distance = between(self.last_alloc, address);
         self.last_alloc = address;
         let mut at = write_varint(self.bytes, self.at, (block.size as u64) << 3 | kind);
         at = write_varint(self.bytes, at, distance);
@@ -175,8 +181,8 @@ impl<'a> Chunk<'a> {
         self.head(kind::ALLOC_ALIGNED, block.size as u64);
         let zeroed = if block.zeroed { 0x80 } else { 0 };
         self.put(block.align.trailing_zeros() as u8 | zeroed);
-        let address = units(block.address);
-        self.varint(zigzag(address - self.last_alloc));
+        let address = aligned(block.address);
+        self.varint(between(self.last_alloc, address));
         self.last_alloc = address;
         self.stack_number(stack);
     }
@@ -185,7 +191,7 @@ impl<'a> Chunk<'a> {
     #[inline(always)]
     pub fn free(&mut self, thread: u32, address: usize) {
         self.thread(thread);
-        let place = self.nearer(units(address));
+        let place = self.nearer(aligned(address));
         if self.at > CHUNK_BYTES - EVENT_BYTES {
             return self.head(kind::FREE, place);
         }
@@ -196,10 +202,10 @@ impl<'a> Chunk<'a> {
     pub fn resize(&mut self, thread: u32, old: usize, new: usize, size: usize, stack: u32) {
         self.thread(thread);
         self.head(kind::RESIZE, size as u64);
-        let place = self.nearer(units(old));
+        let place = self.nearer(aligned(old));
         self.varint(place);
-        self.varint(zigzag(units(new) - units(old)));
-        self.last_alloc = units(new);
+        self.varint(between(aligned(old), aligned(new)));
+        self.last_alloc = aligned(new);
         self.stack_number(stack);
     }
 
@@ -212,8 +218,8 @@ impl<'a> Chunk<'a> {
 
     #[inline(always)]
     fn distance(&self, address: i64) -> u64 {
-        let from_alloc = zigzag(address - self.last_alloc) << 1;
-        let from_free = zigzag(address - self.last_free) << 1 | 1;
+        let from_alloc = between(self.last_alloc, address) << 1;
+        let from_free = between(self.last_free, address) << 1 | 1;
         from_alloc.min(from_free)
     }
 
@@ -344,9 +350,18 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// An address in the format's units.
-fn units(address: usize) -> i64 {
-    (address >> ADDRESS_SHIFT) as i64
+/// An address of as many of the format's units, as all blocks have.
+#[inline(always)]
+fn aligned(address: usize) -> i64 {
+    (address & !(ALIGNMENT - 1)) as i64
+}
+
+/// The zigzag distance in the format's units from one address to another. Both are multiples of the unit, so to divide by
+/// it and to double is one step.
+#[inline(always)]
+fn between(from: i64, to: i64) -> u64 {
+    let distance = to.wrapping_sub(from);
+    ((distance >> (ADDRESS_SHIFT - 1)) ^ (distance >> 63)).cast_unsigned()
 }
 
 #[inline(always)]
