@@ -19,10 +19,10 @@
 
 use super::poisson;
 use super::thread::{self, Thread};
-use crate::obmalloc::address_map::{Label, label_of};
+use crate::obmalloc::address_map::label_of;
 use crate::obmalloc::list::Buffers;
-use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
-use crate::obmalloc::thread_lists::ThreadLists;
+use crate::obmalloc::size_class::SizeClass;
+use crate::obmalloc::thread_lists::{ListPlace, ThreadLists};
 use core::cell::Cell;
 use core::ptr::NonNull;
 
@@ -77,17 +77,14 @@ impl Countdown {
     }
 }
 
-/// A block of a hidden list for `size` bytes, a small one's, that is not to be sampled. `None` if there is none,
-/// or it is, and for no bytes.
+/// A block of a hidden list of small blocks that is not to be sampled. `None` if there is none, or it is.
 #[cfg_attr(
     not(feature = "preload"),
     allow(dead_code, reason = "the C front's lists may be hidden")
 )]
 #[inline(always)]
-pub(crate) fn small(size: usize) -> Option<NonNull<u8>> {
-    let units = size.div_ceil(ALIGNMENT);
-    // Label 0, of no bytes, has an empty list.
-    take(units as Label, units * ALIGNMENT)
+pub(crate) fn small(place: ListPlace) -> Option<NonNull<u8>> {
+    take(place, place.small_bytes())
 }
 
 /// As [`small`], of a class.
@@ -97,15 +94,15 @@ pub(crate) fn small(size: usize) -> Option<NonNull<u8>> {
 )]
 #[inline(always)]
 pub(crate) fn of_class(class: SizeClass) -> Option<NonNull<u8>> {
-    take(label_of(class), class.block_bytes())
+    take(ListPlace::of(label_of(class)), class.block_bytes())
 }
 
 #[inline(always)]
-fn take(label: Label, bytes: usize) -> Option<NonNull<u8>> {
+fn take(place: ListPlace, bytes: usize) -> Option<NonNull<u8>> {
     let thread = thread::current();
     // Where lists are not hidden nothing is left (I2).
     let left = thread.countdown.left.get().checked_sub(bytes)?;
-    let block = thread.lists.at(label).pop()?;
+    let block = thread.lists.pop(place)?;
     thread.countdown.left.set(left);
     // SAFETY: the block is nobody else's yet.
     unsafe { block.unmark() };

@@ -59,7 +59,7 @@
 use super::address_map::{Label, label_of};
 use super::block::Block;
 use super::list::{BOTTOM, Buffers, Entry, List, Room};
-use super::size_class::SizeClass;
+use super::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use core::cell::Cell;
 use core::ptr::NonNull;
@@ -139,6 +139,12 @@ impl ListPlace {
     #[inline(always)]
     pub const fn of(label: Label) -> Self {
         Self(label as usize * size_of::<List>())
+    }
+
+    /// Bytes of each block in the list, if they are small ones.
+    #[inline(always)]
+    pub const fn small_bytes(self) -> usize {
+        self.0 / size_of::<List>() * ALIGNMENT
     }
 }
 

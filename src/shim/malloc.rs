@@ -88,7 +88,7 @@ extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow<const API: u8>(size: usize, place: ListPlace) -> *mut c_void {
-    match countdown::small(size) {
+    match countdown::small(place) {
         Some(p) => p.as_ptr().cast(),
         None => called::malloc::<API>(size, place),
     }

@@ -16,8 +16,11 @@ struct Entry {
     number: u32,
 }
 
-/// Entries of [`Numbers::recent`]; a power of two. They fit into a processor's cache, where a large table does not.
+/// Most entries of [`Numbers::recent`]; a power of two. They fit into a processor's cache, where a large table does not.
 const RECENT: usize = 8192;
+
+/// Entries of each table at first, a page of them; a power of two. A log of samples has few, and each page costs a fault.
+const AT_FIRST: usize = 256;
 
 /// Numbers by a hash of 64 bits: two different things of one hash are not to be expected before there are
 /// billions.
@@ -25,6 +28,9 @@ struct Numbers {
     entries: NonNull<Entry>,
     /// Entries asked for lately, by the highest bits of their hashes.
     recent: NonNull<[Entry; RECENT]>,
+    /// Those in use, a power of two, and how often an entry was not there since there are so many.
+    n_recent: usize,
+    n_missed: usize,
     /// Entries there is room for, a power of two.
     room: usize,
     used: usize,
@@ -37,6 +43,8 @@ impl Numbers {
         Some(Self {
             entries: os::map(len, page)?.cast(),
             recent: os::map(size_of::<[Entry; RECENT]>().next_multiple_of(page), page)?.cast(),
+            n_recent: AT_FIRST,
+            n_missed: 0,
             room,
             used: 0,
         })
@@ -52,7 +60,8 @@ impl Numbers {
     fn get_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
         // SAFETY: mapped for this, zero at first, which is no entry, and used by this call only.
         let recent = unsafe { self.recent.as_mut() };
-        let recent = &mut recent[(hash >> 32) as usize % RECENT];
+        let place = (hash >> 32) as usize & (self.n_recent - 1);
+        let recent = &mut recent[place % RECENT];
         if recent.hash == hash {
             return Some(recent.number);
         }
@@ -61,9 +70,19 @@ impl Numbers {
         Some(number)
     }
 
+    /// Lets more entries be recent ones, if those were asked for often that were not.
+    fn note_missed(&mut self) {
+        self.n_missed += 1;
+        if self.n_missed > self.n_recent && self.n_recent < RECENT {
+            // What stands in a place where it is not looked for any more is asked for once again.
+            (self.n_recent, self.n_missed) = (2 * self.n_recent, 0);
+        }
+    }
+
     /// As [`Self::get_or`], in the whole table.
     #[inline(never)]
     fn find_or(&mut self, hash: u64, new: impl FnOnce() -> u32) -> Option<u32> {
+        self.note_missed();
         // One place stays free, so that every search ends.
         if self.used * 2 >= self.room
             && os::keep_errno(|| self.grow()).is_none()
@@ -138,8 +157,8 @@ impl Stacks {
     /// No stack so far. `None` when memory is out.
     pub fn new() -> Option<Self> {
         Some(Self {
-            whole: Numbers::with_room(4096)?,
-            below: Numbers::with_room(4096)?,
+            whole: Numbers::with_room(AT_FIRST)?,
+            below: Numbers::with_room(AT_FIRST)?,
             n: 0,
         })
     }

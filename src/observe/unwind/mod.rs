@@ -37,8 +37,11 @@ use shared::Shared;
 use trail::{Inner, Needs};
 use ways::Ways;
 
-/// Rules remembered; a power of two.
+/// Most rules remembered; a power of two.
 const REMEMBERED: usize = 16 * 1024;
+
+/// Rules remembered at first, a page of them; a power of two. Who walks seldom meets few, and each page costs a fault.
+const REMEMBERED_AT_FIRST: usize = 256;
 
 /// A remembered answer.
 #[derive(Clone, Copy)]
@@ -73,6 +76,9 @@ pub struct Unwinder {
     /// The last module that was asked for.
     found: Option<Module>,
     answers: NonNull<[Answer; REMEMBERED]>,
+    /// Answers in use, a power of two, and those that were not known since there are so many.
+    n_answers: usize,
+    n_unknown: usize,
     /// [`Shared::epoch`] when the answers and ways were empty: trails are as old.
     epoch: u32,
     ways: Ways,
@@ -98,6 +104,8 @@ impl Unwinder {
             shared,
             found: None,
             answers: map(size_of::<[Answer; REMEMBERED]>())?.cast(),
+            n_answers: REMEMBERED_AT_FIRST,
+            n_unknown: 0,
             epoch: shared.epoch(),
             ways: Ways::NONE,
             inner: map(size_of::<Inner>())?.cast(),
@@ -168,8 +176,9 @@ impl Unwinder {
     #[cold]
     fn forget(&mut self) {
         self.epoch = self.shared.epoch();
+        let first = self.answers.as_ptr().cast::<Answer>();
         // SAFETY: mapped for this, and used by this call only; zero is an answer for no address.
-        unsafe { self.answers.as_ptr().write_bytes(0, 1) };
+        unsafe { first.write_bytes(0, self.n_answers) };
         self.ways = Ways::NONE;
     }
 
@@ -225,10 +234,10 @@ impl Unwinder {
         reason = "no caller, and one found another way, differ"
     )]
     fn rule(&mut self, inside: usize) -> Option<Option<Rule>> {
-        let place = (inside ^ inside >> 14) % REMEMBERED;
+        let place = (inside ^ inside >> 14) & (self.n_answers - 1);
         // SAFETY: mapped for this, and used by this call only.
         let answers = unsafe { self.answers.as_mut() };
-        let answer = &mut answers[place];
+        let answer = &mut answers[place % REMEMBERED];
         if answer.program != inside {
             let rule = self.rule_slow(inside)?;
             *answer = Answer {
@@ -247,6 +256,11 @@ impl Unwinder {
     #[cold]
     #[inline(never)]
     fn rule_slow(&mut self, inside: usize) -> Option<u64> {
+        self.n_unknown += 1;
+        if self.n_unknown > self.n_answers && self.n_answers < REMEMBERED {
+            // Half of the answers are looked for elsewhere now, and asked for once more.
+            (self.n_answers, self.n_unknown) = (2 * self.n_answers, 0);
+        }
         let module = self.shared.module_of_code(inside)?;
         if self.epoch != self.shared.epoch() {
             self.forget();
