@@ -47,6 +47,8 @@ fn main() {
             let folder =
                 std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
             println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{folder}/{LAYOUT}");
+            // The loader then puts it at a multiple of that, which the layout counts on.
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-z,max-page-size=65536");
         }
         // What std unwinds by is loaded when it is needed: linked, it costs every process 100 KiB.
         for name in UNWINDER {

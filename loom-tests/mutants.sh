@@ -170,7 +170,7 @@ mutant released $engine 'pool not labelled' 's/self\.backing\s*\.label\(G::memor
 
 heap=src/obmalloc/heap.rs
 mutant blocks_come $heap 'chains for other heaps are dropped' 's/unsafe \{ heap\.gate\.deliver\(chain\) \};/let _ = chain;/'
-mutant blocks_come $heap 'blocks are freed into whichever heap has them' 's/home_of\(block\) != self\.home\(\)/home_of(block) == 0/'
+mutant blocks_come $heap 'blocks are freed into whichever heap has them' 's/if home != self\.home\(\)/if home == 0/'
 
 options=src/global/options.rs
 mutant options $options 'ready Relaxed' 's/ready\.store\(true, Ordering::Release/ready.store(true, Ordering::Relaxed/'

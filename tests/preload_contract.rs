@@ -141,3 +141,20 @@ fn a_random_seed_finds_nothing() {
     ]);
     run(command, LIMIT).succeeded(&format!("CONTRACT_SEED={seed}"));
 }
+
+/// The kernel maps file pages around the one that is touched, 64 KiB at a time, and they count as the program's. What
+/// every program runs lies side by side (`src/shim/layout.ld`): a function that strays costs 64 KiB.
+#[test]
+fn only_the_code_that_programs_run_is_resident() {
+    let mut command = command(
+        Arm::Preload,
+        &build("text_resident", &["text_resident.c"], &["-pthread"]),
+    );
+    command.env_remove("PYMALLOC").env_remove("PYMALLOC_CONF");
+    let kib = run(command, LIMIT).succeeded("text_resident").stdout;
+    let kib: u32 = kib.trim().parse().expect("KiB");
+    assert!(
+        (1..=200).contains(&kib),
+        "{kib} KiB of our code are resident"
+    );
+}

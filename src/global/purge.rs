@@ -6,10 +6,11 @@
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
-//! doubles, as often as it takes to cover what came back, when memory purged less than `purge_delay` ago is
+//! doubles, as often as it takes to cover what was purged, when memory purged less than `purge_delay` ago is
 //! wanted again, be it pool by pool or by huge pages: a program that works in waves faster than that keeps its
 //! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
-//! once; pools of arenas in use only when half as much lies free as is used, for that splits huge pages.
+//! once; pools of arenas in use only when more lies free than is used: that splits huge pages, and in a drain most of
+//! these arenas come free whole a moment later.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
@@ -160,22 +161,23 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
     if dirty <= allowed {
         return note_in_vain(dirty);
     }
-    let most = if dirty > used() / 2 { dirty } else { whole };
+    let most = if dirty > used() { dirty } else { whole };
     if most <= allowed {
         return note_in_vain(dirty);
     }
     let excess = (most - allowed).div_ceil(share);
-    if is_wave(allowed, excess) {
+    if is_wave(allowed) {
         return;
     }
     let until = POLICY.epoch.load(Ordering::Relaxed);
-    let mut left = excess;
-    left = left.saturating_sub(count(EXTENTS.purge(until, left)));
-    left = left.saturating_sub(count(HUGE.purge(until, left)));
+    let mut done = count(EXTENTS.purge(until, excess));
+    done += count(HUGE.purge(until, excess.saturating_sub(done)));
     // More heaps than one if there were more threads once.
     for heap in ROSTER.heaps() {
-        left = left.saturating_sub(count(purge_heap(heap, until, left)));
+        done += count(purge_heap(heap, until, excess.saturating_sub(done)));
     }
+    // Whole slots go, and pairs of them: more than the excess.
+    POLICY.purged_pools.fetch_add(done, Ordering::Relaxed);
 }
 
 /// Pools' worth of blocks that are out. Not what is mapped: arenas stay so when their pools are purged.
@@ -191,8 +193,8 @@ fn used() -> u64 {
 }
 
 /// Whether what was purged a moment ago was wanted again; then the allowance is wider now. If not, notes that
-/// `excess` pools are purged.
-fn is_wave(allowed: u64, excess: u64) -> bool {
+/// pools are purged now.
+fn is_wave(allowed: u64) -> bool {
     let now = os::now_ms();
     let delay = u64::from(OPTIONS.purge_delay());
     let since = now.saturating_sub(POLICY.purged_at.load(Ordering::Relaxed));
@@ -201,7 +203,7 @@ fn is_wave(allowed: u64, excess: u64) -> bool {
     let fresh = fresh_now.saturating_sub(POLICY.fresh_then.swap(fresh_now, Ordering::Relaxed));
     if since < delay && purged > 0 && fresh * 2 >= purged.min(allowed) {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
-        widen(allowed + fresh.min(purged));
+        widen(allowed + purged.min(2 * fresh));
         return true;
     }
     if since > 10 * delay {
@@ -212,7 +214,6 @@ fn is_wave(allowed: u64, excess: u64) -> bool {
         POLICY.purged_pools.store(0, Ordering::Relaxed);
     }
     POLICY.purged_at.store(now, Ordering::Relaxed);
-    POLICY.purged_pools.fetch_add(excess, Ordering::Relaxed);
     false
 }
 

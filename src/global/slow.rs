@@ -13,6 +13,7 @@ use super::{HUGE, MAP, SharedHeap, behind, guard, huge, large, nothing, purge, r
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
 use crate::obmalloc::block::Block;
 use crate::obmalloc::heap::{Freed, not_a_block};
+use crate::obmalloc::list::Worked;
 use crate::obmalloc::size_class::{ALIGNMENT, SizeClass};
 use crate::obmalloc::thread_lists::ThreadLists;
 use crate::os;
@@ -73,7 +74,7 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
 /// Fills half a stack: as many frees as allocs may follow without another call of the heap. What was freed
 /// last comes on top.
 fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    large::lengthen(lists, heap, class);
+    large::lengthen(lists, heap, class, Worked::Refilled);
     let n = (lists.of(class).bound() / 2).max(1);
     let n = reported::many(heap, lists, class, n);
     // SAFETY: just taken.
@@ -136,7 +137,7 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                 let list = lists.of(class);
                 let level = thread.tide.level();
                 if level == Level::Flood || (level == Level::Ebb && list.bound() == 0) {
-                    large::lengthen(lists, heap, class);
+                    large::lengthen(lists, heap, class, Worked::Flushed);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
                 if level != Level::Low && !list.makes_room() {

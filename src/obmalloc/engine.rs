@@ -59,15 +59,6 @@ pub struct Counters {
     pub block_bytes_high: u64,
 }
 
-/// What came of putting blocks back.
-#[derive(Clone, Copy, Debug)]
-pub struct Put {
-    /// Blocks that were put back.
-    pub n: usize,
-    /// Whether their pool is gone: its label, and perhaps its arena with it.
-    pub emptied: bool,
-}
-
 /// A complete obmalloc.
 pub struct Engine<G: Geometry, B: Backing> {
     rings: [Ring; SizeClass::COUNT],
@@ -159,29 +150,29 @@ impl<G: Geometry, B: Backing> Engine<G, B> {
         // SAFETY: in a pool of `class` by the caller's word.
         unsafe {
             let pool = G::pool_of(block.start(), class);
-            let put = self.put(pool, class, &[Some(block)]);
-            self.count_freed(class, put.n as u32);
-            put.n == 1
+            let n = self.put(pool, class, &[Some(block)]);
+            self.count_freed(class, n as u32);
+            n == 1
         }
     }
 
-    /// Puts back `blocks` up to the first that does not lie in `pool` or is known to be none that is out;
-    /// counting is left to [`Self::count_freed`].
+    /// Puts back `blocks` up to the first that does not lie in `pool` or is known to be none that is out. Returns their
+    /// number; counting them is left to [`Self::count_freed`].
     ///
     /// # Safety
     /// `pool` is this engine's and serves `class`, the first block lies in it, and none is used any more.
     #[inline(always)]
-    pub unsafe fn put(&mut self, pool: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> Put {
+    pub unsafe fn put(&mut self, pool: NonNull<Pool>, class: SizeClass, blocks: &[Entry]) -> usize {
         // SAFETY: our pool by the caller's word.
         unsafe {
             debug_assert_eq!(pool.as_ref().class(), Some(class));
-            let was_full = pool.as_ref().is_full();
             let n = G::Free::put::<G>(pool, class, blocks);
-            let emptied = n > 0 && pool.as_ref().live() == 0;
-            if emptied || (n > 0 && was_full) {
+            let live = pool.as_ref().live();
+            let was_full = live + n as u32 == pool.as_ref().capacity();
+            if n > 0 && (live == 0 || was_full) {
                 self.moved(pool, class, was_full);
             }
-            Put { n, emptied }
+            n
         }
     }
 

@@ -93,16 +93,15 @@ impl Bits {
         Self(amplify(words + slot * WORDS * size_of::<u64>()))
     }
 
-    /// The word with the bit of a place, by its distance from the slot's start in units of [`ALIGNMENT`]; and
-    /// the bit.
+    /// Word `n`, of the places from `n` times [`WORD_BITS`] on: distances from the slot's start in units of
+    /// [`ALIGNMENT`].
     ///
     /// # Safety
-    /// The place lies in the arena, and its word is the caller's until it lets go of the reference.
+    /// The places lie in the arena, and the word is the caller's until it lets go of the reference.
     #[inline(always)]
-    unsafe fn at<'a>(self, place: usize) -> (&'a mut u64, u64) {
+    unsafe fn word<'a>(self, n: usize) -> &'a mut u64 {
         // SAFETY: there is a bit for each place in the arena.
-        let word = unsafe { self.0.add(place / WORD_BITS).as_mut() };
-        (word, 1 << (place % WORD_BITS))
+        unsafe { self.0.add(n).as_mut() }
     }
 
     /// Clears them all, from the arena's first slot on.
@@ -190,7 +189,7 @@ impl FreeBits {
         let n = shuffle.choose(pool.free, turn) as usize;
         let (place, is_last) = if class.is_small() {
             // SAFETY: word `n`, ours under the lock.
-            let word = unsafe { bits.at(n * WORD_BITS).0 };
+            let word = unsafe { bits.word(n) };
             let free = BEGINS[class.index()][n % WORDS] & !*word;
             let bit = shuffle.choose(free, turn ^ free) as usize;
             *word |= 1 << bit;
@@ -229,7 +228,7 @@ unsafe fn take_small<G: Geometry>(
         // SAFETY: the words stand for the pool's bytes.
         let (start, word) = unsafe {
             let start = first.add(n * WORD_BITS * ALIGNMENT);
-            (start, bits.at(n * WORD_BITS).0)
+            (start, bits.word(n))
         };
         let free = begins[n % WORDS] & !*word;
         let mut rest = free;
@@ -278,20 +277,34 @@ unsafe fn put_small(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
     let pool = unsafe { &mut *this.as_ptr() };
     let base = addr_of(&blocks[0]) & !(POOL_BYTES - 1);
     let bits = Bits::of_slot(base);
-    let (mut n, mut free) = (0, pool.free);
-    for block in blocks {
-        let place = place_in(base, block);
-        if place >= WORDS * WORD_BITS {
-            break;
+    let first = place_in(base, &blocks[0]);
+    if first >= WORDS * WORD_BITS {
+        return 0;
+    }
+    let (mut n, mut free, mut at) = (0, pool.free, first / WORD_BITS);
+    // A word stays in a register while blocks of its come: from memory, each would wait for the store of the one before.
+    // SAFETY: words of the pool, ours under the lock.
+    unsafe {
+        let mut word = *bits.word(at);
+        for block in blocks {
+            let place = place_in(base, block);
+            if place >= WORDS * WORD_BITS {
+                break;
+            }
+            if place / WORD_BITS != at {
+                *bits.word(at) = word;
+                at = place / WORD_BITS;
+                word = *bits.word(at);
+            }
+            let bit = 1 << (place % WORD_BITS);
+            if word & bit == 0 {
+                break;
+            }
+            word ^= bit;
+            free |= 1 << at;
+            n += 1;
         }
-        // SAFETY: one of the pool's words, ours under the lock.
-        let (word, bit) = unsafe { bits.at(place) };
-        if *word & bit == 0 {
-            break;
-        }
-        *word &= !bit;
-        free |= 1 << (place / WORD_BITS);
-        n += 1;
+        *bits.word(at) = word;
     }
     pool.free = free;
     pool.live -= n;

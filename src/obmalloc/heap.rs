@@ -28,6 +28,7 @@ use super::list::Entry;
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
 use crate::sync::const_unless_loom;
+use core::hint::assert_unchecked;
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
@@ -91,12 +92,12 @@ impl Receive for HeapState {
                     self.ends_with(Wrong::NoBlock(block.start()));
                 }
                 let pool = Production::pool_of(block.start(), class);
-                let put = self.engine.put(pool, class, rest);
-                if put.n == 0 {
+                let n = self.engine.put(pool, class, rest);
+                if n == 0 {
                     self.ends_with(not_out(pool, block, class));
                 }
-                self.engine.count_freed(class, put.n as u32);
-                rest = &rest[put.n..];
+                self.engine.count_freed(class, n as u32);
+                rest = &rest[n..];
             }
         }
     }
@@ -160,7 +161,12 @@ impl Heap {
         let mut pending = Pending::EMPTY;
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
-            unsafe { self.sort_out(state, class, blocks, &mut pending) };
+            unsafe {
+                match class.is_small() {
+                    true => self.sort_out::<true>(state, class, blocks, &mut pending),
+                    false => self.sort_out::<false>(state, class, blocks, &mut pending),
+                }
+            }
             Freed {
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
@@ -230,56 +236,60 @@ impl Heap {
         })
     }
 
-    /// Puts this heap's blocks back, and collects the others by heap.
+    /// Puts this heap's blocks back, and collects the others by heap. There are two such loops, each without the
+    /// other's questions.
     ///
     /// # Safety
-    /// As [`Self::free_many`].
-    unsafe fn sort_out(
+    /// As [`Self::free_many`]; `SMALL` says whether the class is small.
+    #[inline(always)]
+    unsafe fn sort_out<const SMALL: bool>(
         &self,
         state: &mut HeapState,
         class: SizeClass,
         blocks: &[Entry],
         pending: &mut Pending,
     ) {
+        // SAFETY: the caller's word.
+        unsafe { assert_unchecked(class.is_small() == SMALL) };
         let (mut rest, mut n_own) = (blocks, 0);
-        // The arena looked at last, if it is ours; another heap's slot, and that heap.
-        let (mut arena, mut elsewhere) = (None, (0, 0));
+        // The slot of the last block of another heap's, and that heap.
+        let mut elsewhere = (0, 0);
         while let Some((first, others)) = rest.split_first() {
             let Some(block) = *first else {
                 rest = others;
                 continue;
             };
-            // SAFETY: free by the caller's word; in an arena, once that is verified.
+            // SAFETY: free by the caller's word; in an arena of ours, once that is verified.
             unsafe {
-                if arena != Some(block.addr() / ARENA_BYTES) || !class.is_small() {
-                    let slot = slot_of(block);
-                    if elsewhere.0 != slot {
-                        state.verify_pool(block, class);
-                        elsewhere = (slot, home_of(block));
+                if SMALL && state.engine.backing().knows(block.addr()) {
+                    if block.addr() % ARENA_BYTES < POOL_BYTES {
+                        state.ends_with(Wrong::NoBlock(block.start()));
                     }
-                    if elsewhere.1 != self.home() {
+                } else {
+                    let slot = slot_of(block);
+                    let home = if slot == elsewhere.0 {
+                        elsewhere.1
+                    } else {
+                        state.verify_pool(block, class);
+                        home_of(block)
+                    };
+                    if home != self.home() {
                         // The rest its own heap verifies, under its lock: the pool's header changes.
-                        pending.add(block, elsewhere.1, chain::room(class));
-                        rest = others;
+                        pending.add(block, home, chain::room(class));
+                        (rest, elsewhere) = (others, (slot, home));
                         continue;
                     }
-                    arena = Some(block.addr() / ARENA_BYTES);
-                } else if block.addr() % ARENA_BYTES < POOL_BYTES {
-                    state.ends_with(Wrong::NoBlock(block.start()));
                 }
                 let pool = Production::pool_of(block.start(), class);
                 if !pool.as_ref().serves(class) {
                     state.ends_with(wrong_pool(state.map, block, class));
                 }
-                let put = state.engine.put(pool, class, rest);
-                if put.n == 0 {
+                let n = state.engine.put(pool, class, rest);
+                if n == 0 {
                     state.ends_with(not_out(pool, block, class));
                 }
-                if put.emptied {
-                    (arena, elsewhere) = (None, (0, 0));
-                }
-                n_own += put.n as u32;
-                rest = &rest[put.n..];
+                n_own += n as u32;
+                rest = &rest[n..];
             }
         }
         state.engine.count_freed(class, n_own);

@@ -5,6 +5,7 @@ use super::arena::{Arena, ArenaMemory};
 use super::engine::Backing;
 use super::extents::{Extents, Pair, SlotMemory, at};
 use super::geometry::UNUSED;
+use super::own_arenas::OwnArenas;
 use super::size_class::{ARENA_BYTES, SizeClass};
 use super::slots::FENCED;
 use crate::sync::Ordering;
@@ -29,6 +30,8 @@ pub struct HeapBacking {
     /// Arenas it has, and the most it had.
     arenas: u32,
     arenas_high: u32,
+    /// What it knows without a look of those with small pools.
+    own: OwnArenas,
 }
 
 impl HeapBacking {
@@ -44,6 +47,7 @@ impl HeapBacking {
             let_go: || (),
             arenas: 0,
             arenas_high: 0,
+            own: OwnArenas::NONE,
         }
     }
 
@@ -51,6 +55,12 @@ impl HeapBacking {
     #[inline]
     pub fn home(&self) -> usize {
         self.home
+    }
+
+    /// Whether `addr` lies in an arena with small pools that is known to be the heap's; if not, it may be so all the same.
+    #[inline(always)]
+    pub fn knows(&self, addr: usize) -> bool {
+        self.own.has(addr)
     }
 
     /// Whether the heap was ever large: what huge pages may waste is little beside that.
@@ -102,6 +112,7 @@ impl Backing for HeapBacking {
         let addr = unsafe { arena.as_ref() }.base().addr().get();
         let slot = self.extents.slot(addr);
         slot.set_owner(Owner::Nobody);
+        self.own.remove(addr);
         // SAFETY: it has a fence; no block is live, by the caller's word.
         unsafe {
             let fenced = slot.note.swap(0, Ordering::Relaxed) == FENCED;
@@ -121,6 +132,13 @@ impl Backing for HeapBacking {
     }
 
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
+        let addr = first.addr().get();
+        match class {
+            Some(class) if class.is_small() => self.own.add(addr),
+            // Its arena is one of runs, perhaps by now.
+            Some(_) => self.own.remove(addr),
+            None => {}
+        }
         if self.shared {
             self.extents
                 .map()

@@ -1,6 +1,7 @@
-//! What a program writes into blocks on their way from one heap to another.
+//! What a program writes into blocks on their way from one heap to another, and what a heap knows of its arenas.
 
 use super::*;
+use crate::obmalloc::engine::Backing;
 use crate::obmalloc::extents::Extents;
 use crate::os;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,4 +68,47 @@ fn a_carrier_that_was_written_to_is_noticed() {
         }),
         "a block of another heap"
     );
+}
+
+/// Bytes of a heap's blocks that are out.
+fn live_bytes(heap: &Heap) -> u64 {
+    heap.gate()
+        .enter(|state| state.engine.counters().block_bytes)
+}
+
+/// An arena that a heap gave back is not taken for its own when another one has it.
+#[test]
+fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
+    const BLOCKS: usize = 4 * ARENA_BYTES / 64;
+    let (first, []) = heap();
+    let mut blocks = vec![None; BLOCKS];
+    assert_eq!(first.alloc_many(class(), &mut blocks), BLOCKS);
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { first.free_many(class(), &blocks) };
+    assert_eq!(live_bytes(first), 0);
+
+    let slots = |blocks: &[Entry]| -> Vec<usize> {
+        let slots = blocks.iter().flatten().map(|b| b.addr() / ARENA_BYTES);
+        slots.collect()
+    };
+    let before = slots(&blocks);
+    let (second, []) = heap();
+    assert_eq!(second.alloc_many(class(), &mut blocks), BLOCKS);
+    let again = slots(&blocks).iter().any(|slot| before.contains(slot));
+    assert!(again, "no arena went from one to the other");
+    // SAFETY: as above.
+    unsafe { first.free_many(class(), &blocks) };
+    assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
+}
+
+#[test]
+fn an_arena_of_runs_is_not_known() {
+    let mut backing = HeapBacking::new(&EXTENTS, 0, false);
+    let first =
+        NonNull::without_provenance((5 * ARENA_BYTES + POOL_BYTES).try_into().expect("> 0"));
+    let run = SizeClass::of(8192).expect("there is one");
+    for (class, known) in [(Some(class()), true), (None, true), (Some(run), false)] {
+        backing.label(first, 1, class);
+        assert_eq!(backing.knows(first.addr().get()), known, "{class:?}");
+    }
 }

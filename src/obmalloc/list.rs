@@ -25,6 +25,17 @@ impl Buffers {
     }
 }
 
+/// What was done with a list last, since somebody asked whether it rests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Worked {
+    /// Nothing.
+    Not,
+    /// It was filled from the heap.
+    Refilled,
+    /// Some of it was sent home.
+    Flushed,
+}
+
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
 
@@ -37,14 +48,14 @@ pub struct List {
     pub(super) take: Cell<*mut Entry>,
     pub(super) put: Cell<*mut Entry>,
     pub(super) limit: Cell<*mut Entry>,
-    /// Blocks the buffer, and the stack, have room for; how many of them the stack may hold now.
+    /// Blocks the stack has room for, and how many of them it may hold now.
+    pub(super) capacity: Cell<u16>,
+    pub(super) bound: Cell<u16>,
+    /// Blocks the buffer has room for.
     pub(super) buffer: Cell<u8>,
-    pub(super) capacity: Cell<u8>,
-    pub(super) bound: Cell<u8>,
-    /// Whether it was refilled or flushed lately.
-    pub(super) worked: Cell<bool>,
+    pub(super) worked: Cell<Worked>,
     /// See `parking.rs`.
-    pub(super) parked: Cell<u8>,
+    pub(super) parked: Cell<u16>,
 }
 
 /// A free place in a list. Pointers, because `Option` would test a reference a second time.
@@ -84,7 +95,7 @@ impl List {
         buffer: Cell::new(0),
         capacity: Cell::new(0),
         bound: Cell::new(0),
-        worked: Cell::new(false),
+        worked: Cell::new(Worked::Not),
         parked: Cell::new(0),
     };
 
@@ -151,7 +162,7 @@ impl List {
 
     pub(super) fn set_bound(&self, bound: usize) {
         debug_assert!(bound <= usize::from(self.capacity.get()));
-        self.bound.set(bound as u8);
+        self.bound.set(bound as u16);
         if !self.has_buffer() {
             // SAFETY: within the stack, which has room for `capacity` blocks.
             self.limit.set(unsafe { self.bottom().add(bound) });
@@ -166,7 +177,7 @@ impl List {
 
     /// Whether it was neither refilled nor flushed since this was last asked.
     pub fn rests(&self) -> bool {
-        !self.worked.replace(false)
+        self.worked.replace(Worked::Not) == Worked::Not
     }
 
     /// Blocks its stack may hold now.

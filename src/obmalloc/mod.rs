@@ -6,6 +6,7 @@
 //! free_bits, free_chain   a pool's free blocks         v                    |
 //! arena, runs  which arena gives the next pool
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
+//! own_arenas   a heap's arenas by number               |
 //! dirty        free pools that hold memory             |
 //! geometry     where headers lie                       v
 //! cpython      CPython's front, for the replay     extents, slots, huge, kept, address_map, roster: the process's
@@ -36,6 +37,7 @@ pub mod kept;
 mod kernel;
 pub mod list;
 pub mod mix;
+mod own_arenas;
 pub mod pool;
 pub mod report;
 pub mod roster;

@@ -20,7 +20,7 @@ impl List {
         debug_assert!(n < stack.len() && self.parked.get() == 0);
         let above = stack.len() - n;
         self.swap_with_bottom(above);
-        self.parked.set(above as u8);
+        self.parked.set(above as u16);
     }
 
     /// Undoes [`Self::park`]. True when all blocks that it let be taken were.

@@ -48,9 +48,12 @@
 //! * I5 only the owning thread touches its lists.
 //! * I6 `large_bytes` is the sum over the classes above `LARGE_FROM` of what their stacks may hold, in bytes.
 //!
-//! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. Buffers
-//! and stacks lie in a region of the thread, each above the last; one that became too short is left. The second
-//! stack of a class is its longest, so that little of the region is left and touched for nothing.
+//! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. A list that only
+//! gives or only takes gains nothing from more than some two hundred of them. One that takes what it gave a moment ago, a
+//! refill after a flush, would have kept it if it were longer: of small blocks it may hold as many as their bytes allow.
+//! Buffers and stacks lie in a region of the thread, each above the last; one that became too short is left. The second
+//! and third stack of a class are as long as its list may get, one way and by turns, so that little of the region is left
+//! and touched for nothing.
 //!
 //! Of large blocks there are many classes, and in a program that takes one of each length, as one does that reads
 //! files, each list would keep the one it was given. So their bounds are limited together: who finds that they
@@ -58,7 +61,7 @@
 
 use super::address_map::{Label, label_of};
 use super::block::Block;
-use super::list::{BOTTOM, Buffers, Entry, List, Room};
+use super::list::{BOTTOM, Buffers, Entry, List, Room, Worked};
 use super::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use core::cell::Cell;
@@ -68,9 +71,10 @@ use static_assertions::const_assert;
 /// What the bounds below are divided by. The preload library comes under programs that did not ask for it, many of
 /// them small, of whose memory the blocks in lists are a part that shows.
 const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
-/// Most bytes of blocks a stack may hold, and blocks.
+/// Most bytes of blocks a stack may hold, and blocks, and blocks of one that only gives or only takes.
 const MAX_BYTES: usize = 32 * 1024 / SHARE;
-const MAX_BLOCKS: usize = 255 / SHARE;
+const MAX_BLOCKS: usize = if cfg!(feature = "preload") { 127 } else { 2047 };
+const ONE_WAY_BLOCKS: usize = 255 / SHARE;
 /// The same of a new one.
 const FIRST_BYTES: usize = 8 * 1024 / SHARE;
 const FIRST_BLOCKS: usize = 64 / SHARE;
@@ -81,17 +85,27 @@ const BUFFER_BLOCKS: usize = 16;
 /// Blocks above this many bytes are large.
 const LARGE_FROM: usize = 4096;
 
-const_assert!(MAX_BLOCKS <= u8::MAX as usize);
+const_assert!(MAX_BLOCKS <= u16::MAX as usize);
 
-/// Blocks a stack of `class` may hold at most, at first, and when it is short; as many as the last has a buffer
-/// room for.
-const fn bounds(class: SizeClass) -> (usize, usize, usize) {
+/// What the list of a class may be.
+struct Bounds {
+    /// Blocks its stacks have room for, each longer than the last or as long: the first one, one way, at most.
+    stacks: [usize; 3],
+    /// Blocks its buffer has room for.
+    buffer: usize,
+}
+
+const fn bounds(class: SizeClass) -> Bounds {
     let bytes = class.block_bytes();
-    (
-        clamp(MAX_BYTES / bytes, MAX_BLOCKS),
-        clamp(FIRST_BYTES / bytes, FIRST_BLOCKS),
-        clamp(BUFFER_BYTES / bytes, BUFFER_BLOCKS),
-    )
+    let most = MAX_BYTES / bytes;
+    Bounds {
+        stacks: [
+            clamp(FIRST_BYTES / bytes, FIRST_BLOCKS),
+            clamp(most, ONE_WAY_BLOCKS),
+            clamp(most, MAX_BLOCKS),
+        ],
+        buffer: clamp(BUFFER_BYTES / bytes, BUFFER_BLOCKS),
+    }
 }
 
 const fn clamp(n: usize, most: usize) -> usize {
@@ -109,10 +123,14 @@ const FIRST_ENTRY: usize = 1;
 pub const REGION_ENTRIES: usize = {
     let (mut sum, mut index) = (FIRST_ENTRY, 0);
     while index < SizeClass::COUNT {
-        let (most, first, buffer) = bounds(SizeClass::new(index));
-        sum += buffer + 1 + first;
-        if first < most {
-            sum += buffer + 1 + most;
+        let Bounds { stacks, buffer } = bounds(SizeClass::new(index));
+        let (mut longest, mut k) = (0, 0);
+        while k < stacks.len() {
+            if stacks[k] > longest {
+                longest = stacks[k];
+                sum += buffer + 1 + longest;
+            }
+            k += 1;
         }
         index += 1;
     }
@@ -325,18 +343,20 @@ impl ThreadLists {
         self.len(class) == 0
     }
 
-    /// Lets the list grow: its bound doubles, within the limits for `class`. False when it cannot.
-    pub fn lengthen(&self, class: SizeClass) -> bool {
+    /// Lets the list grow that is about to be refilled or flushed: its bound doubles, within the limits for `class`.
+    /// False when it cannot.
+    pub fn lengthen(&self, class: SizeClass, now: Worked) -> bool {
         let list = self.of(class);
-        list.worked.set(true);
-        let (most, first, _) = bounds(class);
-        let bound = clamp((2 * list.bound()).max(first), most);
-        if bound == list.bound() {
+        let turns = list.worked.replace(now) == Worked::Flushed && now == Worked::Refilled;
+        let [first, one_way, most] = bounds(class).stacks;
+        let may_hold = if turns { most } else { one_way };
+        let bound = clamp((2 * list.bound()).max(first), may_hold);
+        if bound <= list.bound() {
             return false;
         }
         if bound > usize::from(list.capacity.get()) {
-            let capacity = if bound == first { first } else { most };
-            if !self.move_to_longer(class, capacity) {
+            let longer = [first, one_way, most].into_iter().find(|n| *n >= bound);
+            if !self.move_to_longer(class, longer.unwrap_or(most)) {
                 return false;
             }
         }
@@ -366,9 +386,8 @@ impl ThreadLists {
     /// Leaves a list that holds no block no room on its stack, if it has no buffer, and else no more than for that.
     pub fn close(&self, class: SizeClass) {
         match self.buffers() {
-            Buffers::With => self.shorten(class),
-            _ if self.is_empty(class) => self.set_bound(class, 0),
-            _ => {}
+            Buffers::With => self.shorten_to(class, bounds(class).buffer),
+            Buffers::Without | Buffers::Hidden => self.shorten_to(class, 0),
         }
     }
 
@@ -379,7 +398,7 @@ impl ThreadLists {
             return false;
         };
         let room = match self.buffers() {
-            Buffers::With => bounds(class).2,
+            Buffers::With => bounds(class).buffer,
             Buffers::Without | Buffers::Hidden => 0,
         };
         let end = used + room + 1 + capacity;
@@ -406,15 +425,19 @@ impl ThreadLists {
         }
         self.used.set(end as u32);
         list.buffer.set(room as u8);
-        list.capacity.set(capacity as u8);
+        list.capacity.set(capacity as u16);
         true
     }
 
-    /// Makes the list short, if it holds no block: a stack no longer than a buffer.
+    /// Makes the list short, if it holds no block: as it was at first.
     pub fn shorten(&self, class: SizeClass) {
+        let Bounds { stacks, buffer } = bounds(class);
+        self.shorten_to(class, stacks[0].max(buffer));
+    }
+
+    fn shorten_to(&self, class: SizeClass, most: usize) {
         if self.is_empty(class) {
-            let (list, (_, _, short)) = (self.of(class), bounds(class));
-            self.set_bound(class, list.bound().min(short));
+            self.set_bound(class, self.of(class).bound().min(most));
         }
     }
 
@@ -455,7 +478,7 @@ impl ThreadLists {
     /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
     pub fn drop_older(&self, class: SizeClass, n: usize) {
         let list = self.of(class);
-        list.worked.set(true);
+        list.worked.set(Worked::Flushed);
         let (stack, _) = list.parts();
         if n == 0 || n > stack.len() {
             return;

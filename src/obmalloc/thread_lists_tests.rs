@@ -52,7 +52,7 @@ fn stack_and_buffer_behave_as_two_vectors() {
                 }
             }
             12 => {
-                lists.lengthen(class);
+                lists.lengthen(class, Worked::Refilled);
                 room = BUFFER_BLOCKS;
             }
             13 if stack.is_empty() => {
@@ -85,11 +85,42 @@ fn no_list_outgrows_the_region() {
     let mut region = region();
     let lists = lists_in(&mut region, Buffers::With);
     for class in SizeClass::all() {
-        while lists.lengthen(class) {}
+        while lengthens_by_turns(&lists, class) {}
         let most = MAX_BYTES / class.block_bytes();
         assert_eq!(lists.of(class).bound(), most.clamp(1, MAX_BLOCKS));
     }
     assert_eq!(lists.used.get() as usize, REGION_ENTRIES);
+}
+
+/// Whether the list is longer after a flush and the refill behind it.
+fn lengthens_by_turns(lists: &ThreadLists, class: SizeClass) -> bool {
+    lists.drop_older(class, 0);
+    lists.lengthen(class, Worked::Refilled)
+}
+
+#[test]
+fn only_a_list_that_takes_what_it_gave_gets_long() {
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::Without);
+    let class = SizeClass::small(16);
+    for way in [Worked::Refilled, Worked::Flushed] {
+        while lists.lengthen(class, way) {}
+        assert_eq!(lists.of(class).bound(), ONE_WAY_BLOCKS.min(MAX_BLOCKS));
+    }
+    // The last of them was a flush.
+    let mut bound = lists.of(class).bound();
+    while lists.lengthen(class, Worked::Refilled) {
+        assert!(lists.of(class).bound() > bound);
+        bound = lists.of(class).bound();
+        assert!(!lists.lengthen(class, Worked::Refilled));
+        lists.lengthen(class, Worked::Flushed);
+        assert_eq!(
+            lists.of(class).bound(),
+            bound,
+            "a flush does not shorten it"
+        );
+    }
+    assert_eq!(bound, MAX_BLOCKS);
 }
 
 #[test]
@@ -103,7 +134,7 @@ fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
     let mut most = 0;
     for (n, class) in SizeClass::all().enumerate() {
         for _ in 0..n % 4 {
-            lists.lengthen(class);
+            lists.lengthen(class, Worked::Refilled);
         }
         assert_eq!(lists.large_bytes(), sum());
         most = most.max(sum());
@@ -116,7 +147,7 @@ fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
     }
     assert_eq!(lists.large_bytes(), 0);
     let class = SizeClass::aligned(8192, 1).expect("there is one");
-    lists.lengthen(class);
+    lists.lengthen(class, Worked::Refilled);
     assert_eq!(
         lists.large_bytes(),
         lists.of(class).bound() * class.block_bytes()
@@ -160,7 +191,7 @@ fn a_list_without_a_buffer_is_one_stack() {
                 }
             }
             13 => {
-                lists.lengthen(class);
+                lists.lengthen(class, Worked::Refilled);
             }
             14 => {
                 let n = stack.len() / 2;
