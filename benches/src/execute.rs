@@ -30,6 +30,18 @@ pub fn without_tuning(command: &mut Command) -> &mut Command {
     command
 }
 
+/// What is said of a process that was ended.
+pub fn hang(limit: Duration) -> String {
+    format!("{HANGS} {} s", limit.as_secs())
+}
+
+/// Whether a failure is that.
+pub fn is_hang(failure: &str) -> bool {
+    failure.starts_with(HANGS)
+}
+
+const HANGS: &str = "still running after";
+
 /// How often a process is looked at while it runs.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -50,8 +62,7 @@ pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<
     let watchdog = std::thread::spawn(move || {
         let (late, timeline) = watch(pid, &end, limit, watched);
         if late {
-            // SAFETY: our own child, which is not waited for before this thread is told to stop.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
+            end_with_descendants(pid);
         }
         (late, timeline)
     });
@@ -59,7 +70,7 @@ pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<
     drop(done);
     let (late, timeline) = watchdog.join().expect("the watchdog does not panic");
     if late {
-        return Err(format!("still running after {} s", limit.as_secs()));
+        return Err(hang(limit));
     }
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
@@ -103,6 +114,31 @@ fn watch(
     }
 }
 
+/// Ends a child of this process that was not waited for, and what it has started: whoever of them lives on keeps the
+/// pipe open that is read here.
+fn end_with_descendants(pid: libc::pid_t) {
+    let mut all = vec![pid];
+    let mut looked_at = 0;
+    while let Some(&one) = all.get(looked_at) {
+        looked_at += 1;
+        let tasks = std::fs::read_dir(format!("/proc/{one}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            let children = children.unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .flat_map(str::parse::<libc::pid_t>),
+            );
+        }
+    }
+    // The eldest first: none of them starts another then.
+    for one in all {
+        // SAFETY: a signal to a process of ours, whose number is not given to another before its parent waits.
+        unsafe { libc::kill(one, libc::SIGKILL) };
+    }
+}
+
 /// The resident set of a process, KiB. `statm` takes no lock of the process.
 fn resident_kib(pid: libc::pid_t) -> Option<u64> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
@@ -141,6 +177,15 @@ mod tests {
                 .unwrap_err()
                 .contains("/does/not/exist")
         );
+    }
+
+    #[test]
+    fn what_a_late_process_started_does_not_hold_its_pipe() {
+        let started = Instant::now();
+        let limit = Duration::from_millis(100);
+        let error = sh("sleep 60; echo", limit).unwrap_err();
+        assert!(is_hang(&error), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl Session {
             .filter_map(|s| s.result.as_ref().ok())
     }
 
+    /// Why runs of a workload under an allocator gave nothing.
+    pub fn failures(&self, row: &str, column: &str) -> impl Iterator<Item = &str> {
+        let of = move |s: &&Sample| s.row == row && s.column == column;
+        let samples = self.samples.iter().filter(of);
+        samples.filter_map(|s| s.result.as_ref().err().map(String::as_str))
+    }
+
     /// The headings in the order of their first row.
     pub fn groups(&self) -> Vec<&str> {
         let mut groups: Vec<&str> = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::figure::{Figure, digits};
 use super::table::Table;
+use crate::execute;
 use crate::session::{Row, Session};
 use crate::stats::{Summary, geometric_mean, ratio};
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE, is_ours};
@@ -132,15 +133,14 @@ fn name(row: &Row, figure: Figure) -> String {
 }
 
 fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
+    let mut failures = session.failures(&row.name, column).peekable();
+    let has_failed = failures.peek().is_some();
+    let hangs = failures.any(execute::is_hang);
     let Some(s) = Summary::of(&session.values(&row.name, column, |o| figure.of(o))) else {
-        return if session
-            .samples
-            .iter()
-            .any(|s| s.row == row.name && s.column == column)
-        {
-            "failed"
-        } else {
-            ""
+        return match (hangs, has_failed) {
+            (true, _) => "hangs",
+            (false, true) => "failed",
+            (false, false) => "",
         }
         .into();
     };
@@ -148,7 +148,9 @@ fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
         Figure::Faults => String::new(),
         _ => spread(&s, &format!("{:.0}%", 100.0 * s.spread), figure),
     };
-    format!("{}{spread}", figure.write(s.median))
+    // In a round after those.
+    let end = if hangs { ", hangs" } else { "" };
+    format!("{}{spread}{end}", figure.write(s.median))
 }
 
 /// What follows a median: its spread and its mark. A single sample has no spread.
