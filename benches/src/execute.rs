@@ -1,7 +1,7 @@
 //! Starts one measured process and reads the line it prints.
 
 use pymalloc_bench::outcome::{Moment, Outcome};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,37 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// Says how the process failed: not started, exit status with its last words, timed out, no outcome.
 pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<Outcome, String> {
+    let (output, timeline) = run(command, limit, watched)?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        return Err(format!(
+            "{}: {}",
+            output.status,
+            words.trim().lines().last().unwrap_or("no message")
+        ));
+    }
+    let outcome: Outcome =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("printed no outcome: {e}"))?;
+    Ok(Outcome {
+        timeline,
+        ..outcome
+    })
+}
+
+/// Runs the command to its end: how it ended, what it said.
+///
+/// # Errors
+/// When it does not start, or is still running after the limit.
+pub fn output(command: &mut Command, limit: Duration) -> Result<Output, String> {
+    run(command, limit, false).map(|(output, _)| output)
+}
+
+/// As [`output`], with the resident set of a process that is watched.
+fn run(
+    command: &mut Command,
+    limit: Duration,
+    watched: bool,
+) -> Result<(Output, Vec<Moment>), String> {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -72,20 +103,7 @@ pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<
     if late {
         return Err(hang(limit));
     }
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{}: {}",
-            output.status,
-            words.trim().lines().last().unwrap_or("no message")
-        ));
-    }
-    let outcome: Outcome =
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("printed no outcome: {e}"))?;
-    Ok(Outcome {
-        timeline,
-        ..outcome
-    })
+    Ok((output, timeline))
 }
 
 /// Waits for the end of a process: whether it is late, and how its resident set went. It sleeps, and
