@@ -75,7 +75,8 @@ impl<P: Park> Lock<P> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<Locked<'_, P>> {
-        // Acquire: pairs with the Release in `unlock`, to see what the last holder did. Relaxed: a failure reads nothing.
+        // Acquire: pairs with the Release in `unlock`, to see what the last holder did. Relaxed: a failure reads
+        // nothing that is guarded.
         let taken =
             self.owner
                 .compare_exchange(0, P::thread_id(), Ordering::Acquire, Ordering::Relaxed);
