@@ -240,7 +240,7 @@ pub fn name_thread(name: &'static core::ffi::CStr) {
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests {
     use super::super::Lock;
     use crate::sync::Ordering;
@@ -251,6 +251,10 @@ mod tests {
     static NOBODYS: AtomicU32 = AtomicU32::new(0);
 
     /// Runs before each instruction of the thread that is followed; no other thread knows the lock.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "steps are this processor's")
+    )]
     extern "C" fn step(_: i32) {
         STEPS.fetch_add(1, Ordering::Relaxed);
         if !LOCK.is_mine() && LOCK.try_lock().is_none() {
@@ -259,6 +263,7 @@ mod tests {
     }
 
     /// A fork in a signal handler would wait there for the thread that it runs on, until it gives up.
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn at_no_instruction_is_a_lock_taken_and_nobodys() {
         let handler: extern "C" fn(i32) = step;
