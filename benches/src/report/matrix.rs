@@ -2,7 +2,6 @@
 
 use super::figure::{Figure, digits};
 use super::table::Table;
-use crate::execute;
 use crate::session::{Row, Session};
 use crate::stats::{Summary, geometric_mean, ratio};
 use pymalloc_bench::catalogue::{OURS, OURS_AGAIN, REFERENCE, is_ours};
@@ -133,23 +132,15 @@ fn name(row: &Row, figure: Figure) -> String {
 }
 
 fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
-    let mut failures = session.failures(&row.name, column).peekable();
-    let has_failed = failures.peek().is_some();
-    let hangs = failures.any(execute::is_hang);
+    let trouble = session.trouble(&row.name, column);
     let Some(s) = Summary::of(&session.values(&row.name, column, |o| figure.of(o))) else {
-        return match (hangs, has_failed) {
-            (true, _) => "hangs",
-            (false, true) => "failed",
-            (false, false) => "",
-        }
-        .into();
+        return trouble.unwrap_or_default().into();
     };
     let spread = match figure {
         Figure::Faults => String::new(),
         _ => spread(&s, &format!("{:.0}%", 100.0 * s.spread), figure),
     };
-    // In a round after those.
-    let end = if hangs { ", hangs" } else { "" };
+    let end = trouble.map_or(String::new(), |what| format!(", {what}"));
     format!("{}{spread}{end}", figure.write(s.median))
 }
 
