@@ -151,6 +151,7 @@ fn children_of_a_busy_process_allocate_and_fork_again() {
         among_threads(|| {
             let rounds = if child::is_guarded() { 60 } else { 300 };
             for round in 0..rounds {
+                child::goes_on(seconds(60));
                 let parents: Vec<Block> = sizes.iter().map(|&size| Block::new(size)).collect();
                 let pid = fork(|| {
                     let copies = parents.iter().map(|block| Block { ..*block }).collect();
@@ -189,7 +190,10 @@ fn several_threads_fork_at_once() {
             std::thread::scope(|scope| {
                 for _ in 0..3 {
                     scope.spawn(|| {
-                        (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))))
+                        (0..forks).for_each(|_| {
+                            child::goes_on(seconds(60));
+                            wait(fork(|| live_on(&sizes, Vec::new())))
+                        })
                     });
                 }
             });
@@ -211,7 +215,10 @@ fn a_process_forks_while_it_gives_memory_back() {
                     }
                 });
                 let forks = if child::is_guarded() { 20 } else { 60 };
-                (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))));
+                (0..forks).for_each(|_| {
+                    child::goes_on(seconds(60));
+                    wait(fork(|| live_on(&sizes, Vec::new())))
+                });
                 stop.store(true, Ordering::Relaxed);
             });
         });
@@ -275,6 +282,7 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 let n = if child::is_guarded() { 5000 } else { 200_000 };
                 let many: Vec<Block> = (0..n).map(|_| Block::new(200)).collect();
                 while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 20 {
+                    child::goes_on(seconds(60));
                     let blocks: Vec<Block> = (0..1000).map(|_| Block::new(16)).collect();
                     pass.lock().unwrap().extend(blocks);
                     assert!(PyMalloc.stats().block_bytes > 0);
