@@ -226,6 +226,8 @@ fn a_process_forks_while_it_gives_memory_back() {
 }
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
+/// Handlers that have come to their end.
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Forks wherever the signal hits; the child, as one that writes a crash report, does not allocate.
 extern "C" fn fork_here(_: i32) {
@@ -243,6 +245,7 @@ extern "C" fn fork_here(_: i32) {
         }
         *libc::__errno_location() = saved;
     }
+    HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// One thread makes blocks, is hit by signals whose handler forks, and hands the blocks to others, which
@@ -270,8 +273,14 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 };
                 let stop = &stop;
                 scope.spawn(move || {
+                    let mut sent = 0;
                     while !stop.load(Ordering::Relaxed) {
                         std::thread::sleep(std::time::Duration::from_micros(50));
+                        // With one waiting behind each, the target would never come to work.
+                        if HANDLED.load(Ordering::Relaxed) < sent {
+                            continue;
+                        }
+                        sent += 1;
                         // SAFETY: the target outlives this thread.
                         unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
                     }
