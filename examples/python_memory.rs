@@ -383,10 +383,10 @@ impl Tour<'_> {
         drop(big);
         GLOBAL.collect();
         let without = resident_mib();
-        self.fact("big = 32 MiB; MiB more", eights(with - start))?;
+        self.fact("big = 32 MiB; MiB more", whole(with - start))?;
         self.fact(
             "del big; MiB more than at the start",
-            eights(without - start),
+            whole(without - start),
         )?;
         let counts = region.counts();
         self.note("Region: allocated", format!("{:?}", counts.allocated))?;
@@ -478,9 +478,10 @@ fn resident_mib() -> f64 {
     observe::resident_bytes().expect("/proc says so") as f64 / f64::from(1 << 20)
 }
 
-/// Rounded to multiples of eight: other memory comes and goes, too.
-fn eights(mib: f64) -> i64 {
-    (mib / 8.0).round() as i64 * 8
+/// Rounded to multiples of what is made: other memory comes and goes, too, and the kernel's count of resident pages is
+/// some huge pages too high at times.
+fn whole(mib: f64) -> i64 {
+    (mib / 32.0).round() as i64 * 32
 }
 
 /// Names of the objects' types.

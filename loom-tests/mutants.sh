@@ -79,14 +79,14 @@ cargo_test --no-run 2>/dev/null || { echo "the unchanged source does not build" 
 lock=src/sync/lock.rs
 mutant lock_excludes $lock 'no fence in unlock' 's/(fn unlock.*?)fence\(Ordering::SeqCst\);/$1/s'
 mutant lock_excludes $lock 'no fence before sleeping' 's/(fn lock_slow.*?)fence\(Ordering::SeqCst\);/$1/s'
-mutant lock_excludes $lock 'flag freed Relaxed' 's/store\(false, Ordering::Release\)/store(false, Ordering::Relaxed)/'
-mutant lock_excludes $lock 'flag taken Relaxed' 's/true, Ordering::Acquire/true, Ordering::Relaxed/'
+mutant lock_excludes $lock 'freed Relaxed' 's/store\(0, Ordering::Release\)/store(0, Ordering::Relaxed)/'
+mutant lock_excludes $lock 'taken Relaxed' 's/(thread_id\(\), )Ordering::Acquire/$1Ordering::Relaxed/'
 mutant lock_excludes $lock 'sleeper not announced' 's/sleepers\.fetch_add\(1/sleepers.fetch_add(0/; s/sleepers\.fetch_sub\(1/sleepers.fetch_sub(0/'
 mutant lock_excludes $lock 'no last try before sleeping' 's/if let Some\(locked\) = self\.try_lock\(\) \{\s*break locked;\s*\}\s*(P::wait[^;]*;)/$1 if let Some(locked) = self.try_lock() { break locked; }/'
 mutant lock_excludes $lock 'turn read after the last try' 's/let turn = (self\.turn\.load[^;]*);(.*?)P::wait\(&self\.turn, turn\)/$2 let turn = $1; P::wait(&self.turn, turn)/s'
 mutant lock_excludes $lock 'turn not changed by unlock' 's/turn\.fetch_add\(1/turn.fetch_add(0/'
 mutant lock_excludes $lock 'nobody woken' 's/P::wake_one\(&self\.turn\);//'
-mutant lock_excludes $lock 'sleepers read before the flag is freed' 's/(\s*\/\/ SAFETY: the caller holds the lock\.\s*unsafe \{ self\.flag\.give\(\) \};)(.*?load\(Ordering::Relaxed\)) != 0 \{/\n        let sleepers = self.sleepers.load(Ordering::Relaxed);$1\n        fence(Ordering::SeqCst);\n        if sleepers != 0 {/s'
+mutant lock_excludes $lock 'sleepers read before it is freed' 's/(\s*self\.owner\.store\(0, Ordering::Release\);)(.*?load\(Ordering::Relaxed\)) != 0 \{/\n        let sleepers = self.sleepers.load(Ordering::Relaxed);$1\n        fence(Ordering::SeqCst);\n        if sleepers != 0 {/s'
 
 inbox=src/obmalloc/inbox.rs
 mutant no_chain $inbox 'push Relaxed' 's/new, Ordering::Release/new, Ordering::Relaxed/'

@@ -339,3 +339,69 @@ fn the_global_allocator_has_the_same_hooks() {
         );
     }
 }
+
+/// `delete` is the library's, and what it gets was made by `malloc`: by an operator linked into the program.
+fn with_own_new(mode: (&str, &str), mismatch: &str, case: &str) -> Run {
+    let flags = ["-Wno-mismatched-new-delete"];
+    let program = build("own_new", &["cases.c", "own_new.cpp"], &flags);
+    let mut command = command(Arm::Preload, &program);
+    command.env_remove("PYMALLOC").env_remove("PYMALLOC_CONF");
+    command.arg(case).env(mode.0, mode.1);
+    let conf = match mode {
+        ("PYMALLOC_CONF", conf) => format!("{conf},{mismatch}"),
+        _ => mismatch.to_owned(),
+    };
+    command.env("PYMALLOC_CONF", conf);
+    run(command, LIMIT)
+}
+
+const GUARDS: [(&str, &str); 2] = [("PYMALLOC", "debug"), ("PYMALLOC_CONF", "checks:on")];
+
+#[test]
+fn an_operator_new_of_the_programs_own_is_a_mismatch_unless_told_otherwise() {
+    for mode in GUARDS {
+        for default in ["", "mismatch:on"] {
+            let run = with_own_new(mode, default, "one_block");
+            let says = "bad ID: Allocated using API 'r', verified using API 'm'\n";
+            assert!(run.aborted() && run.stderr.contains(says), "{run:?}");
+        }
+        let run = with_own_new(mode, "mismatch:off", "everything");
+        assert_eq!(run.succeeded("mismatch:off").stderr, "");
+    }
+}
+
+#[test]
+fn whoever_may_free_a_block_everything_else_is_looked_at() {
+    let words = |debug, checks| [(GUARDS[0], debug), (GUARDS[1], checks)];
+    let cases = [
+        (
+            "overflow",
+            words("bad trailing pad byte", "overflow of PTR (10 bytes)"),
+        ),
+        (
+            "underflow",
+            words("bad leading pad byte", "underflow of PTR (10 bytes)"),
+        ),
+        ("twice", words("double free of PTR", "double free of PTR")),
+        (
+            "inside",
+            words("16 bytes into a block", "16 bytes into a block"),
+        ),
+        (
+            "written_after_free",
+            words("after free, at byte 99", "after free, at byte 99"),
+        ),
+        // By one API: it says what it asked for.
+        (
+            "sized_wrongly",
+            words("100 bytes, freed as 200", "100 bytes, freed as 200"),
+        ),
+    ];
+    for (case, modes) in cases {
+        for (mode, says) in modes {
+            let run = with_own_new(mode, "mismatch:off", case);
+            let text = without_addresses(&run.stderr);
+            assert!(run.aborted() && text.contains(says), "{case}: {run:?}");
+        }
+    }
+}

@@ -151,6 +151,7 @@ fn children_of_a_busy_process_allocate_and_fork_again() {
         among_threads(|| {
             let rounds = if child::is_guarded() { 60 } else { 300 };
             for round in 0..rounds {
+                child::goes_on(seconds(60));
                 let parents: Vec<Block> = sizes.iter().map(|&size| Block::new(size)).collect();
                 let pid = fork(|| {
                     let copies = parents.iter().map(|block| Block { ..*block }).collect();
@@ -189,7 +190,10 @@ fn several_threads_fork_at_once() {
             std::thread::scope(|scope| {
                 for _ in 0..3 {
                     scope.spawn(|| {
-                        (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))))
+                        (0..forks).for_each(|_| {
+                            child::goes_on(seconds(60));
+                            wait(fork(|| live_on(&sizes, Vec::new())))
+                        })
                     });
                 }
             });
@@ -211,7 +215,10 @@ fn a_process_forks_while_it_gives_memory_back() {
                     }
                 });
                 let forks = if child::is_guarded() { 20 } else { 60 };
-                (0..forks).for_each(|_| wait(fork(|| live_on(&sizes, Vec::new()))));
+                (0..forks).for_each(|_| {
+                    child::goes_on(seconds(60));
+                    wait(fork(|| live_on(&sizes, Vec::new())))
+                });
                 stop.store(true, Ordering::Relaxed);
             });
         });
@@ -219,6 +226,8 @@ fn a_process_forks_while_it_gives_memory_back() {
 }
 
 static FORKS: AtomicUsize = AtomicUsize::new(0);
+/// Handlers that have come to their end.
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 /// Forks wherever the signal hits; the child, as one that writes a crash report, does not allocate.
 extern "C" fn fork_here(_: i32) {
@@ -236,6 +245,7 @@ extern "C" fn fork_here(_: i32) {
         }
         *libc::__errno_location() = saved;
     }
+    HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// One thread makes blocks, is hit by signals whose handler forks, and hands the blocks to others, which
@@ -263,8 +273,14 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 };
                 let stop = &stop;
                 scope.spawn(move || {
+                    let mut sent = 0;
                     while !stop.load(Ordering::Relaxed) {
                         std::thread::sleep(std::time::Duration::from_micros(50));
+                        // With one waiting behind each, the target would never come to work.
+                        if HANDLED.load(Ordering::Relaxed) < sent {
+                            continue;
+                        }
+                        sent += 1;
                         // SAFETY: the target outlives this thread.
                         unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
                     }
@@ -275,6 +291,7 @@ fn a_fork_inside_a_signal_handler_neither_hangs_nor_breaks_the_heap() {
                 let n = if child::is_guarded() { 5000 } else { 200_000 };
                 let many: Vec<Block> = (0..n).map(|_| Block::new(200)).collect();
                 while FORKS.load(Ordering::Relaxed) < 300 && start.elapsed().as_secs() < 20 {
+                    child::goes_on(seconds(60));
                     let blocks: Vec<Block> = (0..1000).map(|_| Block::new(16)).collect();
                     pass.lock().unwrap().extend(blocks);
                     assert!(PyMalloc.stats().block_bytes > 0);

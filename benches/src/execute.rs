@@ -1,7 +1,7 @@
 //! Starts one measured process and reads the line it prints.
 
 use pymalloc_bench::outcome::{Moment, Outcome};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,18 @@ pub fn without_tuning(command: &mut Command) -> &mut Command {
     command
 }
 
+/// What is said of a process that was ended.
+pub fn hang(limit: Duration) -> String {
+    format!("{HANGS} {} s", limit.as_secs())
+}
+
+/// Whether a failure is that.
+pub fn is_hang(failure: &str) -> bool {
+    failure.starts_with(HANGS)
+}
+
+const HANGS: &str = "still running after";
+
 /// How often a process is looked at while it runs.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -39,28 +51,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// Says how the process failed: not started, exit status with its last words, timed out, no outcome.
 pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<Outcome, String> {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
-    let pid = child.id() as libc::pid_t;
-    let (done, end) = mpsc::channel::<()>();
-    let watchdog = std::thread::spawn(move || {
-        let (late, timeline) = watch(pid, &end, limit, watched);
-        if late {
-            // SAFETY: our own child, which is not waited for before this thread is told to stop.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-        (late, timeline)
-    });
-    let output = child.wait_with_output().map_err(|e| e.to_string())?;
-    drop(done);
-    let (late, timeline) = watchdog.join().expect("the watchdog does not panic");
-    if late {
-        return Err(format!("still running after {} s", limit.as_secs()));
-    }
+    let (output, timeline) = run(command, limit, watched)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         return Err(format!(
@@ -75,6 +66,44 @@ pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<
         timeline,
         ..outcome
     })
+}
+
+/// Runs the command to its end: how it ended, what it said.
+///
+/// # Errors
+/// When it does not start, or is still running after the limit.
+pub fn output(command: &mut Command, limit: Duration) -> Result<Output, String> {
+    run(command, limit, false).map(|(output, _)| output)
+}
+
+/// As [`output`], with the resident set of a process that is watched.
+fn run(
+    command: &mut Command,
+    limit: Duration,
+    watched: bool,
+) -> Result<(Output, Vec<Moment>), String> {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
+    let pid = child.id() as libc::pid_t;
+    let (done, end) = mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        let (late, timeline) = watch(pid, &end, limit, watched);
+        if late {
+            end_with_descendants(pid);
+        }
+        (late, timeline)
+    });
+    let output = child.wait_with_output().map_err(|e| e.to_string())?;
+    drop(done);
+    let (late, timeline) = watchdog.join().expect("the watchdog does not panic");
+    if late {
+        return Err(hang(limit));
+    }
+    Ok((output, timeline))
 }
 
 /// Waits for the end of a process: whether it is late, and how its resident set went. It sleeps, and
@@ -100,6 +129,31 @@ fn watch(
             let ms = started.elapsed().as_millis() as u32;
             timeline.push(Moment { ms, kib });
         }
+    }
+}
+
+/// Ends a child of this process that was not waited for, and what it has started: whoever of them lives on keeps the
+/// pipe open that is read here.
+fn end_with_descendants(pid: libc::pid_t) {
+    let mut all = vec![pid];
+    let mut looked_at = 0;
+    while let Some(&one) = all.get(looked_at) {
+        looked_at += 1;
+        let tasks = std::fs::read_dir(format!("/proc/{one}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            let children = children.unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .flat_map(str::parse::<libc::pid_t>),
+            );
+        }
+    }
+    // The eldest first: none of them starts another then.
+    for one in all {
+        // SAFETY: a signal to a process of ours, whose number is not given to another before its parent waits.
+        unsafe { libc::kill(one, libc::SIGKILL) };
     }
 }
 
@@ -141,6 +195,15 @@ mod tests {
                 .unwrap_err()
                 .contains("/does/not/exist")
         );
+    }
+
+    #[test]
+    fn what_a_late_process_started_does_not_hold_its_pipe() {
+        let started = Instant::now();
+        let limit = Duration::from_millis(100);
+        let error = sh("sleep 60; echo", limit).unwrap_err();
+        assert!(is_hang(&error), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Allocators linked into Rust programs, interleaved.
 
 use crate::cli::RunArgs;
+use crate::patience::Patience;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report, workers};
 use pymalloc_bench::catalogue::{self, ALLOCATORS, Allocator, Group, OURS, OURS_AGAIN, Workload};
 use pymalloc_bench::ops;
+use pymalloc_bench::outcome::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -86,6 +88,8 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
         samples: Vec::new(),
     };
     let path = session.new_path()?;
+    let mut patience =
+        Patience::of_run(args.common.quick, if args.common.quick { 120 } else { 900 });
     let started = Instant::now();
     let rounds = args.common.rounds();
     for round in 0..rounds {
@@ -100,6 +104,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
                 &contestants,
                 round,
                 &inputs,
+                &mut patience,
                 &mut session.samples,
             );
         }
@@ -116,6 +121,7 @@ fn visit(
     contestants: &[Contestant],
     round: u32,
     inputs: &Path,
+    patience: &mut Patience,
     samples: &mut Vec<Sample>,
 ) {
     let turns = match workload.group {
@@ -123,19 +129,25 @@ fn visit(
         _ => 1,
     };
     let n_columns = if workload.alone { 1 } else { contestants.len() };
+    // Ours first, so that there is something to judge the others' time by.
+    let ours = contestants[..n_columns]
+        .iter()
+        .position(|c| c.column.name == OURS);
     for turn in 0..turns {
         let round = round * turns + turn;
         for i in 0..n_columns {
             // Each round begins with another allocator.
-            let contestant = &contestants[(i + round as usize) % n_columns];
-            let result = measure(args, workload, contestant, round, inputs);
-            let (row, column) = (workload.name.into(), contestant.column.name.clone());
-            samples.push(Sample {
-                row,
-                column,
+            let contestant = &contestants[(ours.unwrap_or(0) + i + round as usize) % n_columns];
+            let column = &contestant.column.name;
+            let result = patience.run(workload.name, column, |limit| {
+                measure(args, workload, contestant, round, inputs, limit)
+            });
+            samples.extend(result.map(|result| Sample {
+                row: workload.name.into(),
+                column: column.clone(),
                 round,
                 result,
-            });
+            }));
         }
     }
 }
@@ -223,7 +235,8 @@ fn measure(
     contestant: &Contestant,
     round: u32,
     inputs: &Path,
-) -> Result<pymalloc_bench::outcome::Outcome, String> {
+    limit: Duration,
+) -> Result<Outcome, String> {
     let quick = args.common.quick;
     let cpus = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 16));
     let threads = args.threads.map_or(cpus, |n| n as usize);
@@ -247,14 +260,110 @@ fn measure(
     if settle {
         command.arg("--settle");
     }
-    let limit = Duration::from_secs(if quick { 120 } else { 900 });
     let watched = settle && round == 0;
-    let result = execute::outcome(execute::without_tuning(&mut command), limit, watched);
-    if let Err(message) = &result {
-        eprintln!(
-            "\r{} under {}: {message}",
-            workload.name, contestant.column.name
-        );
+    execute::outcome(execute::without_tuning(&mut command), limit, watched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Common;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A worker that notes its start in a file and then does as `script` says.
+    fn fake(folder: &Path, name: &str, script: &str) -> Contestant {
+        let worker = folder.join(name);
+        let starts = folder.join(format!("{name}.starts"));
+        let text = format!("#!/bin/sh\necho start >> {}\n{script}\n", starts.display());
+        fs::write(&worker, text).unwrap();
+        fs::set_permissions(&worker, fs::Permissions::from_mode(0o755)).unwrap();
+        Contestant {
+            column: Column {
+                name: name.into(),
+                version: "1".into(),
+            },
+            worker,
+        }
     }
-    result
+
+    #[test]
+    fn workers_that_hang_crash_or_print_rubbish_do_not_keep_the_report_back() {
+        let folder = std::env::temp_dir().join(format!("pymalloc-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let line = serde_json::to_string(&Outcome {
+            ops: 1,
+            cpu_ns: 1000,
+            wall_ns: 1000,
+            ..Outcome::default()
+        });
+        let good = format!("echo '{}'", line.unwrap());
+        let late = format!("[ -e $0.once ] && sleep 600\ntouch $0.once\n{good}");
+        let contestants = [
+            ("hangs", "sleep 600 | sleep 600"),
+            ("late", &late),
+            ("crashes", "echo oh >&2; kill -SEGV $$"),
+            ("rubbish", "echo hello"),
+            (OURS, &good),
+        ]
+        .map(|(name, script)| fake(&folder, name, script));
+        let args = RunArgs {
+            common: Common {
+                quick: true,
+                rounds: Some(3),
+                only: Vec::new(),
+                peers: Vec::new(),
+            },
+            part: Vec::new(),
+            threads: None,
+            so: Vec::new(),
+            no_build: true,
+        };
+        let workload = &catalogue::WORKLOADS[0];
+        let mut session = Session {
+            columns: contestants.iter().map(|c| c.column.clone()).collect(),
+            rows: vec![row(workload)],
+            ..Session::default()
+        };
+        let mut patience = Patience::new(Duration::from_secs(2), Duration::from_secs(2));
+        for round in 0..3 {
+            let samples = &mut session.samples;
+            visit(
+                &args,
+                workload,
+                &contestants,
+                round,
+                &folder,
+                &mut patience,
+                samples,
+            );
+        }
+        let starts = contestants.each_ref().map(|c| {
+            let starts = fs::read_to_string(c.worker.with_extension("starts"));
+            starts.unwrap().lines().count()
+        });
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(starts, [1, 2, 3, 3, 3]);
+        assert_eq!(session.samples[0].column, OURS);
+        let report = report::render(&session);
+        let named = format!("| {} (per", workload.name);
+        let table = report.lines().find(|line| line.starts_with(&named));
+        let table = table.unwrap();
+        let cells: Vec<&str> = table.split('|').map(str::trim).collect();
+        assert_eq!(cells[2], "hangs", "{report}");
+        assert!(
+            cells[3].ends_with(", hangs") && cells[3].len() > 7,
+            "{table}"
+        );
+        assert_eq!(&cells[4..6], ["failed", "failed"], "{table}");
+        assert!(!["", "failed", "hangs"].contains(&cells[6]), "{table}");
+        for what in [
+            "under hangs, round 1: still running after 2 s; not run again",
+            "under late, round 2: still running after 2 s; not run again",
+            "under crashes, round 3: signal: 11",
+            "under rubbish, round 3: printed no outcome",
+        ] {
+            assert!(report.contains(what), "{what}: {report}");
+        }
+    }
 }

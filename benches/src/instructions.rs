@@ -6,6 +6,7 @@
 //! page) is in the mean.
 
 use crate::cli::RunArgs;
+use crate::patience::Patience;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, in_process, machine, preload, report};
@@ -14,7 +15,7 @@ use pymalloc_bench::outcome::Outcome;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The key of the group.
 const KEY: &str = "instructions";
@@ -118,6 +119,7 @@ fn count_all(
         samples: Vec::new(),
     };
     let path = session.new_path()?;
+    let mut patience = Patience::of_run(true, 120);
     let started = Instant::now();
     for (i, Counted { name, .. }) in rows.iter().enumerate() {
         progress(started, 0, 1, i, rows.len(), name);
@@ -126,12 +128,16 @@ fn count_all(
                 None if kind == "instructions" => vec!["count".into(), (*name).into()],
                 _ => vec![(*name).into()],
             };
-            session.samples.push(Sample {
-                row: (*name).into(),
-                column: contestant.column.name.clone(),
-                round: 0,
-                result: per_operation(contestant, &first),
+            let allocator = &contestant.column.name;
+            let result = patience.run(name, allocator, |limit| {
+                per_operation(contestant, &first, limit)
             });
+            session.samples.extend(result.map(|result| Sample {
+                row: (*name).into(),
+                column: allocator.clone(),
+                round: 0,
+                result,
+            }));
         }
         session.save(&path)?;
     }
@@ -140,7 +146,11 @@ fn count_all(
 }
 
 /// Instructions of one operation: the slope between two runs.
-fn per_operation(contestant: &Contestant, first: &[OsString]) -> Result<Outcome, String> {
+fn per_operation(
+    contestant: &Contestant,
+    first: &[OsString],
+    limit: Duration,
+) -> Result<Outcome, String> {
     let [few, many] = OPERATIONS;
     let at = |n: u64| {
         let mut command = Command::new("valgrind");
@@ -148,13 +158,12 @@ fn per_operation(contestant: &Contestant, first: &[OsString]) -> Result<Outcome,
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(&contestant.executable)
             .args(first)
-            .arg(n.to_string())
-            .stdin(Stdio::null());
+            .arg(n.to_string());
         execute::without_tuning(&mut command);
         if let Some(library) = &contestant.library {
             command.env("LD_PRELOAD", library);
         }
-        collected(&mut command, &contestant.executable)
+        collected(&mut command, &contestant.executable, limit)
     };
     let instructions = (at(many)? - at(few)?) as f64 / (many - few) as f64;
     Ok(Outcome {
@@ -165,8 +174,8 @@ fn per_operation(contestant: &Contestant, first: &[OsString]) -> Result<Outcome,
 }
 
 /// Runs a command under callgrind and reads how many instructions it counted.
-fn collected(command: &mut Command, executable: &Path) -> Result<i64, String> {
-    let output = command.output().map_err(|e| format!("valgrind: {e}"))?;
+fn collected(command: &mut Command, executable: &Path, limit: Duration) -> Result<i64, String> {
+    let output = execute::output(command, limit)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(format!(

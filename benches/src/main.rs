@@ -32,6 +32,10 @@
 //!  report ── Markdown on stdout, plots beside the samples
 //! ```
 //!
+//! A process that takes twenty times as long as the slowest other one with the same workload (ten seconds at least)
+//! is ended; its cell says `hangs`, and that allocator does not run that workload again ([`patience`]). Crashes and
+//! rubbish are listed under "Failures". Nothing of it keeps the report back.
+//!
 //! # Why the numbers can be trusted, and where not
 //!
 //! * **One binary per allocator**, all with fat LTO from the same source, so that inlining counts where
@@ -65,6 +69,7 @@ mod gc_report;
 mod in_process;
 mod instructions;
 mod machine;
+mod patience;
 mod preload;
 #[path = "../../src/observe/recording/mod.rs"]
 #[allow(dead_code, reason = "the writing half belongs to the library")]

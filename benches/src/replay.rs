@@ -6,6 +6,7 @@
 //! ```
 
 use crate::cli::{Part, ReplayArgs, RunArgs};
+use crate::patience::Patience;
 use crate::recording::decode::{Event, Step};
 use crate::recording::read::{self, End};
 use crate::run::{command_line, progress};
@@ -116,17 +117,22 @@ fn measure_part(
         samples: Vec::new(),
     };
     let path = session.new_path()?;
+    let mut patience = Patience::of_run(false, 3600);
     let started = Instant::now();
     for round in 0..args.rounds {
         for turn in 0..columns.len() {
             progress(started, round, args.rounds, turn, columns.len(), &name);
             let column = &columns[(turn + round as usize) % columns.len()];
-            session.samples.push(Sample {
-                row: name.clone(),
-                column: column.column.name.clone(),
-                round,
-                result: measure(column, calls, round == 0),
+            let allocator = &column.column.name;
+            let result = patience.run(&name, allocator, |limit| {
+                measure(column, calls, limit, round == 0)
             });
+            session.samples.extend(result.map(|result| Sample {
+                row: name.clone(),
+                column: allocator.clone(),
+                round,
+                result,
+            }));
         }
         session.save(&path)?;
     }
@@ -134,19 +140,19 @@ fn measure_part(
     report::print(&session, &path)
 }
 
-fn measure(column: &Column, calls: &Path, watched: bool) -> Result<Outcome, String> {
+fn measure(
+    column: &Column,
+    calls: &Path,
+    limit: Duration,
+    watched: bool,
+) -> Result<Outcome, String> {
     let mut command = Command::new(&column.worker);
     command.args(["replay", "--settle", "--inputs"]).arg(calls);
     execute::without_tuning(&mut command);
     if let Some(library) = &column.library {
         command.env("LD_PRELOAD", library);
     }
-    let limit = Duration::from_secs(3600);
-    let result = execute::outcome(&mut command, limit, watched);
-    if let Err(message) = &result {
-        eprintln!("\r{}: {message}", column.column.name);
-    }
-    result
+    execute::outcome(&mut command, limit, watched)
 }
 
 /// Makes the file of calls; gives what there is to say about the recording.

@@ -1,5 +1,6 @@
 //! The samples of one run, in the form they are saved: everything the report needs, nothing computed.
 
+use crate::execute;
 use pymalloc_bench::outcome::Outcome;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -93,6 +94,23 @@ impl Session {
             .iter()
             .filter(of)
             .filter_map(|s| s.result.as_ref().ok())
+    }
+
+    /// Why runs of a workload under an allocator gave nothing.
+    pub fn failures(&self, row: &str, column: &str) -> impl Iterator<Item = &str> {
+        let of = move |s: &&Sample| s.row == row && s.column == column;
+        let samples = self.samples.iter().filter(of);
+        samples.filter_map(|s| s.result.as_ref().err().map(String::as_str))
+    }
+
+    /// What a table says of them: that one hung, or that all failed.
+    pub fn trouble(&self, row: &str, column: &str) -> Option<&'static str> {
+        let mut failures = self.failures(row, column).peekable();
+        let all_failed = failures.peek().is_some() && self.outcomes(row, column).next().is_none();
+        match failures.any(execute::is_hang) {
+            true => Some("hangs"),
+            false => all_failed.then_some("failed"),
+        }
     }
 
     /// The headings in the order of their first row.

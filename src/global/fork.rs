@@ -42,8 +42,8 @@ fn took_all() -> bool {
     ROSTER.lock().is_mine() && TAKEN.load(Ordering::Relaxed)
 }
 
-/// Takes a lock, or gives up after some seconds. A signal handler that forks may have interrupted its own
-/// thread between taking a lock and signing it: nobody else would ever free that one.
+/// Takes a lock, or gives up after some seconds: its holder may have been interrupted by a signal handler that
+/// does not return, such as one that waits for this very fork.
 fn take(lock: &'static Lock) -> bool {
     const TRIES: u32 = 3000;
     (0..TRIES).any(|n| {

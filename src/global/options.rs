@@ -14,6 +14,7 @@
 //! | `frames` | 0 to 32 | 12 | frames kept of where a guarded block was made and freed, with `debug` |
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `limit` | bytes, with K, M or G | none | the most memory held; requests beyond it fail |
+//! | `mismatch` | `on`, `off` | `on` | whether it is misuse that a guarded block is made by one API and freed by another, such as `malloc` and `delete` |
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
@@ -34,7 +35,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_
 use core::ffi::CStr;
 
 /// The keys there are.
-const KEYS: &str = "checks, foreign, frames, limit, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
+const KEYS: &str = "checks, foreign, frames, limit, mismatch, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
 
 /// What to do with a pointer that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +82,7 @@ pub struct Store {
     sample: AtomicU32,
     foreign: AtomicU8,
     limit: AtomicUsize,
+    reports_mismatch: AtomicBool,
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
     thp: AtomicU8,
@@ -117,6 +119,7 @@ impl Store {
                 sample: AtomicU32::new(0),
                 foreign: AtomicU8::new(DEFAULT_FOREIGN as u8),
                 limit: AtomicUsize::new(usize::MAX),
+                reports_mismatch: AtomicBool::new(true),
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(HugePages::WhenLarge as u8),
@@ -287,6 +290,7 @@ impl Store {
     /// The keys about what calls do; otherwise as [`Self::set_for_misuse`].
     fn set_for_behaviour(&self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
         let (place, off, on, both) = match key {
+            b"mismatch" => (&self.reports_mismatch, "off", "on", "on, off"),
             b"zero_realloc" => (&self.zero_realloc_allocates, "free", "alloc", "free, alloc"),
             b"zero_size" => (&self.zero_size_traps, "block", "trap", "trap, block"),
             b"verbose" => (&self.verbose, "0", "1", "0, 1"),
@@ -313,6 +317,11 @@ impl Store {
     pub fn frames(&self) -> usize {
         let frames = self.frames.load(Ordering::Relaxed) as usize;
         if self.is_debug() { frames } else { 0 }
+    }
+
+    /// Whether a guarded block that is made by one API and freed by another is reported.
+    pub fn reports_mismatch(&self) -> bool {
+        self.reports_mismatch.load(Ordering::Relaxed)
     }
 
     /// One of how many allocations is guarded; 0: none.

@@ -239,3 +239,45 @@ pub fn name_thread(name: &'static core::ffi::CStr) {
     // SAFETY: a text that ends in a nul.
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Lock;
+    use crate::sync::Ordering;
+    use core::sync::atomic::AtomicU32;
+
+    static LOCK: Lock = Lock::new();
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    static NOBODYS: AtomicU32 = AtomicU32::new(0);
+
+    /// Runs before each instruction of the thread that is followed; no other thread knows the lock.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(dead_code, reason = "steps are this processor's")
+    )]
+    extern "C" fn step(_: i32) {
+        STEPS.fetch_add(1, Ordering::Relaxed);
+        if !LOCK.is_mine() && LOCK.try_lock().is_none() {
+            NOBODYS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A fork in a signal handler would wait there for the thread that it runs on, until it gives up.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn at_no_instruction_is_a_lock_taken_and_nobodys() {
+        let handler: extern "C" fn(i32) = step;
+        // SAFETY: the handler does what a signal handler may. The flag, which the processor clears in the handler,
+        // is of this thread, and only there for these lines; the stack is as it was.
+        unsafe {
+            let before = libc::signal(libc::SIGTRAP, handler as libc::sighandler_t);
+            core::arch::asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq");
+            drop(LOCK.lock());
+            core::arch::asm!("pushfq", "and qword ptr [rsp], -257", "popfq");
+            libc::signal(libc::SIGTRAP, before);
+        }
+        let [steps, nobodys] = [&STEPS, &NOBODYS].map(|count| count.load(Ordering::Relaxed));
+        assert!(steps > 5, "{steps} steps");
+        assert_eq!(nobodys, 0, "of {steps} steps");
+    }
+}

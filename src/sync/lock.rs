@@ -2,16 +2,17 @@
 //!
 //! | word | written by | meaning |
 //! |---|---|---|
-//! | `flag` | holder | taken or free |
-//! | `owner` | holder | which thread holds it; a fork inside a signal handler asks |
+//! | `owner` | holder | 0: free; else which thread holds it, which a fork inside a signal handler asks |
 //! | `sleepers` | waiters | how many threads are about to sleep or asleep |
 //! | `turn` | unlockers | changes at each wake-up; what sleepers sleep on |
 //!
 //! Invariants:
 //! * I1 A thread between `lock` and `unlock` is the only one there.
-//! * I2 No wake-up is lost: a waiter announces itself in `sleepers` and then tries the flag once more;
-//!   an unlocker frees the flag and then reads `sleepers`. Both put a SeqCst fence between the two, so
+//! * I2 No wake-up is lost: a waiter announces itself in `sleepers` and then tries the lock once more;
+//!   an unlocker frees the lock and then reads `sleepers`. Both put a SeqCst fence between the two, so
 //!   at least one of them sees the other (Dekker's argument).
+//! * I3 One word says that the lock is taken and by whom: there is no instruction between the two, at which a
+//!   signal handler would wait for the very thread it runs on.
 //!
 //! Uncontended it costs one compare-and-swap and one fence, paid per batch of blocks, never per block.
 
@@ -35,7 +36,6 @@ const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
 
 /// A mutual exclusion lock that guards no value of its own.
 pub struct Lock<P: Park> {
-    flag: Flag,
     owner: AtomicUsize,
     sleepers: AtomicU32,
     turn: AtomicU32,
@@ -64,7 +64,6 @@ impl<P: Park> Lock<P> {
         /// A free lock.
         pub fn new() -> Self {
             Self {
-                flag: Flag::new(),
                 owner: AtomicUsize::new(0),
                 sleepers: AtomicU32::new(0),
                 turn: AtomicU32::new(0),
@@ -76,13 +75,12 @@ impl<P: Park> Lock<P> {
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_lock(&self) -> Option<Locked<'_, P>> {
-        if self.flag.try_take() {
-            // Relaxed: only the thread that wrote its own number acts on finding it.
-            self.owner.store(P::thread_id(), Ordering::Relaxed);
-            Some(Locked(self))
-        } else {
-            None
-        }
+        // Acquire: pairs with the Release in `unlock`, to see what the last holder did. Relaxed: a failure reads
+        // nothing that is guarded.
+        let taken =
+            self.owner
+                .compare_exchange(0, P::thread_id(), Ordering::Acquire, Ordering::Relaxed);
+        taken.ok().map(|_| Locked(self))
     }
 
     /// Takes the lock, waiting for as long as another thread holds it.
@@ -106,7 +104,7 @@ impl<P: Park> Lock<P> {
         // Relaxed: ordered by the fence below (I2).
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         let locked = loop {
-            // Acquire: a turn newer than ours means an unlock came between, so the flag is tried again.
+            // Acquire: a turn newer than ours means an unlock came between, so it is tried again.
             let turn = self.turn.load(Ordering::Acquire);
             // I2: announced before the last try; pairs with the fence in `unlock`.
             fence(Ordering::SeqCst);
@@ -124,9 +122,8 @@ impl<P: Park> Lock<P> {
     /// The calling thread holds the lock and uses nothing it guards afterwards.
     #[inline]
     pub unsafe fn unlock(&self) {
-        self.owner.store(0, Ordering::Relaxed);
-        // SAFETY: the caller holds the lock.
-        unsafe { self.flag.give() };
+        // Release: pairs with the Acquire in `try_lock`.
+        self.owner.store(0, Ordering::Release);
         // I2: freed before `sleepers` is read; pairs with the fence in `lock_slow`.
         fence(Ordering::SeqCst);
         if self.sleepers.load(Ordering::Relaxed) != 0 {
@@ -145,6 +142,7 @@ impl<P: Park> Lock<P> {
 
     /// Whether the calling thread itself holds the lock: a signal handler that interrupted it asks.
     pub fn is_mine(&self) -> bool {
+        // Relaxed: only the thread that wrote its own number acts on finding it.
         self.owner.load(Ordering::Relaxed) == P::thread_id()
     }
 
@@ -154,54 +152,8 @@ impl<P: Park> Lock<P> {
     /// # Safety
     /// No other thread exists, and what the lock guards is consistent.
     pub unsafe fn reset(&self) {
+        // Relaxed, both: single-threaded.
         self.owner.store(0, Ordering::Relaxed);
         self.sleepers.store(0, Ordering::Relaxed);
-        // SAFETY: single-threaded; whoever took the flag was this thread's parent self.
-        unsafe { self.flag.give() };
-    }
-}
-
-/// The taken/free bit: `spin`'s mutex, or loom's atomic in a model.
-#[cfg(not(loom))]
-struct Flag(spin::mutex::SpinMutex<()>);
-
-#[cfg(not(loom))]
-impl Flag {
-    const fn new() -> Self {
-        Self(spin::mutex::SpinMutex::new(()))
-    }
-
-    #[inline]
-    fn try_take(&self) -> bool {
-        self.0.try_lock().map(core::mem::forget).is_some()
-    }
-
-    /// # Safety
-    /// The caller took the flag.
-    #[inline]
-    unsafe fn give(&self) {
-        // SAFETY: taken by `try_take`, whose guard was forgotten.
-        unsafe { self.0.force_unlock() }
-    }
-}
-
-#[cfg(loom)]
-struct Flag(super::AtomicBool);
-
-#[cfg(loom)]
-impl Flag {
-    fn new() -> Self {
-        Self(super::AtomicBool::new(false))
-    }
-
-    fn try_take(&self) -> bool {
-        // As spin's: Acquire sees what the last holder did.
-        self.0
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    unsafe fn give(&self) {
-        self.0.store(false, Ordering::Release);
     }
 }

@@ -26,7 +26,7 @@ pub use loom::sync::atomic::{
 /// Tells the processor (or loom's scheduler) that this thread is waiting for another.
 pub fn spin_hint() {
     #[cfg(not(loom))]
-    core::hint::spin_loop();
+    <spin::relax::Spin as spin::relax::RelaxStrategy>::relax();
     #[cfg(loom)]
     loom::thread::yield_now();
 }

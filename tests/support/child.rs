@@ -148,6 +148,12 @@ pub fn watchdog(seconds: u32) {
     }
 }
 
+/// Has the watchdog wait anew: what is counted here goes on, however slowly.
+pub fn goes_on(seconds: u32) {
+    // SAFETY: no conditions.
+    unsafe { libc::alarm(seconds * patience()) };
+}
+
 /// Runs the debugger on this process, then ends it. Nothing here allocates or runs a fork handler: what
 /// hangs may be the allocator.
 extern "C" fn show_stacks(number: i32) {

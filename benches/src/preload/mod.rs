@@ -8,6 +8,7 @@ mod programs;
 pub mod redis;
 
 use crate::cli::RunArgs;
+use crate::patience::Patience;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report};
@@ -119,6 +120,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
         samples: Vec::new(),
     };
     let path = session.new_path()?;
+    let mut patience = Patience::of_run(args.common.quick, 600);
     let started = Instant::now();
     for round in 0..args.common.rounds() {
         for (i, program) in programs.iter().enumerate() {
@@ -135,17 +137,15 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
             );
             for turn in 0..libraries.len() {
                 let library = &libraries[(turn + round as usize) % libraries.len()];
-                let result = measure_one(program, library);
-                if let Err(message) = &result {
-                    eprintln!("\r{} under {}: {message}", program.name, library.name);
-                }
-                let (row, column) = (program.name.clone(), library.name.clone());
-                session.samples.push(Sample {
-                    row,
-                    column,
+                let result = patience.run(&program.name, &library.name, |limit| {
+                    measure_one(program, library, limit)
+                });
+                session.samples.extend(result.map(|result| Sample {
+                    row: program.name.clone(),
+                    column: library.name.clone(),
                     round,
                     result,
-                });
+                }));
             }
         }
         session.save(&path)?;
@@ -177,6 +177,7 @@ fn row(program: &Program) -> Row {
 fn measure_one(
     program: &Program,
     library: &Library,
+    limit: Duration,
 ) -> Result<pymalloc_bench::outcome::Outcome, String> {
     let this = std::env::current_exe().map_err(|e| format!("this program's path: {e}"))?;
     let preloaded = match &library.path {
@@ -194,5 +195,5 @@ fn measure_one(
     command
         .current_dir(&program.folder)
         .envs(program.environment.iter().copied());
-    execute::outcome(&mut command, Duration::from_secs(600), false)
+    execute::outcome(&mut command, limit, false)
 }

@@ -132,23 +132,16 @@ fn name(row: &Row, figure: Figure) -> String {
 }
 
 fn cell(session: &Session, row: &Row, column: &str, figure: Figure) -> String {
+    let trouble = session.trouble(&row.name, column);
     let Some(s) = Summary::of(&session.values(&row.name, column, |o| figure.of(o))) else {
-        return if session
-            .samples
-            .iter()
-            .any(|s| s.row == row.name && s.column == column)
-        {
-            "failed"
-        } else {
-            ""
-        }
-        .into();
+        return trouble.unwrap_or_default().into();
     };
     let spread = match figure {
         Figure::Faults => String::new(),
         _ => spread(&s, &format!("{:.0}%", 100.0 * s.spread), figure),
     };
-    format!("{}{spread}", figure.write(s.median))
+    let end = trouble.map_or(String::new(), |what| format!(", {what}"));
+    format!("{}{spread}{end}", figure.write(s.median))
 }
 
 /// What follows a median: its spread and its mark. A single sample has no spread.

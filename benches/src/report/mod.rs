@@ -28,6 +28,7 @@ mod table;
 mod targets;
 mod threads;
 
+use crate::execute;
 use crate::session::Session;
 pub use cpython::SUFFIX;
 use figure::Figure;
@@ -111,8 +112,13 @@ fn failures(session: &Session) -> String {
         .filter_map(|s| Some((s, s.result.as_ref().err()?)));
     let lines: String = failed
         .map(|(s, why)| {
+            let end = if execute::is_hang(why) {
+                "; not run again"
+            } else {
+                ""
+            };
             format!(
-                "* {} under {}, round {}: {why}\n",
+                "* {} under {}, round {}: {why}{end}\n",
                 s.row,
                 s.column,
                 s.round + 1

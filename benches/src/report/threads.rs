@@ -11,15 +11,17 @@ pub fn render(session: &Session) -> String {
     for row in &session.rows {
         let kib =
             |column: &str| Summary::of(&session.values(&row.name, column, |o| o.thread_bytes));
-        let cells: Vec<_> = session.columns.iter().map(|c| kib(&c.name)).collect();
-        if cells.iter().any(Option::is_some) {
-            let cells = cells.into_iter().map(|s| {
-                s.map_or(String::new(), |s| {
-                    format!("{} KiB{}", digits(s.median / 1024.0), s.mark())
-                })
-            });
-            table.row([row.name.clone()].into_iter().chain(cells));
+        if session.columns.iter().all(|c| kib(&c.name).is_none()) {
+            continue;
         }
+        let cells = session.columns.iter().map(|c| {
+            let trouble = session.trouble(&row.name, &c.name);
+            let kib =
+                kib(&c.name).map(|s| format!("{} KiB{}", digits(s.median / 1024.0), s.mark()));
+            let words = kib.into_iter().chain(trouble.map(str::to_owned));
+            words.collect::<Vec<_>>().join(", ")
+        });
+        table.row([row.name.clone()].into_iter().chain(cells));
     }
     if table.is_empty() {
         return String::new();
@@ -41,5 +43,15 @@ mod tests {
             outcome.thread_bytes = Some(3072.0);
         }
         assert!(super::render(&session).contains("3.00 KiB?"));
+        let (row, column) = (
+            session.samples[0].row.clone(),
+            session.columns[1].name.clone(),
+        );
+        for sample in &mut session.samples {
+            if (&sample.row, &sample.column) == (&row, &column) {
+                sample.result = Err(crate::execute::hang(std::time::Duration::ZERO));
+            }
+        }
+        assert!(super::render(&session).contains(" hangs |"));
     }
 }

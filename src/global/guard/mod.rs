@@ -244,14 +244,20 @@ fn verified(p: NonNull<u8>, claim: &Claim) -> Option<(Guarded, Facts)> {
 }
 
 /// What is wrong with a live block that is to be freed or resized as `claim` says.
+///
+/// Where another API than the one that made it may free it (`mismatch:off`), that one's size and alignment are not
+/// looked at either: a program's own `operator new` may have asked `malloc` for a rounded size.
 fn fault_of(block: Guarded, facts: &Facts, claim: &Claim) -> Option<Fault> {
+    let is_other = facts.api != claim.api;
+    let is_borne = is_other && !OPTIONS.reports_mismatch();
+    let api = if is_borne { facts.api } else { claim.api };
     // SAFETY: a live block, its tag whole.
-    let wrong = unsafe { pads::wrong(block, facts, claim.api, OPTIONS.is_debug()) };
+    let wrong = unsafe { pads::wrong(block, facts, api, OPTIONS.is_debug()) };
     if let Some(wrong) = wrong {
         return Some(Fault::Pads(wrong));
     }
-    if facts.api != claim.api {
-        return Some(Fault::Api);
+    if is_other {
+        return (!is_borne).then_some(Fault::Api);
     }
     if claim.size.is_some_and(|said| said != facts.n) {
         return Some(Fault::Size);

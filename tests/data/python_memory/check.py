@@ -169,8 +169,8 @@ def resident():
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
 
 
-def eights(mib):
-    return round(mib / 8) * 8
+def whole(mib):
+    return round(mib / 32) * 32
 
 
 first = second = third = made = gone = None
@@ -178,8 +178,8 @@ start = resident()
 big = b"\1" * (32 << 20)
 full = resident()
 del big
-fact("big = 32 MiB; MiB more", eights(full - start))
-fact("del big; MiB more than at the start", eights(resident() - start))
+fact("big = 32 MiB; MiB more", whole(full - start))
+fact("del big; MiB more than at the start", whole(resident() - start))
 
 
 def count_of(name):

@@ -63,6 +63,7 @@ struct Expected {
     purge_delay: u32,
     huge_pages: HugePages,
     limit: usize,
+    reports_mismatch: bool,
     zero_realloc_allocates: bool,
     zero_size_traps: bool,
     verbose: bool,
@@ -81,6 +82,7 @@ impl Expected {
             purge_delay: store.purge_delay(),
             huge_pages: store.huge_pages(),
             limit: store.limit(),
+            reports_mismatch: store.reports_mismatch(),
             zero_realloc_allocates: store.zero_realloc_allocates(),
             zero_size_traps: store.zero_size_traps(),
             verbose: store.verbose(),
@@ -111,6 +113,7 @@ impl Expected {
             purge_delay: 250,
             huge_pages: HugePages::WhenLarge,
             limit: usize::MAX,
+            reports_mismatch: true,
             zero_realloc_allocates: false,
             zero_size_traps: true,
             verbose: !matches!(verbose, b"" | b"0"),
@@ -143,6 +146,8 @@ impl Expected {
             (b"foreign", b"forward") => self.foreign = Foreign::Forward,
             (b"foreign", b"abort") => self.foreign = Foreign::Abort,
             (b"foreign", b"leak") => self.foreign = Foreign::Leak,
+            (b"mismatch", b"on") => self.reports_mismatch = true,
+            (b"mismatch", b"off") => self.reports_mismatch = false,
             (b"purge_thread", b"auto") => self.purge_thread = PurgeThread::Auto,
             (b"purge_thread", b"on") => self.purge_thread = PurgeThread::On,
             (b"purge_thread", b"off") => self.purge_thread = PurgeThread::Off,
@@ -172,8 +177,8 @@ impl Expected {
                 None => good = false,
             },
             (
-                b"checks" | b"foreign" | b"purge_thread" | b"thp" | b"zero_realloc" | b"zero_size"
-                | b"verbose" | b"sample",
+                b"checks" | b"foreign" | b"mismatch" | b"purge_thread" | b"thp" | b"zero_realloc"
+                | b"zero_size" | b"verbose" | b"sample",
                 _,
             ) => good = false,
             _ => return None,
