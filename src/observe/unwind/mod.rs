@@ -234,18 +234,22 @@ impl Unwinder {
         reason = "no caller, and one found another way, differ"
     )]
     fn rule(&mut self, inside: usize) -> Option<Option<Rule>> {
-        let place = (inside ^ inside >> 14) & (self.n_answers - 1);
+        let place = ((inside ^ inside >> 14) & (self.n_answers - 1)) % REMEMBERED;
         // SAFETY: mapped for this, and used by this call only.
-        let answers = unsafe { self.answers.as_mut() };
-        let answer = &mut answers[place % REMEMBERED];
-        if answer.program != inside {
+        let known = unsafe { self.answers.as_ref() }[place];
+        let rule = if known.program == inside {
+            known.rule
+        } else {
             let rule = self.rule_slow(inside)?;
-            *answer = Answer {
+            // SAFETY: as above. Taken anew: the slow way may have written there itself.
+            let answers = unsafe { self.answers.as_mut() };
+            answers[place] = Answer {
                 program: inside,
                 rule,
             };
-        }
-        match answer.rule {
+            rule
+        };
+        match rule {
             NO_RULE => None,
             BY_FRAME => Some(None),
             packed => Rule::unpack(packed).map(Some),
