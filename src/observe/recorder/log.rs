@@ -103,6 +103,8 @@ impl Log {
         // SAFETY: inside the memory of a chunk.
         let payload = unsafe { memory.as_mut_ptr().add(CHUNK_HEADER_BYTES) };
         log.payload.store(payload, Ordering::Relaxed);
+        // SAFETY: nobody knows the log.
+        unsafe { log.near.with_mut(Near::begin) };
         let body = Body::new(recorder, number, memory, tracer);
         // SAFETY: nobody knows the log.
         unsafe {
