@@ -360,7 +360,8 @@ impl Body {
         let Some((number, is_new)) = tracer.stacks.child(0, program) else {
             return 0;
         };
-        log.put_at_hand(program, number);
+        // SAFETY: whoever has the body may use the log.
+        unsafe { log.put_at_hand(program, number) };
         if is_new {
             self.define(log, 0, 0, &[program]);
         }

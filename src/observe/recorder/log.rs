@@ -78,7 +78,7 @@ pub struct Log {
     chunk: AtomicU32,
     /// Where the payload lies.
     payload: AtomicPtr<u8>,
-    /// What calls are known by, where one frame is kept. The owner's.
+    /// What calls are known by, where one frame is kept. Whoever may use the body uses it.
     near: SharedCell<Near>,
     body: SharedCell<MaybeUninit<Body>>,
 }
@@ -153,22 +153,29 @@ impl Log {
         self.simple_to.store(len as u32, Ordering::Relaxed);
     }
 
-    /// The number of a call's stack, if it is at hand; `None` in it where no stacks are kept. To the owner.
+    /// The number of a call's stack, if it is at hand; `None` in it where no stacks are kept.
+    ///
+    /// # Safety
+    /// 1. As duty 1 of [`Self::with`].
+    /// 2. The function that was called has not returned yet.
     #[inline(always)]
     #[allow(clippy::option_option, reason = "not kept, and not at hand, differ")]
-    pub fn stack_at_hand<const FRAMES: usize>(&self, call: Call) -> Option<Option<Ready>> {
+    pub unsafe fn stack_at_hand<const FRAMES: usize>(&self, call: Call) -> Option<Option<Ready>> {
         if FRAMES == 0 {
             return Some(None);
         }
-        // SAFETY: the function called is this one's caller.
+        // SAFETY: duty 2.
         let caller = unsafe { call.caller() };
-        // SAFETY: the owner's alone.
+        // SAFETY: nobody else uses it by duty 1.
         unsafe { self.near.with_mut(|near| near.get(caller.program)) }.map(Some)
     }
 
-    /// Remembers a stack of one frame, by the owner.
-    pub fn put_at_hand(&self, program: usize, number: u32) {
-        // SAFETY: the owner's alone.
+    /// Remembers a stack of one frame.
+    ///
+    /// # Safety
+    /// As duty 1 of [`Self::with`].
+    pub unsafe fn put_at_hand(&self, program: usize, number: u32) {
+        // SAFETY: nobody else uses it by the duty.
         unsafe { self.near.with_mut(|near| near.put(program, number)) }
     }
 

@@ -41,7 +41,8 @@ extern "C" fn note_allocated<const FRAMES: usize, const ZEROED: bool>(
 ) -> NonNull<u8> {
     if FRAMES < WALKED
         && let Some((log, done)) = simple_log(told)
-        && let Some(stack) = log.stack_at_hand::<FRAMES>(call)
+        // SAFETY: this thread's, and simple; the call is that of this function's caller.
+        && let Some(stack) = unsafe { log.stack_at_hand::<FRAMES>(call) }
     {
         let block = Simple {
             p,
@@ -108,7 +109,8 @@ extern "C" fn note_resized<const FRAMES: usize>(
 ) -> NonNull<u8> {
     if FRAMES < WALKED
         && let Some((log, done)) = simple_log(told)
-        && let Some(stack) = log.stack_at_hand::<FRAMES>(call)
+        // SAFETY: this thread's, and simple; the call is that of this function's caller.
+        && let Some(stack) = unsafe { log.stack_at_hand::<FRAMES>(call) }
     {
         let block = Simple {
             p: new,
