@@ -191,5 +191,12 @@ mutant events $order 'nobody knows who made a block' 's/maker\.store\(self\.log 
 mutant events $order 'a ticket is taken in two steps' 's/self\.clock\.0\.fetch_add\(1, Ordering::Relaxed\) \+ 1/{ let last = self.clock.0.load(Ordering::Relaxed); self.clock.0.store(last + 1, Ordering::Relaxed); last + 1 }/'
 mutant events $order 'two logs are alone' 's/\(Ordering::Relaxed\) <= 1/(Ordering::Relaxed) <= 2/'
 
+progress=src/observe/recorder/progress.rs
+mutant events $progress 'who ends looks once' 's/while look\(\) > 0 \{\}/look();/'
+mutant events $progress 'a look does not learn what came before' 's/self\.done\.load\(Ordering::Acquire\)/self.done.load(Ordering::Relaxed)/'
+mutant events $progress 'a simple event does not say what came before' 's/done\.0, Ordering::Release/done.0, Ordering::Relaxed/'
+mutant events $progress 'any other event does not say what came before' 's/len as u64, Ordering::Release/len as u64, Ordering::Relaxed/'
+mutant events $progress 'who was at an event opens what was shut' 's/let _ = self\.simple_to\.compare_exchange\(\s*to,\s*len as u32,\s*Ordering::Relaxed,\s*Ordering::Relaxed,\s*\)/self.simple_to.store(len as u32, Ordering::Relaxed)/'
+
 echo "$caught caught, $missed missed"
 [[ $missed == 0 ]]

@@ -1,10 +1,10 @@
-//! The shipped `sync`, `obmalloc`, two files of `global` and one of `observe`, built for loom.
+//! The shipped `sync`, `obmalloc`, two files of `global` and two of `observe`, built for loom.
 //!
 //! ```text
 //! ../../src/sync      atomics, cells and the lock: loom's by `cfg(loom)`, which build.rs sets
 //! ../../src/obmalloc  the allocator, every file as it ships
 //! ../../src/global    options.rs and registration.rs; the rest is statics and the C library
-//! ../../src/observe   recorder/order.rs
+//! ../../src/observe   recorder/order.rs and recorder/progress.rs
 //! os/                 a machine of eight arenas with a strict kernel, instead of Linux
 //! model.rs            runs a model and says how many executions it took
 //! ../tests/models     the promises, one file each
@@ -39,5 +39,8 @@ pub mod registration;
 
 #[path = "../../src/observe/recorder/order.rs"]
 pub mod order;
+
+#[path = "../../src/observe/recorder/progress.rs"]
+pub mod progress;
 
 pub mod model;

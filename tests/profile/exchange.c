@@ -1,5 +1,6 @@
-/* Threads that make, resize and free each other's blocks: exchange THREADS ROUNDS. Threads are born and end all the
- * time, and few addresses serve many of them, so that most blocks are made where another thread's was freed. */
+/* Threads that make, resize and free each other's blocks: exchange THREADS ROUNDS [MS]. Threads are born and end all the
+ * time, and few addresses serve many of them, so that most blocks are made where another thread's was freed. After that
+ * many milliseconds the process exits while they go on. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PLACES = 48, LIVES = 4 };
 
@@ -56,6 +58,11 @@ int main(int n_words, char **words) {
     pthread_t threads[64];
     for (int i = 0; i < n; i++)
         if (pthread_create(&threads[i], 0, lives, (void *)(uintptr_t)(i + 1))) abort();
+    if (n_words > 3) {
+        usleep(1000 * (useconds_t)atoi(words[3]));
+        puts("left");
+        exit(0);
+    }
     for (int i = 0; i < n; i++) pthread_join(threads[i], 0);
     for (int i = 0; i < PLACES; i++) free(atomic_exchange(&places[i], 0));
     puts("exchanged");

@@ -4,6 +4,7 @@
 use crate::fixture::{Run, built_with, file, pymalloc, steps_of};
 use crate::recording::decode::{Event, Step};
 use crate::recording::format::Ending;
+use crate::recording::last::last;
 use crate::recording::read::{End, Follower, read};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -82,6 +83,38 @@ fn blocks_that_threads_exchange_are_made_before_they_are_freed() {
         let is_sorted = steps.is_sorted_by_key(|step| step.time_ms);
         assert!(is_sorted, "{name}: time goes back");
     }
+}
+
+#[test]
+fn a_recording_that_ends_while_threads_exchange_blocks_frees_none_that_it_did_not_make() {
+    let program = exchange();
+    let mut passed_on = 0;
+    for round in 0..30 {
+        let limited = round % 2 == 1;
+        let (words, arguments, said, why) = match limited {
+            true => (
+                &["record", "--limit", "300K"][..],
+                ["24", "300"].to_vec(),
+                "exchanged\n",
+                Ending::Limit,
+            ),
+            false => (
+                &["record"][..],
+                ["24", "100000000", "20"].to_vec(),
+                "left\n",
+                Ending::Exit,
+            ),
+        };
+        let run = Run::with("exchange_ends", words, &program, &arguments, |_| {});
+        assert_eq!(run.succeeds(), said, "round {round}");
+        let mut live = Live::default();
+        let contents = read(&run.path, |step| live.step(step)).expect("a recording");
+        assert_eq!(contents.end, End::Whole(why), "round {round}");
+        let told = last(&run.path).expect("a file").map(|last| last.events);
+        assert_eq!(told, Some(contents.events), "round {round}");
+        passed_on += live.passed_on;
+    }
+    assert!(passed_on > 10_000, "{passed_on}");
 }
 
 #[test]

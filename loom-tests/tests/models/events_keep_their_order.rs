@@ -1,11 +1,13 @@
-//! `observe::recorder::order`: threads that make, pass, free and reuse one block, each writing into a log of its own. By
-//! the order of the tickets the block is made before it is freed, and freed before it is made again.
+//! `observe::recorder::order` and `progress`: threads that make, pass, free and reuse one block, each writing into a log of
+//! its own. By the order of the tickets the block is made before it is freed, and freed before it is made again; also in
+//! what a recording has that ends meanwhile.
 
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use loom::thread;
 use pymalloc_loom_tests::model::{Static, explore};
 use pymalloc_loom_tests::order::{Makers, Order, Turn};
+use pymalloc_loom_tests::progress::{Progress, settle};
 
 /// The block's address.
 const BLOCK: usize = 0x1000;
@@ -40,6 +42,10 @@ struct Process {
     shared: Mutex<bool>,
     /// Whether the program passed it on.
     passed: AtomicBool,
+    /// How far the logs are.
+    progress: [Progress; 2],
+    /// The recorder's lock.
+    recorder: Mutex<()>,
 }
 
 /// A thread with a log.
@@ -58,6 +64,8 @@ impl Process {
             maker: Maker(AtomicU8::new(0)),
             shared: Mutex::new(free),
             passed: AtomicBool::new(false),
+            progress: core::array::from_fn(|_| Progress::default()),
+            recorder: Mutex::new(()),
         })
     }
 }
@@ -196,4 +204,96 @@ fn events_of_a_block_that_comes_back_to_its_first_maker_keep_their_order() {
         }
         check(&[first.log(), between.join().unwrap()]);
     });
+}
+
+impl Thread {
+    /// Writes an event, simply or as one that looked around and so sets anew how far that goes; none if the log is shut, but
+    /// then it waits for who ends the recording.
+    fn write(&mut self, simply: bool, event: impl FnOnce(&mut Self)) {
+        let progress = &self.process.progress[self.number];
+        let Some(done) = progress.simply() else {
+            return drop(self.process.recorder.lock().unwrap());
+        };
+        event(self);
+        match simply {
+            true => drop(progress.advance(done, 1)),
+            false => {
+                progress.publish(done.bytes() + 1, 1);
+                progress.set_simple_to(200);
+            }
+        }
+    }
+}
+
+/// Two threads write while a third ends the recording. What is in it then is in order, and has lower tickets than its
+/// end; afterwards nobody writes.
+fn end_while(
+    name: &str,
+    first: impl Fn(&mut Thread) + Sync + Send + Copy + 'static,
+    second: impl Fn(&mut Thread) + Sync + Send + Copy + 'static,
+) {
+    explore(name, Some(3), move || {
+        let process = Process::new(false);
+        let p = process.get();
+        p.progress.iter().for_each(|log| log.set_simple_to(100));
+        // The second one has the later ticket, under which it may free what the first one makes.
+        let threads = [Thread::new(p), Thread::new(p)];
+        let [one, other] = threads.map(|mut thread| {
+            let first_one = thread.number == 0;
+            thread::spawn(move || {
+                match first_one {
+                    true => first(&mut thread),
+                    false => second(&mut thread),
+                }
+                thread.log()
+            })
+        });
+        let locked = p.recorder.lock().unwrap();
+        p.progress.iter().for_each(Progress::shut);
+        settle(p.progress.iter());
+        let end = p.order.take(3);
+        drop(locked);
+        let logs = [one.join().unwrap(), other.join().unwrap()].map(|(number, mut log)| {
+            let progress = &p.progress[number];
+            assert!(progress.simply().is_none(), "log {number} goes on");
+            log.truncate(progress.seen().events() as usize);
+            (number, log)
+        });
+        let late = |log: &Log| log.1.iter().any(|(ticket, _)| *ticket >= end);
+        assert!(!logs.iter().any(late), "not before {end}: {logs:?}");
+        check(&logs);
+    });
+}
+
+#[test]
+fn a_recording_that_ends_has_no_free_of_a_block_that_was_not_made() {
+    end_while(
+        "ends, passed on",
+        |maker| {
+            maker.write(true, |maker| maker.write_made(false));
+            maker.pass();
+        },
+        |freer| {
+            if freer.receives() {
+                freer.write(true, Thread::write_freed);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_recording_that_ends_has_no_block_made_where_one_lives() {
+    end_while(
+        "ends, used again",
+        |user| {
+            user.write(false, |user| user.write_made(false));
+            user.write(true, Thread::write_freed);
+            *user.process.shared.lock().unwrap() = true;
+        },
+        |next| {
+            if std::mem::take(&mut *next.process.shared.lock().unwrap()) {
+                next.write(false, |next| next.write_made(true));
+            }
+        },
+    );
 }

@@ -3,8 +3,9 @@
 use super::super::recording::encode::simple::Ready;
 use super::super::recording::encode::{Alloc, Chunk, EVENT_BYTES, STACK_BYTES, TEXT_BYTES};
 use super::super::recording::format::{CHUNK_BYTES, CHUNK_HEADER_BYTES, MOST_FRAMES, MarkKind};
-use super::log::{ChunkMemory, Done, Log};
+use super::log::{ChunkMemory, Log};
 use super::order::Turn;
+use super::progress::Done;
 use super::stacks::{Found, copy};
 use super::tracer::Tracer;
 use super::{COMMON, Recorder, makers};
@@ -82,7 +83,7 @@ impl Body {
     pub fn go_on_for(&mut self, log: &Log, thread: u32) {
         self.thread = thread;
         self.look_at = 0;
-        log.set_simple_to(0);
+        log.progress.set_simple_to(0);
         self.turn.renew();
         if let Some(tracer) = &mut self.tracer {
             tracer.forget_thread();
@@ -108,7 +109,7 @@ impl Body {
     /// Writes one event, of that call if it is known.
     #[inline(always)]
     pub fn event(&mut self, log: &Log, event: &Event, call: Option<Call>) {
-        self.chunk.go_on_at(log.len());
+        self.chunk.go_on_at(log.progress.done().bytes());
         if self.chunk.at() >= self.look_at {
             self.look_around(log);
         }
@@ -156,14 +157,14 @@ impl Body {
         }
         self.publish(log, 1);
         let goes_on = self.chunk.goes_on(self.thread, self.turn.ticket());
-        log.set_simple_to(match goes_on {
+        log.progress.set_simple_to(match goes_on {
             true => self.look_at.min(LAST).saturating_sub(CHUNK_HEADER_BYTES),
             false => 0,
         });
     }
 
     /// Writes that a block was made, if that is all there is to do. False if nothing was done. Where the log
-    /// [is simple](Log::simply).
+    /// [is simple](super::progress::Progress::simply).
     #[inline(always)]
     pub fn simply_allocated(
         &mut self,
@@ -176,7 +177,7 @@ impl Body {
         if !self.turn.simply_makes(address, block.taken) {
             return false;
         }
-        let (len, size, zeroed) = (done.len(), block.size, block.zeroed);
+        let (len, size, zeroed) = (done.bytes(), block.size, block.zeroed);
         // SAFETY: there is room where an event is simple.
         let bytes = unsafe { self.chunk.alloc_small(len, address, size, zeroed, stack) };
         self.is_written(log, done, bytes)
@@ -190,7 +191,7 @@ impl Body {
             return false;
         }
         // SAFETY: there is room where an event is simple.
-        let bytes = unsafe { self.chunk.free_small(done.len(), address) };
+        let bytes = unsafe { self.chunk.free_small(done.bytes(), address) };
         self.is_written(log, done, bytes)
     }
 
@@ -208,7 +209,7 @@ impl Body {
         if !(self.turn.simply_ends(old) && self.turn.simply_makes(new, block.taken)) {
             return false;
         }
-        let (len, size) = (done.len(), block.size);
+        let (len, size) = (done.bytes(), block.size);
         // SAFETY: there is room where an event is simple.
         let bytes = unsafe { self.chunk.resize_small(len, old, new, size, stack) };
         self.is_written(log, done, bytes)
@@ -220,16 +221,16 @@ impl Body {
         let Some(bytes) = bytes else {
             return false;
         };
-        let done = log.advance(done, bytes);
+        let done = log.progress.advance(done, bytes);
         // Release: as in `publish`.
         fence(Ordering::Release);
-        self.chunk.publish_simply(done.len());
+        self.chunk.publish_simply(done.bytes());
         true
     }
 
     /// Writes a mark.
     pub fn mark(&mut self, log: &Log, kind: MarkKind, name: &[u8]) {
-        self.chunk.go_on_at(log.len());
+        self.chunk.go_on_at(log.progress.done().bytes());
         self.look_around(log);
         if self.make_room(log, EVENT_BYTES + TEXT_BYTES) {
             self.chunk.ticket(self.turn.ticket());
@@ -259,7 +260,7 @@ impl Body {
     /// I3 of the recorder: the lengths come after the events that they count, of which so many are new.
     #[inline(always)]
     pub fn publish(&mut self, log: &Log, new_events: u64) {
-        log.publish(self.chunk.len(), new_events);
+        log.progress.publish(self.chunk.len(), new_events);
         // Release, for a reader of the tail file: it has no other way to know.
         fence(Ordering::Release);
         self.chunk.publish();

@@ -34,6 +34,7 @@ mod makers;
 mod near;
 pub(super) mod order;
 mod output;
+mod progress;
 mod session;
 mod short;
 pub(super) mod stacks;
@@ -250,8 +251,9 @@ fn write(f: impl FnOnce(&'static Log)) {
         return;
     };
     let recorder = place.recorder;
-    // I2.
-    if recorder.state.load(Ordering::Relaxed) == STOPPED || recorder.lock.is_mine() {
+    // Acquire: pairs with the Release in `end`. Until that was said, who has a closed log waits for the lock.
+    if recorder.state.load(Ordering::Acquire) == STOPPED || recorder.lock.is_mine() {
+        // I2.
         return;
     }
     let locked = recorder.lock.lock();
@@ -377,13 +379,16 @@ impl Recorder {
 
     /// Ends the recording. The lock is held; the chunk of the common log is given if that is in use.
     fn end(&self, common: Option<&mut Chunk<'_>>, why: Ending) {
-        self.state.store(STOPPED, Ordering::Relaxed);
+        let ticket = self.with_session(|session| session.settle(&self.order));
+        // Release: who does not write any more because of this does not before all have settled (I2 of `progress`).
+        self.state.store(STOPPED, Ordering::Release);
+        let ms = self.elapsed_ms();
         self.with_session(|session| match common {
-            Some(chunk) => session.end(self, chunk, why),
+            Some(chunk) => session.end(ticket, ms, chunk, why),
             None => {
                 let log = session.common;
                 // SAFETY: never open, not in use, and the lock is held.
-                unsafe { log.with(|body| session.end(self, &mut body.chunk, why)) }
+                unsafe { log.with(|body| session.end(ticket, ms, &mut body.chunk, why)) }
             }
         });
         watch::forget(observe);

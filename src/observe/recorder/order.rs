@@ -97,14 +97,6 @@ impl Order {
         // Relaxed: I2.
         ticket > self.stamps[maker].0.load(Ordering::Relaxed)
     }
-
-    /// The last ticket of all, for `log`: who takes one later gets one above it, and everybody soon does.
-    pub fn close(&self, log: usize) -> u64 {
-        let ticket = self.take(log);
-        // Above every log's reach: see `keep_up`.
-        self.clock.0.fetch_add(SKEW + 1, Ordering::Relaxed);
-        ticket
-    }
 }
 
 /// Who made the blocks of a range, by address.

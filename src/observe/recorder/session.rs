@@ -4,11 +4,11 @@ use super::super::recording::encode::Chunk;
 use super::super::recording::format::{ChunkHeader, Ending, Header, MOST_FRAMES, checksum};
 use super::config::Config;
 use super::log::{CLOSED, IDLE, Log, OPEN};
-use super::order::LOGS;
+use super::order::{LOGS, Order};
 use super::output::{Output, OutputError};
 use super::stacks::Threads;
 use super::tracer::Tracer;
-use super::{COMMON, Recorder, SPARE, StartError};
+use super::{COMMON, Recorder, SPARE, StartError, progress};
 use crate::os;
 use crate::sync::{Ordering, fence};
 
@@ -136,20 +136,34 @@ impl Session {
         true
     }
 
-    /// Writes what all logs have, and at last why the recording ends, into `common`, which is the common log's chunk.
-    pub fn end(&mut self, recorder: &Recorder, common: &mut Chunk<'_>, why: Ending) {
-        let mut events = self.common.events();
-        // Whoever writes on writes under a later ticket, which no reader looks at.
-        let ticket = recorder.order.close(COMMON);
+    fn logs(&self) -> impl Iterator<Item = &'static Log> + Clone {
+        self.logs.iter().flatten().copied()
+    }
+
+    /// Ends all logs where they are; the ticket of the end, above those of all events in them.
+    pub fn settle(&self, order: &Order) -> u64 {
+        for log in self.logs() {
+            log.enter(CLOSED);
+            log.progress.shut();
+        }
+        progress::settle(self.logs().map(|log| &log.progress));
+        // Each event took its ticket before it was published, and so before it was seen.
+        order.take(COMMON)
+    }
+
+    /// Writes what all logs have that have settled, and at last, under that ticket, why the recording ends, into `common`,
+    /// which is the common log's chunk.
+    pub fn end(&mut self, ticket: u64, ms: u64, common: &mut Chunk<'_>, why: Ending) {
+        let mut events = self.common.progress.done().events();
         let mut is_written = why != Ending::Refused;
         for (number, log) in self.logs.iter().flatten().enumerate() {
-            log.enter(CLOSED);
-            events += log.events();
-            is_written = is_written && self.output.write_log(number as u32, log);
+            let (payload, of_log) = log.whole();
+            events += of_log;
+            is_written = is_written && self.output.write_log(number as u32, log.chunk(), payload);
         }
         let why = if is_written { why } else { Ending::Refused };
         common.ticket(ticket);
-        common.time(recorder.elapsed_ms());
+        common.time(ms);
         common.end(why, events);
         fence(Ordering::Release);
         common.publish();
@@ -165,13 +179,12 @@ impl Session {
 }
 
 impl Output {
-    /// Writes what a log has so far.
-    fn write_log(&mut self, number: u32, log: &Log) -> bool {
-        let payload = log.payload();
+    /// Writes what a log has in its chunk so far.
+    fn write_log(&mut self, log: u32, number: u32, payload: &[u8]) -> bool {
         let header = ChunkHeader {
             len: payload.len() as u32,
-            number: log.chunk(),
-            log: number,
+            number,
+            log,
             checksum: checksum(payload),
         };
         payload.is_empty() || self.write_part(&header, payload)

@@ -6,7 +6,8 @@
 //! ```
 
 use super::body::Simple;
-use super::log::{Done, Log};
+use super::log::Log;
+use super::progress::Done;
 use super::{observe, observe_slow, own_log};
 use crate::global::watch::{self, Event, Short, Told};
 use crate::obmalloc::size_class::ALIGNMENT;
@@ -167,5 +168,5 @@ fn note_slow(told: &Told, event: &Event, call: Call) {
 fn simple_log(told: &Told) -> Option<(&'static Log, Done)> {
     // SAFETY: only `write` fills the place, with a log, which stays; wiped memory is one, too.
     let log = unsafe { told.log.get()?.cast::<Log>().as_ref() };
-    Some((log, log.simply()?))
+    Some((log, log.progress.simply()?))
 }
