@@ -101,6 +101,11 @@ const FOREIGN_POINTERS: &[Case] = &[
             thread.join().unwrap();
         },
     ),
+    case("an alignment for an address, small", NOT_A_BLOCK, || {
+        // What an empty collection points to.
+        put(NonNull::<u128>::dangling().as_ptr().cast(), SMALL);
+        flush();
+    }),
     case("stack, medium", NOT_A_BLOCK, || {
         let mut here = [0u128; 64];
         put(here.as_mut_ptr().cast(), MEDIUM);

@@ -252,8 +252,8 @@ impl Heap {
         // SAFETY: the caller's word.
         unsafe { assert_unchecked(class.is_small() == SMALL) };
         let (mut rest, mut n_own) = (blocks, 0);
-        // The slot of the last block of another heap's, and that heap.
-        let mut elsewhere = (0, 0);
+        // The slot of the last block of another heap's, and that heap; at first a number that is no slot's.
+        let mut elsewhere = (usize::MAX, 0);
         while let Some((first, others)) = rest.split_first() {
             let Some(block) = *first else {
                 rest = others;

@@ -25,14 +25,14 @@ impl Buffers {
     }
 }
 
-/// What was done with a list last, since somebody asked whether it rests.
+/// What its thread's calls did with a list last, since somebody asked whether it rests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Worked {
     /// Nothing.
     Not,
     /// It was filled from the heap.
     Refilled,
-    /// Some of it was sent home.
+    /// Some of it was sent home to make room.
     Flushed,
 }
 

@@ -50,7 +50,8 @@
 //!
 //! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. A list that only
 //! gives or only takes gains nothing from more than some two hundred of them. One that takes what it gave a moment ago, a
-//! refill after a flush, would have kept it if it were longer: of small blocks it may hold as many as their bytes allow.
+//! refill after it had no room for a free, would have kept it if it were longer: in Rust programs it may hold some two
+//! thousand small blocks. (By preload memory counts for more: there it stays as short as the others.)
 //! Buffers and stacks lie in a region of the thread, each above the last; one that became too short is left. The second
 //! and third stack of a class are as long as its list may get, one way and by turns, so that little of the region is left
 //! and touched for nothing.
@@ -68,13 +69,13 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
-/// What the bounds below are divided by. The preload library comes under programs that did not ask for it, many of
+/// What other bounds are divided by. The preload library comes under programs that did not ask for it, many of
 /// them small, of whose memory the blocks in lists are a part that shows.
 const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
-/// Most bytes of blocks a stack may hold, and blocks, and blocks of one that only gives or only takes.
+/// Most bytes of blocks a stack may hold, blocks of one that only gives or only takes, and blocks.
 const MAX_BYTES: usize = 32 * 1024 / SHARE;
-const MAX_BLOCKS: usize = if cfg!(feature = "preload") { 127 } else { 2047 };
 const ONE_WAY_BLOCKS: usize = 255 / SHARE;
+const MAX_BLOCKS: usize = if SHARE == 1 { 2047 } else { ONE_WAY_BLOCKS };
 /// The same of a new one.
 const FIRST_BYTES: usize = 8 * 1024 / SHARE;
 const FIRST_BLOCKS: usize = 64 / SHARE;
@@ -475,10 +476,14 @@ impl ThreadLists {
         &stack[..n.min(stack.len())]
     }
 
+    /// Notes that the list has no room for a block that was freed.
+    pub fn note_full(&self, class: SizeClass) {
+        self.of(class).worked.set(Worked::Flushed);
+    }
+
     /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
     pub fn drop_older(&self, class: SizeClass, n: usize) {
         let list = self.of(class);
-        list.worked.set(Worked::Flushed);
         let (stack, _) = list.parts();
         if n == 0 || n > stack.len() {
             return;

@@ -66,6 +66,7 @@ fn stack_and_buffer_behave_as_two_vectors() {
                 unsafe { lists.fill(class, stack.len()) };
             }
             14 => {
+                lists.note_full(class);
                 let n = stack.len() / 2;
                 let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
@@ -92,9 +93,9 @@ fn no_list_outgrows_the_region() {
     assert_eq!(lists.used.get() as usize, REGION_ENTRIES);
 }
 
-/// Whether the list is longer after a flush and the refill behind it.
+/// Whether the list is longer after a free it had no room for and the refill behind that.
 fn lengthens_by_turns(lists: &ThreadLists, class: SizeClass) -> bool {
-    lists.drop_older(class, 0);
+    lists.note_full(class);
     lists.lengthen(class, Worked::Refilled)
 }
 
@@ -194,6 +195,7 @@ fn a_list_without_a_buffer_is_one_stack() {
                 lists.lengthen(class, Worked::Refilled);
             }
             14 => {
+                lists.note_full(class);
                 let n = stack.len() / 2;
                 let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
