@@ -20,6 +20,8 @@ const LAYOUT: &str = "src/shim/layout.ld";
 
 /// Whether the linker takes [`LAYOUT`]: of those in use, mold and wild do not.
 fn knows_layouts() -> bool {
+    // Cargo sets both, and runs this again when either changes, wherever it was said. Asked to by `rerun-if-env-changed`,
+    // it would look at its own environment instead.
     let named = ["RUSTC_LINKER", "CARGO_ENCODED_RUSTFLAGS"]
         .map(|name| std::env::var(name).unwrap_or_default());
     !named
@@ -47,7 +49,8 @@ fn main() {
             let folder =
                 std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
             println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{folder}/{LAYOUT}");
-            // The loader then puts it at a multiple of that, which the layout counts on.
+            // The loader then puts it at a multiple of that, which the layout counts on; glibc's does so from 2.35 on.
+            // Under an older one the kernel's groups begin elsewhere among the functions: some pages more are resident.
             println!("cargo::rustc-cdylib-link-arg=-Wl,-z,max-page-size=65536");
         }
         // What std unwinds by is loaded when it is needed: linked, it costs every process 100 KiB.

@@ -15,7 +15,7 @@
 //!
 //! | folder | layer | what |
 //! |---|---|---|
-//! | `sync` | L0 | the only door to atomics, cells and locks: core and spin, or loom |
+//! | `sync` | L0 | the only door to atomics, cells and locks: core's and the kernel's, or loom's |
 //! | `os` | L1 | the only door to the system: pages, threads, fork, messages |
 //! | [`obmalloc`] | L2 | the allocator as values: size → class → pool → block; arenas, runs, huge blocks, heaps |
 //! | `global` | L3 | this process's one allocator: [`PyMalloc`], thread lists, options, purging, fork |

@@ -1,8 +1,20 @@
 //! Starts one measured process and reads the line it prints.
+//!
+//! ```text
+//! run ─► spawn, in a group of its own ─► follow ─► ended, pipes closed ──────────► wait ─► what it said
+//!                                              └─► late ─► SIGKILL to the group ─► wait
+//! ```
+//!
+//! * **I1** The thread that started a process is the only one that waits for it, and does so last: up to then the
+//!   process is at least a zombie, and neither its number nor its group's is given to another.
 
+use crate::interrupt;
 use pymalloc_bench::outcome::{Moment, Outcome};
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Variables that tune an allocator; a measured process sees none of them.
@@ -82,79 +94,119 @@ fn run(
     limit: Duration,
     watched: bool,
 ) -> Result<(Output, Vec<Moment>), String> {
-    let child = command
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // What it starts is ended with it.
+        .process_group(0)
         .spawn()
         .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
-    let pid = child.id() as libc::pid_t;
-    let (done, end) = mpsc::channel::<()>();
-    let watchdog = std::thread::spawn(move || {
-        let (late, timeline) = watch(pid, &end, limit, watched);
-        if late {
-            end_with_descendants(pid);
-        }
-        (late, timeline)
-    });
-    let output = child.wait_with_output().map_err(|e| e.to_string())?;
-    drop(done);
-    let (late, timeline) = watchdog.join().expect("the watchdog does not panic");
-    if late {
-        return Err(hang(limit));
+    let group = child.id() as libc::pid_t;
+    interrupt::set_measured(group);
+    let followed = follow(&mut child, limit, watched);
+    if !matches!(followed, Ok(Some(_))) {
+        // SAFETY: no pointer is involved, and the group is that child's (I1).
+        unsafe { libc::kill(-group, libc::SIGKILL) };
     }
+    interrupt::set_measured(0);
+    let status = child.wait().map_err(|e| e.to_string())?;
+    let followed = followed.map_err(|e| format!("cannot be followed: {e}"))?;
+    let ([stdout, stderr], timeline) = followed.ok_or_else(|| hang(limit))?;
+    let output = Output {
+        status,
+        stdout,
+        stderr,
+    };
     Ok((output, timeline))
 }
 
-/// Waits for the end of a process: whether it is late, and how its resident set went. It sleeps, and
-/// takes no CPU time from what is measured but for a watched process.
-fn watch(
-    pid: libc::pid_t,
-    end: &mpsc::Receiver<()>,
-    limit: Duration,
-    watched: bool,
-) -> (bool, Vec<Moment>) {
+/// What a process says on its two pipes, and how its resident set goes while it runs.
+type Followed = ([Vec<u8>; 2], Vec<Moment>);
+
+/// Follows a process until it has ended and nobody holds its pipes any more. `None` when that is not so after the
+/// limit. It sleeps, and takes no CPU time from what is measured but for a watched process.
+fn follow(child: &mut Child, limit: Duration, watched: bool) -> io::Result<Option<Followed>> {
     let started = Instant::now();
-    let mut timeline = Vec::new();
-    loop {
+    let pid = child.id() as libc::pid_t;
+    let (mut said, mut timeline) = ([Vec::new(), Vec::new()], Vec::new());
+    // The last one becomes readable when the process ends.
+    let mut open = [
+        child
+            .stdout
+            .take()
+            .map(|pipe| File::from(OwnedFd::from(pipe))),
+        child
+            .stderr
+            .take()
+            .map(|pipe| File::from(OwnedFd::from(pipe))),
+        Some(File::from(process_file(pid)?)),
+    ];
+    while open.iter().any(Option::is_some) {
         let left = limit.saturating_sub(started.elapsed());
-        let wait = if watched { LOOK.min(left) } else { left };
-        if end.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Disconnected) {
-            return (false, timeline);
+        if left.is_zero() {
+            return Ok(None);
         }
-        if started.elapsed() >= limit {
-            return (true, timeline);
+        let ready = poll(&open, if watched { LOOK.min(left) } else { left })?;
+        for (i, place) in open.iter_mut().enumerate() {
+            let Some(file) = place.as_mut().filter(|_| ready[i]) else {
+                continue;
+            };
+            let is_at_end = match said.get_mut(i) {
+                Some(bytes) => read_some(file, bytes)? == 0,
+                None => true,
+            };
+            if is_at_end {
+                *place = None;
+            }
         }
-        if let Some(kib) = resident_kib(pid) {
+        if let Some(kib) = resident_kib(pid).filter(|_| watched) {
             let ms = started.elapsed().as_millis() as u32;
             timeline.push(Moment { ms, kib });
         }
     }
+    Ok(Some((said, timeline)))
 }
 
-/// Ends a child of this process that was not waited for, and what it has started: whoever of them lives on keeps the
-/// pipe open that is read here.
-fn end_with_descendants(pid: libc::pid_t) {
-    let mut all = vec![pid];
-    let mut looked_at = 0;
-    while let Some(&one) = all.get(looked_at) {
-        looked_at += 1;
-        let tasks = std::fs::read_dir(format!("/proc/{one}/task"));
-        for task in tasks.into_iter().flatten().flatten() {
-            let children = std::fs::read_to_string(task.path().join("children"));
-            let children = children.unwrap_or_default();
-            all.extend(
-                children
-                    .split_whitespace()
-                    .flat_map(str::parse::<libc::pid_t>),
-            );
-        }
+/// Adds what can be read at once; how much that was.
+fn read_some(file: &mut File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = [0; 16 << 10];
+    let n = file.read(&mut buffer)?;
+    bytes.extend_from_slice(&buffer[..n]);
+    Ok(n)
+}
+
+/// A file that becomes readable when a child that was not waited for ends.
+fn process_file(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: no pointer is involved.
+    let file = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if file < 0 {
+        return Err(io::Error::last_os_error());
     }
-    // The eldest first: none of them starts another then.
-    for one in all {
-        // SAFETY: a signal to a process of ours, whose number is not given to another before its parent waits.
-        unsafe { libc::kill(one, libc::SIGKILL) };
+    // SAFETY: opened just now, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(file as libc::c_int) })
+}
+
+/// Which of these files can be read without waiting: none if that is so after the time, or after a signal.
+fn poll<const N: usize>(files: &[Option<File>; N], time: Duration) -> io::Result<[bool; N]> {
+    let mut asked = files.each_ref().map(|file| libc::pollfd {
+        // A negative one is not looked at.
+        fd: file.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    // Rounded up, so that a limit is over by then.
+    let ms = time.as_millis().saturating_add(1).min(i32::MAX as u128) as libc::c_int;
+    // SAFETY: so many entries, which may be written.
+    let n = unsafe { libc::poll(asked.as_mut_ptr(), N as libc::nfds_t, ms) };
+    if n < 0 {
+        let error = io::Error::last_os_error();
+        return match error.kind() {
+            io::ErrorKind::Interrupted => Ok([false; N]),
+            _ => Err(error),
+        };
     }
+    Ok(asked.map(|asked| asked.revents != 0))
 }
 
 /// The resident set of a process, KiB. `statm` takes no lock of the process.
@@ -197,13 +249,41 @@ mod tests {
         );
     }
 
+    /// Runs a script that notes a process's number in `$0` and then is late: that number.
+    fn noted_by_a_late_one(name: &str, script: &str) -> libc::pid_t {
+        let note = std::env::temp_dir().join(format!("pymalloc-{name}-{}", std::process::id()));
+        // A busy machine may need more than the first limit to start it.
+        let noted = [1, 10, 100].into_iter().find_map(|seconds| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).arg(&note);
+            let error = output(&mut command, Duration::from_secs(seconds)).unwrap_err();
+            assert!(is_hang(&error), "{error}");
+            std::fs::read_to_string(&note).ok()?.trim().parse().ok()
+        });
+        std::fs::remove_file(&note).unwrap();
+        noted.unwrap()
+    }
+
     #[test]
-    fn what_a_late_process_started_does_not_hold_its_pipe() {
-        let started = Instant::now();
-        let limit = Duration::from_millis(100);
-        let error = sh("sleep 60; echo", limit).unwrap_err();
+    fn what_a_late_process_started_is_ended_with_it() {
+        let started = noted_by_a_late_one("late", "sleep 600 & echo $! > $0; wait");
+        assert!(interrupt::is_gone(started));
+    }
+
+    #[test]
+    fn who_left_the_group_and_holds_the_pipes_keeps_nobody_back() {
+        let script = "setsid sleep 600 & sleep 0.3; echo $! > $0; wait";
+        let left = noted_by_a_late_one("left", script);
+        // SAFETY: no pointer is involved; the process sleeps for long.
+        let was_there = unsafe { libc::kill(left, libc::SIGKILL) } == 0;
+        assert!(was_there, "ended before the run was");
+    }
+
+    #[test]
+    fn a_process_that_closes_its_pipes_is_waited_for_as_long_as_others() {
+        let script = "exec >&- 2>&-; exec sleep 600";
+        let error = sh(script, Duration::from_millis(300)).unwrap_err();
         assert!(is_hang(&error), "{error}");
-        assert!(started.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -287,27 +287,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn workers_that_hang_crash_or_print_rubbish_do_not_keep_the_report_back() {
-        let folder = std::env::temp_dir().join(format!("pymalloc-bench-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+    /// One that comes to its end at once, and prints an outcome.
+    fn good() -> String {
         let line = serde_json::to_string(&Outcome {
             ops: 1,
             cpu_ns: 1000,
             wall_ns: 1000,
             ..Outcome::default()
         });
-        let good = format!("echo '{}'", line.unwrap());
-        let late = format!("[ -e $0.once ] && sleep 600\ntouch $0.once\n{good}");
-        let contestants = [
-            ("hangs", "sleep 600 | sleep 600"),
-            ("late", &late),
-            ("crashes", "echo oh >&2; kill -SEGV $$"),
-            ("rubbish", "echo hello"),
-            (OURS, &good),
-        ]
-        .map(|(name, script)| fake(&folder, name, script));
-        let args = RunArgs {
+        format!("echo '{}'", line.unwrap())
+    }
+
+    fn quick_args() -> RunArgs {
+        RunArgs {
             common: Common {
                 quick: true,
                 rounds: Some(3),
@@ -318,35 +310,60 @@ mod tests {
             threads: None,
             so: Vec::new(),
             no_build: true,
-        };
-        let workload = &catalogue::WORKLOADS[0];
+        }
+    }
+
+    /// Three rounds: the first one hangs, the second one does so from the second round on, the others come to an end,
+    /// for which they have the time that a busy machine may need.
+    fn three_rounds(contestants: &[Contestant], folder: &Path) -> Session {
+        let (args, workload) = (quick_args(), &catalogue::WORKLOADS[0]);
         let mut session = Session {
             columns: contestants.iter().map(|c| c.column.clone()).collect(),
             rows: vec![row(workload)],
             ..Session::default()
         };
-        let mut patience = Patience::new(Duration::from_secs(2), Duration::from_secs(2));
+        let always = |limit| Patience::new(limit, limit);
+        let mut short = always(Duration::from_secs(2));
+        let mut long = always(Duration::from_secs(60));
         for round in 0..3 {
-            let samples = &mut session.samples;
-            visit(
-                &args,
-                workload,
-                &contestants,
-                round,
-                &folder,
-                &mut patience,
-                samples,
-            );
+            let mut visit = |some: &[Contestant], patience: &mut Patience| {
+                let samples = &mut session.samples;
+                visit(&args, workload, some, round, folder, patience, samples);
+            };
+            visit(&contestants[2..], &mut long);
+            visit(&contestants[..1], &mut short);
+            let second = if round == 0 { &mut long } else { &mut short };
+            visit(&contestants[1..2], second);
         }
+        session
+    }
+
+    #[test]
+    fn workers_that_hang_crash_or_print_rubbish_do_not_keep_the_report_back() {
+        let folder = std::env::temp_dir().join(format!("pymalloc-bench-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let good = good();
+        let late = format!("[ -e $0.once ] && sleep 600\ntouch $0.once\n{good}");
+        let contestants = [
+            ("hangs", "sleep 600 | sleep 600"),
+            ("late", &late),
+            ("crashes", "echo oh >&2; kill -SEGV $$"),
+            ("rubbish", "echo hello"),
+            (OURS, &good),
+        ]
+        .map(|(name, script)| fake(&folder, name, script));
+        let session = three_rounds(&contestants, &folder);
         let starts = contestants.each_ref().map(|c| {
             let starts = fs::read_to_string(c.worker.with_extension("starts"));
-            starts.unwrap().lines().count()
+            // One that hangs may be ended before it has noted its start.
+            starts.unwrap_or_default().lines().count()
         });
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(starts, [1, 2, 3, 3, 3]);
+        assert!(starts[0] <= 1 && (1..=2).contains(&starts[1]), "{starts:?}");
+        assert_eq!(starts[2..], [3, 3, 3]);
         assert_eq!(session.samples[0].column, OURS);
         let report = report::render(&session);
-        let named = format!("| {} (per", workload.name);
+        let named = format!("| {} (per", catalogue::WORKLOADS[0].name);
         let table = report.lines().find(|line| line.starts_with(&named));
         let table = table.unwrap();
         let cells: Vec<&str> = table.split('|').map(str::trim).collect();

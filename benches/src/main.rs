@@ -32,9 +32,11 @@
 //!  report ── Markdown on stdout, plots beside the samples
 //! ```
 //!
-//! A process that takes twenty times as long as the slowest other one with the same workload (ten seconds at least)
-//! is ended; its cell says `hangs`, and that allocator does not run that workload again ([`patience`]). Crashes and
-//! rubbish are listed under "Failures". Nothing of it keeps the report back.
+//! A process that takes twenty times as long as the slowest one before it with the same workload, whichever allocator
+//! that had, is ended with all that it has started; its cell says `hangs`, and that allocator does not run that workload
+//! again ([`patience`]). Nobody is ended before a minute, with `--quick` and for `instructions` ten seconds; and whatever
+//! the others took, there is an end after 15 minutes of `run`, 10 of `preload`, an hour of `replay`, two minutes of
+//! `run --quick` and `instructions`. Crashes and rubbish are listed under "Failures". Nothing of it keeps the report back.
 //!
 //! # Why the numbers can be trusted, and where not
 //!
@@ -68,6 +70,7 @@ mod execute;
 mod gc_report;
 mod in_process;
 mod instructions;
+mod interrupt;
 mod machine;
 mod patience;
 mod preload;
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
     // `… | head` ends this program like any other, instead of a panic in `println!`.
     // SAFETY: the default action needs no handler, and no thread has been started.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    interrupt::pass_on();
     match cli::dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -1,17 +1,17 @@
-//! How long a measured process may take: by what others needed for the same. Who takes longer is ended, and is not
-//! started for that workload again, so that one allocator that hangs costs a run one wait.
+//! How long a measured process may take: by what was needed for the same before, by any allocator, itself included. Who
+//! takes longer is ended, and is not started for that workload again, so that one that hangs costs a run one wait.
 
 use crate::execute;
 use pymalloc_bench::outcome::Outcome;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// So many times what the slowest one needed.
+/// So many times what the slowest run so far needed.
 const FACTOR: u32 = 20;
 
 /// What is known of the workloads of a run.
 pub struct Patience {
-    /// The limit, however short the others were.
+    /// The limit, however short the runs so far were.
     least: Duration,
     /// The limit where nobody has come to the end yet, and at any rate.
     most: Duration,
@@ -43,8 +43,8 @@ impl Patience {
 
     /// What a workload may take now.
     fn limit(&self, workload: &str) -> Duration {
-        let of_others = self.slowest.get(workload).map(|slowest| *slowest * FACTOR);
-        of_others.map_or(self.most, |limit| limit.max(self.least).min(self.most))
+        let of_slowest = self.slowest.get(workload).map(|slowest| *slowest * FACTOR);
+        of_slowest.map_or(self.most, |limit| limit.max(self.least).min(self.most))
     }
 
     /// Runs `measure` with the limit of the moment, and learns from it. `None`, without a run, where that allocator

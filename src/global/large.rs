@@ -12,7 +12,8 @@ use crate::obmalloc::list::Worked;
 use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
 
-/// Lets a list grow that is about to be refilled or flushed. The lists of large blocks hold together no more than a small part of what the heap has out.
+/// Lets a list grow that is about to be refilled or flushed. The lists of large blocks hold together no more than a
+/// small part of what the heap has out.
 pub(super) fn lengthen(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, now: Worked) {
     /// In bytes: what a thread may keep whatever its heap has out.
     const LEAST: usize = 64 * 1024;

@@ -37,6 +37,8 @@ mod options;
 mod poisson;
 mod private_heap;
 mod purge;
+#[cfg(feature = "preload")]
+mod put;
 mod regions;
 mod registration;
 mod reported;
@@ -87,6 +89,7 @@ mod preload {
     use super::OPTIONS;
     use crate::os;
 
+    pub(crate) use super::put::put_on_list;
     pub(crate) use super::stats::print_report;
     pub(crate) use super::thread::{lists, shown};
 

@@ -6,9 +6,10 @@
 //! | more threads | a thread of ours, made when first needed | what is older than `purge_delay` |
 //!
 //! The allowance is the larger of 2 MiB and a 64th of the most memory the process ever had mapped. It
-//! doubles, as often as it takes to cover what was purged, when memory purged less than `purge_delay` ago is
-//! wanted again, be it pool by pool or by huge pages: a program that works in waves faster than that keeps its
-//! memory from the second one on. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
+//! doubles when memory purged less than `purge_delay` ago is wanted again, be it pool by pool or by huge pages: as
+//! often as it takes to cover what was purged beside what it allowed, or twice what came fresh from the system since,
+//! if that is less. So a program that works in waves faster than that keeps its memory from the second one on, and one
+//! that wants little of it again keeps little. It halves after ten quiet delays. Free slots and stored blocks beyond it go at
 //! once; pools of arenas in use only when more lies free than is used: that splits huge pages, and in a drain most of
 //! these arenas come free whole a moment later.
 //!

@@ -13,10 +13,10 @@
 //! this thread takes from them, and what a signal handler of its takes before the observer has ended is not told.
 
 use super::event::{Short, Told};
+use super::put::put_on_list;
 use super::{MAP, modes, poisson, slow, thread};
 use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
-use crate::obmalloc::list::Room;
 use crate::obmalloc::size_class::{ALIGNMENT, SMALL_MAX, SizeClass, resize_stays};
 use crate::obmalloc::thread_lists::{ListPlace, ThreadLists};
 use crate::os::Call;
@@ -76,30 +76,16 @@ fn take(lists: &ThreadLists, place: ListPlace) -> Option<NonNull<u8>> {
     Some(block.start())
 }
 
-/// The label of a block that is no free one, and room in its list.
+/// The label of a block that is no free one, if there is room in its list.
 #[inline(always)]
-fn room(lists: &ThreadLists, p: NonNull<u8>) -> Option<(Label, Room)> {
+fn label_with_room(lists: &ThreadLists, p: NonNull<u8>) -> Option<Label> {
     let label = MAP.label(p.addr().get());
     // Label 0 has no room.
-    let room = lists.room(label)?;
+    lists.room(label)?;
     // SAFETY: labelled, and 16-aligned.
     let block = unsafe { Block::new(p) };
     // SAFETY: a block has room for a mark.
-    (!unsafe { block.is_marked(MAP.secret()) }).then_some((label, room))
-}
-
-/// Puts a block there.
-///
-/// # Safety
-/// The block is free, the room its list's and just found.
-#[inline(always)]
-unsafe fn put(p: NonNull<u8>, room: Room) {
-    // SAFETY: the caller's.
-    unsafe {
-        let block = Block::new(p);
-        block.mark(MAP.secret());
-        room.fill(block);
-    }
+    (!unsafe { block.is_marked(MAP.secret()) }).then_some(label)
 }
 
 /// A block of which the observer was told, of the list for `size` bytes. `None` if it cannot be had at once.
@@ -142,22 +128,10 @@ pub(crate) unsafe fn free(p: *mut u8, place: ListPlace) -> bool {
     let Some(Watched { told, lists, short }) = watched() else {
         return false;
     };
-    let marked = || {
-        // SAFETY: no list has no room, so the address is labelled: inside a pool of ours, and 16-aligned.
-        let block = unsafe { Block::new(NonNull::new_unchecked(p)) };
-        // SAFETY: a block has room for a mark.
-        if unsafe { block.is_marked(MAP.secret()) } {
-            return None;
-        }
-        told.observing.set(true);
-        // SAFETY: the caller gives the block up; it is verified when it goes home.
-        unsafe { block.mark(MAP.secret()) };
-        Some(block)
-    };
-    // SAFETY: the list of this address; hidden lists have no buffers.
-    let is_put = unsafe { lists.push_made(place, marked) };
+    // SAFETY: the list of this address; hidden lists have no buffers; the caller gives the block up.
+    let is_put = unsafe { put_on_list(lists, place, p, || told.observing.set(true)) };
     if is_put {
-        // SAFETY: as in `marked`.
+        // SAFETY: what was put on a list is a block.
         (short.freed)(told, unsafe { NonNull::new_unchecked(p) });
     }
     is_put
@@ -174,7 +148,7 @@ pub(crate) unsafe fn free(p: *mut u8, place: ListPlace) -> bool {
 #[inline(always)]
 pub(crate) unsafe fn resize(old: NonNull<u8>, size: usize, call: Call) -> Option<NonNull<u8>> {
     let Watched { told, lists, short } = watched()?;
-    let (label, _) = room(lists, old)?;
+    let label = label_with_room(lists, old)?;
     let held = class_of(label)?.block_bytes();
     if size == 0 {
         return None;
@@ -187,11 +161,9 @@ pub(crate) unsafe fn resize(old: NonNull<u8>, size: usize, call: Call) -> Option
     // SAFETY: both blocks hold the bytes, and are disjoint.
     unsafe { new.copy_from_nonoverlapping(old, held.min(size)) };
     told.observing.set(true);
-    // There was room, and taking makes none less; but it may have been from the same list.
-    if let Some(room) = lists.room(label) {
-        // SAFETY: the old block is not used any more.
-        unsafe { put(old, room) };
-    }
+    // SAFETY: its label's list; hidden lists have no buffers; the old block is not used any more. It is put there: there
+    // was room, taking makes none less, and the copy wrote to the new block only.
+    unsafe { put_on_list(lists, ListPlace::of(label), old.as_ptr(), || ()) };
     Some((short.resized)(told, old, new, size, call))
 }
 
@@ -204,12 +176,9 @@ pub(crate) unsafe fn free_unsampled(p: NonNull<u8>) -> bool {
     if !modes::only_draws() || !poisson::is_unsampled(p.addr().get()) {
         return false;
     }
-    let Some((_, room)) = room(&thread::current().lists, p) else {
-        return false;
-    };
-    // SAFETY: the caller gives the block up; it is verified when it goes home.
-    unsafe { put(p, room) };
-    true
+    let place = ListPlace::of(MAP.label(p.addr().get()));
+    // SAFETY: the list of this address; the lists of C's calls have no buffers; the caller gives the block up.
+    unsafe { put_on_list(thread::lists(), place, p.as_ptr(), || ()) }
 }
 
 /// Whether a block that keeps its place is no sampled one, where nobody observes every call: then nobody is to be told.

@@ -30,7 +30,7 @@ pub struct HeapBacking {
     /// Arenas it has, and the most it had.
     arenas: u32,
     arenas_high: u32,
-    /// What it knows without a look of those with small pools.
+    /// What it knows without a look of those with small pools; nothing, unless it is shared.
     own: OwnArenas,
 }
 
@@ -132,6 +132,10 @@ impl Backing for HeapBacking {
     }
 
     fn label(&mut self, first: NonNull<u8>, span: usize, class: Option<SizeClass>) {
+        // The blocks of a heap that is not shared enter no list: nobody asks for their labels, and no flush for its arenas.
+        if !self.shared {
+            return;
+        }
         let addr = first.addr().get();
         match class {
             Some(class) if class.is_small() => self.own.add(addr),
@@ -139,10 +143,8 @@ impl Backing for HeapBacking {
             Some(_) => self.own.remove(addr),
             None => {}
         }
-        if self.shared {
-            self.extents
-                .map()
-                .set_labels(first, span, class.map_or(0, label_of));
-        }
+        self.extents
+            .map()
+            .set_labels(first, span, class.map_or(0, label_of));
     }
 }

@@ -103,12 +103,14 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
 
 #[test]
 fn an_arena_of_runs_is_not_known() {
-    let mut backing = HeapBacking::new(&EXTENTS, 0, false);
+    let [mut shared, mut private] = [true, false].map(|is| HeapBacking::new(&EXTENTS, 0, is));
     let first =
         NonNull::without_provenance((5 * ARENA_BYTES + POOL_BYTES).try_into().expect("> 0"));
     let run = SizeClass::of(8192).expect("there is one");
     for (class, known) in [(Some(class()), true), (None, true), (Some(run), false)] {
-        backing.label(first, 1, class);
-        assert_eq!(backing.knows(first.addr().get()), known, "{class:?}");
+        shared.label(first, 1, class);
+        private.label(first, 1, class);
+        assert_eq!(shared.knows(first.addr().get()), known, "{class:?}");
+        assert!(!private.knows(first.addr().get()), "nobody asks it");
     }
 }

@@ -51,10 +51,9 @@
 //! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. A list that only
 //! gives or only takes gains nothing from more than some two hundred of them. One that takes what it gave a moment ago, a
 //! refill after it had no room for a free, would have kept it if it were longer: in Rust programs it may hold some two
-//! thousand small blocks. (By preload memory counts for more: there it stays as short as the others.)
-//! Buffers and stacks lie in a region of the thread, each above the last; one that became too short is left. The second
-//! and third stack of a class are as long as its list may get, one way and by turns, so that little of the region is left
-//! and touched for nothing.
+//! thousand small blocks; by preload it stays short. Buffers and stacks lie in a region of the thread, each above the last;
+//! one that became too short is left. The second and third stack of a class are as long as its list may get, one way and
+//! by turns, so that little of the region is left for nothing.
 //!
 //! Of large blocks there are many classes, and in a program that takes one of each length, as one does that reads
 //! files, each list would keep the one it was given. So their bounds are limited together: who finds that they
@@ -69,8 +68,7 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
-/// What other bounds are divided by. The preload library comes under programs that did not ask for it, many of
-/// them small, of whose memory the blocks in lists are a part that shows.
+/// What other bounds are divided by. By preload many programs are small: blocks in lists are a part of theirs that shows.
 const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
 /// Most bytes of blocks a stack may hold, blocks of one that only gives or only takes, and blocks.
 const MAX_BYTES: usize = 32 * 1024 / SHARE;

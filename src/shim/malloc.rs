@@ -12,7 +12,7 @@ pub(super) use zeroed::calloc_otherwise;
 use super::called;
 use crate::global::watch::{self, MALLOC, Resize};
 use crate::global::{
-    self, MAP, at_once, countdown, huge, lists, next_malloc, shortly, shown, slow,
+    self, MAP, at_once, countdown, huge, lists, next_malloc, put_on_list, shortly, shown, slow,
 };
 use crate::obmalloc::address_map::{Label, class_of, label_of};
 use crate::obmalloc::block::Block;
@@ -163,29 +163,9 @@ pub(super) unsafe fn free_for<const API: u8>(p: *mut c_void, size: usize, align:
         return free_elsewhere::<API>(p, size, align);
     };
     let place = ListPlace::of(label);
-    // SAFETY: the list of this address; the caller gives the block up.
-    if !unsafe { put_on_list(p, place) } {
+    // SAFETY: the list of this address; the lists of C's calls have no buffers; the caller gives the block up.
+    if !unsafe { put_on_list(lists(), place, p.cast(), || ()) } {
         free_slow::<API>(p, size, align, place);
-    }
-}
-
-/// Puts a block on a list. False if nothing was done: there is no room, or it lies free.
-///
-/// # Safety
-/// The list is that of the address's label, or none; if a live block begins there, it is not used any more.
-#[inline(always)]
-unsafe fn put_on_list(p: *mut c_void, place: ListPlace) -> bool {
-    // Label 0 (foreign, huge, private, free, diverted) has no room either.
-    // SAFETY: labelled, so inside a pool of ours and not null, and 16-aligned.
-    unsafe {
-        lists().push_made(place, || {
-            let block = Block::new(NonNull::new_unchecked(p.cast::<u8>()));
-            if block.is_marked(MAP.secret()) {
-                return None;
-            }
-            block.mark(MAP.secret());
-            Some(block)
-        })
     }
 }
 
@@ -193,7 +173,7 @@ unsafe fn put_on_list(p: *mut c_void, place: ListPlace) -> bool {
 extern "C" fn free_elsewhere<const API: u8>(p: *mut c_void, size: usize, align: usize) {
     let place = ListPlace::of(MAP.open_list_anywhere(p.addr()).unwrap_or(0));
     // SAFETY: as in `free_for`.
-    if !unsafe { put_on_list(p, place) } {
+    if !unsafe { put_on_list(lists(), place, p.cast(), || ()) } {
         free_slow::<API>(p, size, align, place);
     }
 }

@@ -1,8 +1,9 @@
 //! L0: the only door to atomics, cells and locks.
 //!
 //! Everything above imports these names; nothing else in the crate names `core::sync`, `spin` or
-//! `loom`. Built for users they are `core` and `spin`; built by `loom-tests/` (which includes this very
-//! folder by path and sets `cfg(loom)`) they are loom's, so a model runs the file that ships.
+//! `loom`. Built for users atomics and cells are `core`'s, the lock is made of them, and `spin` says how a thread
+//! waits a moment; built by `loom-tests/` (which includes this very folder by path and sets `cfg(loom)`) they are
+//! loom's, so a model runs the file that ships.
 
 mod cell;
 mod lock;
@@ -24,6 +25,11 @@ pub use loom::sync::atomic::{
 };
 
 /// Tells the processor (or loom's scheduler) that this thread is waiting for another.
+///
+/// This is all that `spin` is here for. Whoever waits in `malloc` may be a signal handler, and may never be woken in a
+/// child after fork: its `Mutex` does not say who holds it, which fork asks (`lock.rs`, I3), and its `Once` cannot be
+/// given up or asked for by the thread that is at it. What is made once is put in its place by one exchange instead,
+/// and who comes second takes what is there.
 pub fn spin_hint() {
     #[cfg(not(loom))]
     <spin::relax::Spin as spin::relax::RelaxStrategy>::relax();

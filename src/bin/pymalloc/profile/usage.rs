@@ -216,6 +216,8 @@ pub struct Usage {
     pub peak_event: u64,
     /// Events so far.
     pub events: u64,
+    /// Recorded blocks so far; a resized one is another.
+    recorded: u64,
     /// By number; 0 for blocks without a stack.
     pub stacks: Vec<StackUse>,
     /// By number.
@@ -248,6 +250,7 @@ impl Usage {
             peak: Moment::default(),
             peak_event: 0,
             events: 0,
+            recorded: 0,
             stacks: vec![StackUse::default()],
             threads: Vec::new(),
             timeline: Vec::new(),
@@ -321,11 +324,12 @@ impl Usage {
         let class = SizeClass::aligned(size as usize, align as usize);
         let charged = class.map_or(size, |class| class.block_bytes() as u64);
         let weight = weight::weight(charged, self.sample_bytes);
-        let (blocks, bytes) = weight::stands_for(weight, size, self.events);
+        let (blocks, bytes) = weight::stands_for(weight, size, self.recorded);
         Sum { blocks, bytes }
     }
 
     fn alloc(&mut self, step: &Step, address: u64, (size, align): (u64, u64), stack: u32) {
+        self.recorded += 1;
         let sum = self.stands_for(size, align);
         let thread = &mut self.threads[step.thread as usize];
         let block = Block {
