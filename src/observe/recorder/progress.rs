@@ -15,7 +15,7 @@
 //! * **I3** What [`settle`] has seen is closed: take an event B that was seen in one log, and an A before it in another.
 //!   A was not left out, since B would have begun after all had settled (I2). So it was published before B began (I1). The
 //!   look that saw B learnt of that; the look after it so finds A, and found what the look before it did.
-//! * **I4** `simple_to` stays [`SHUT`]. So each owner writes at most the event that it is at, and looks come to an end.
+//! * **I4** `simple_to` stays `SHUT`. So each owner writes at most the event that it is at, and looks come to an end.
 //!   Events published later are in no file, nor is what follows from them (I3).
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
