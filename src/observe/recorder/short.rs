@@ -5,7 +5,8 @@
 //!                 └──────────────────────┴────────────────┴─────────┴► as any other event
 //! ```
 
-use super::body::Simple;
+use super::super::recording::encode::simple::Ready;
+use super::body::{Body, Simple};
 use super::log::Log;
 use super::progress::Done;
 use super::{observe, observe_slow, own_log};
@@ -34,28 +35,42 @@ pub fn way(frames: usize) -> &'static Short {
     }
 }
 
+/// Has a block that was made written simply, with its stack. False if nothing was done.
+#[inline(always)]
+fn simply<const FRAMES: usize>(
+    told: &Told,
+    call: Call,
+    write: impl FnOnce(&mut Body, &Log, Done, Option<Ready>) -> bool,
+) -> bool {
+    if FRAMES < WALKED
+        && let Some((log, done)) = simple_log(told)
+        // SAFETY: this thread's, and simple; the call is that of the caller's caller, which has not returned.
+        && let Some(stack) = unsafe { log.stack_at_hand::<FRAMES>(call) }
+        // SAFETY: this thread's, and simple.
+        && unsafe { log.with(|body| write(body, log, done, stack)) }
+    {
+        told.observing.set(false);
+        return true;
+    }
+    false
+}
+
 extern "C" fn note_allocated<const FRAMES: usize, const ZEROED: bool>(
     told: &Told,
     p: NonNull<u8>,
     size: usize,
     call: Call,
 ) -> NonNull<u8> {
-    if FRAMES < WALKED
-        && let Some((log, done)) = simple_log(told)
-        // SAFETY: this thread's, and simple; the call is that of this function's caller.
-        && let Some(stack) = unsafe { log.stack_at_hand::<FRAMES>(call) }
-    {
-        let block = Simple {
-            p,
-            size,
-            zeroed: ZEROED,
-            taken: told.taken.get(),
-        };
-        // SAFETY: this thread's, and simple.
-        if unsafe { log.with(|body| body.simply_allocated(log, done, &block, stack)) } {
-            told.observing.set(false);
-            return p;
-        }
+    let block = Simple {
+        p,
+        size,
+        zeroed: ZEROED,
+        taken: told.taken.get(),
+    };
+    if simply::<FRAMES>(told, call, |body, log, done, stack| {
+        body.simply_allocated(log, done, &block, stack)
+    }) {
+        return p;
     }
     note_allocated_slow::<ZEROED>(told, p, size, call)
 }
@@ -108,22 +123,16 @@ extern "C" fn note_resized<const FRAMES: usize>(
     size: usize,
     call: Call,
 ) -> NonNull<u8> {
-    if FRAMES < WALKED
-        && let Some((log, done)) = simple_log(told)
-        // SAFETY: this thread's, and simple; the call is that of this function's caller.
-        && let Some(stack) = unsafe { log.stack_at_hand::<FRAMES>(call) }
-    {
-        let block = Simple {
-            p: new,
-            size,
-            zeroed: false,
-            taken: told.taken.get(),
-        };
-        // SAFETY: this thread's, and simple.
-        if unsafe { log.with(|body| body.simply_resized(log, done, old, &block, stack)) } {
-            told.observing.set(false);
-            return new;
-        }
+    let block = Simple {
+        p: new,
+        size,
+        zeroed: false,
+        taken: told.taken.get(),
+    };
+    if simply::<FRAMES>(told, call, |body, log, done, stack| {
+        body.simply_resized(log, done, old, &block, stack)
+    }) {
+        return new;
     }
     note_resized_slow(told, old, new, size, call)
 }
