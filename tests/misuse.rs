@@ -101,6 +101,11 @@ const FOREIGN_POINTERS: &[Case] = &[
             thread.join().unwrap();
         },
     ),
+    case("the books of an arena, small", NOT_A_BLOCK, || {
+        let arena = get(SMALL).map_addr(|addr| addr & !((1 << 20) - 1));
+        put(arena.wrapping_add(8192), SMALL);
+        flush();
+    }),
     case("an alignment for an address, small", NOT_A_BLOCK, || {
         // What an empty collection points to.
         put(NonNull::<u128>::dangling().as_ptr().cast(), SMALL);

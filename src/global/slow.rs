@@ -160,7 +160,6 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
 
 /// Sends the older half of a stack home, and all of it if that is not room enough for the buffer.
 fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
-    lists.note_full(class);
     let half = lists.of(class).bound().div_ceil(2);
     let freed = flush_older(lists, heap, class, half);
     if lists.of(class).makes_room() {

@@ -32,7 +32,7 @@ pub enum Worked {
     Not,
     /// It was filled from the heap.
     Refilled,
-    /// Some of it was sent home to make room.
+    /// It had no room for a block that was freed, while it might grow.
     Flushed,
 }
 

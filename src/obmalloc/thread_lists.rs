@@ -474,11 +474,6 @@ impl ThreadLists {
         &stack[..n.min(stack.len())]
     }
 
-    /// Notes that the list has no room for a block that was freed.
-    pub fn note_full(&self, class: SizeClass) {
-        self.of(class).worked.set(Worked::Flushed);
-    }
-
     /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
     pub fn drop_older(&self, class: SizeClass, n: usize) {
         let list = self.of(class);

@@ -66,7 +66,7 @@ fn stack_and_buffer_behave_as_two_vectors() {
                 unsafe { lists.fill(class, stack.len()) };
             }
             14 => {
-                lists.note_full(class);
+                list.worked.set(Worked::Flushed);
                 let n = stack.len() / 2;
                 let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
@@ -95,7 +95,7 @@ fn no_list_outgrows_the_region() {
 
 /// Whether the list is longer after a free it had no room for and the refill behind that.
 fn lengthens_by_turns(lists: &ThreadLists, class: SizeClass) -> bool {
-    lists.note_full(class);
+    lists.of(class).worked.set(Worked::Flushed);
     lists.lengthen(class, Worked::Refilled)
 }
 
@@ -195,7 +195,7 @@ fn a_list_without_a_buffer_is_one_stack() {
                 lists.lengthen(class, Worked::Refilled);
             }
             14 => {
-                lists.note_full(class);
+                list.worked.set(Worked::Flushed);
                 let n = stack.len() / 2;
                 let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
