@@ -7,6 +7,7 @@
 //! | threads | [`Futex`], [`ExitHook`], [`spawn`], [`spawn_apart`], [`on_fork`] |
 //! | files | [`File`], [`remove_file`], [`mapping_at`] |
 //! | sockets | [`Listener`], [`Connection`] |
+//! | library | `forget_read_only` |
 //! | registers | [`forget_origin`] |
 //! | stack | [`registers`], [`stack_word`], [`return_addresses`] |
 //! | last words | [`symbols`], [`fatal`], [`say`], [`Text`], [`Errors`], [`on_fault`] |
@@ -18,6 +19,8 @@
 mod errors;
 mod fault;
 mod files;
+#[cfg(feature = "preload")]
+mod image;
 mod pages;
 mod process;
 mod registers;
@@ -30,6 +33,8 @@ mod threads;
 pub use errors::{Errors, abort};
 pub use fault::{Fault, on_fault};
 pub use files::{File, FileId, mapping_at, parent_pid, remove_file, unix_ms, wipe_on_fork};
+#[cfg(feature = "preload")]
+pub use image::forget_read_only;
 pub use pages::{
     commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect, purge,
     refuse_huge_pages, relocate, reserve, resident, unmap,

@@ -56,7 +56,7 @@ pub extern "C" fn pymalloc_is_in_charge() -> i32 {
 }
 
 /// Runs before the program's own constructors: reads the options, finds out whether the executable has
-/// a malloc of its own, registers the hooks.
+/// a malloc of its own, registers the hooks. What the loader read of the library is not needed any more then.
 extern "C" fn constructor() {
     global::load_options();
     global::next_malloc::set_is_ours(is_export);
@@ -65,6 +65,7 @@ extern "C" fn constructor() {
     }
     global::next_malloc::resolve();
     global::register_hooks();
+    os::forget_read_only();
 }
 
 /// Numbered, so that it comes before the library's other constructors.

@@ -1,4 +1,5 @@
-/* Prints how many KiB of our library's code are resident after some calls of every tier, by two threads. */
+/* Prints how many KiB of our library's code, and of what is only read of it, are resident after some calls of every tier,
+ * by two threads. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +25,14 @@ int main(void) {
     every_tier(NULL);
     FILE *maps = fopen("/proc/self/smaps", "r");
     char line[512];
-    int ours = 0;
-    long kib, sum = 0;
+    long kib, code = 0, read = 0, other = 0, *sum = &other;
     while (maps && fgets(line, sizeof line, maps)) {
-        if (strchr(line, '-') && strstr(line, " r"))
-            ours = strstr(line, " r-xp ") && strstr(line, "libpymalloc.so");
-        else if (ours && sscanf(line, "Rss: %ld", &kib) == 1)
-            sum += kib;
+        if (strstr(line, "p ") && strstr(line, " r")) {
+            int ours = strstr(line, "libpymalloc.so") != NULL;
+            sum = ours && strstr(line, " r-xp ") ? &code : ours && strstr(line, " r--p ") ? &read : &other;
+        } else if (sscanf(line, "Rss: %ld", &kib) == 1)
+            *sum += kib;
     }
-    printf("%ld\n", sum);
+    printf("%ld %ld\n", code, read);
     return 0;
 }
