@@ -120,7 +120,8 @@ impl SizeClass {
 
     /// Adjacent pools that make one pool of this class: one for small classes; for larger blocks as
     /// many as keep at least eight, or of long ones two, or else one block at a tail waste of 12.5 % at most. Few
-    /// where blocks are long: what nobody uses of a run may hold memory of what was there before.
+    /// where blocks are long: what nobody uses of a run may hold memory of what was there before. By preload no more
+    /// for blocks above 4 KiB than hold one.
     pub const fn span(self) -> usize {
         SPANS[self.0 as usize] as usize
     }
@@ -153,6 +154,14 @@ const_assert!(MAX_SPAN <= u16::BITS as usize);
 
 /// Blocks above this many bytes are long.
 const LONG: usize = 8192;
+/// Runs of blocks above this many bytes are as short as can be. There are many such classes, a program has one or two
+/// blocks of most of them, and it is the program's memory that shows by preload: pools that come free with the last
+/// block of a short run serve any class, where the rest of a long one waits for its own.
+const SHORT_RUNS_FROM: usize = if cfg!(feature = "preload") {
+    4096
+} else {
+    MEDIUM_MAX
+};
 
 /// Most pools one run spans.
 pub const MAX_SPAN: usize = MEDIUM_MAX / POOL_BYTES;
@@ -168,6 +177,9 @@ const SPANS: [u8; SizeClass::COUNT] = {
 };
 
 const fn span_for(block_bytes: usize) -> u8 {
+    if block_bytes > SHORT_RUNS_FROM {
+        return block_bytes.div_ceil(POOL_BYTES) as u8;
+    }
     let mut least = if block_bytes > LONG { 2 } else { 8 };
     loop {
         let mut span = 1;
@@ -254,13 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_class_wastes_at_most_an_eighth_of_its_block_and_of_its_run() {
+    fn a_class_wastes_at_most_an_eighth_of_its_block_and_of_its_run_or_less_than_a_pool() {
         for index in SizeClass::SMALL..SizeClass::COUNT {
             let class = SizeClass::new(index);
             let below = SizeClass::new(index - 1).block_bytes();
             assert!((class.block_bytes() - below) * 8 <= class.block_bytes() + 64);
             let run = class.span() * POOL_BYTES;
-            assert!((run % class.block_bytes()) * 8 <= run);
+            let waste = run % class.block_bytes();
+            if class.block_bytes() > SHORT_RUNS_FROM {
+                assert!(waste < POOL_BYTES);
+            } else {
+                assert!(waste * 8 <= run);
+            }
         }
     }
 
