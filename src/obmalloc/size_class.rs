@@ -121,7 +121,7 @@ impl SizeClass {
     /// Adjacent pools that make one pool of this class: one for small classes; for larger blocks as
     /// many as keep at least eight, or of long ones two, or else one block at a tail waste of 12.5 % at most. Few
     /// where blocks are long: what nobody uses of a run may hold memory of what was there before. By preload no more
-    /// for blocks above 4 KiB than hold one.
+    /// for blocks above 32 KiB than hold one.
     pub const fn span(self) -> usize {
         SPANS[self.0 as usize] as usize
     }
@@ -154,11 +154,11 @@ const_assert!(MAX_SPAN <= u16::BITS as usize);
 
 /// Blocks above this many bytes are long.
 const LONG: usize = 8192;
-/// Runs of blocks above this many bytes are as short as can be. There are many such classes, a program has one or two
-/// blocks of most of them, and it is the program's memory that shows by preload: pools that come free with the last
-/// block of a short run serve any class, where the rest of a long one waits for its own.
+/// Runs of blocks above this many bytes hold one. There are many such classes, a program has one or two blocks of most of
+/// them, and by preload it is the program's memory that shows: the rest of a longer run waits for its own class, where
+/// pools of one that holds nothing serve any. Of shorter blocks a tail of pools nobody uses would be too large a part.
 const SHORT_RUNS_FROM: usize = if cfg!(feature = "preload") {
-    4096
+    2 * POOL_BYTES
 } else {
     MEDIUM_MAX
 };
