@@ -45,6 +45,11 @@
 //!   build with its crate's own defaults: no assertions, no hardening, no tuning by the environment.
 //! * **Interleaved**: A B C … A B C …, and each round starts with another allocator, so that a machine
 //!   that slows down slows all of them down.
+//! * **Free memory is made ready** before each process ([`free_memory`]): the runner touches 128 MiB in huge pages and
+//!   gives them back. A virtual machine hands memory that has been free for a second or two back to its host, and the
+//!   first touch of it is dear afterwards, a huge page 5 ms instead of 0.2: what a process takes would hang on how
+//!   much the one before it has used. Whether an allocator asks for huge pages or not, it finds the same. What needs
+//!   more than these 128 MiB (`heavy` workloads take gigabytes) is as dear as the machine makes it.
 //! * **A process per sample**: no allocator inherits another's heap, and the high-water mark of the
 //!   resident set (`VmHWM`) belongs to that process alone. Programs under `preload` are started by a
 //!   small process of their own (`measure`), because `ru_maxrss` starts from the size of whoever calls
@@ -67,6 +72,7 @@
 
 mod cli;
 mod execute;
+mod free_memory;
 mod gc_report;
 mod in_process;
 mod instructions;

@@ -18,8 +18,8 @@ mod samples;
 mod table;
 mod targets;
 
-use crate::machine;
 use crate::session::{folder, workspace};
+use crate::{free_memory, machine};
 use clap::Args;
 use samples::{Sample, Samples};
 use serde_json::Value;
@@ -160,6 +160,7 @@ fn measure(worker: &Path, contender: &str, workload: &str, limit: u64) -> Result
     } else {
         command.arg(worker).arg(contender);
     }
+    free_memory::make_ready();
     let output = command.arg(workload).stderr(Stdio::null()).output();
     let output = output.map_err(|error| format!("timeout: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
