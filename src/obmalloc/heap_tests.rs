@@ -3,6 +3,7 @@
 use super::*;
 use crate::obmalloc::engine::Backing;
 use crate::obmalloc::extents::Extents;
+use crate::obmalloc::size_class::ALIGNMENT;
 use crate::os;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -99,6 +100,57 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     // SAFETY: as above.
     unsafe { first.free_many(class(), &blocks) };
     assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
+}
+
+/// Blocks that follow each other on a list and lie in pools far from each other, and one in their midst that
+/// `wrong` makes of the first one. Whether that is noticed; the heap's bytes out before and after.
+fn scattered(wrong: impl FnOnce(Block) -> Option<Block>) -> (bool, [u64; 2]) {
+    const IN_POOL: usize = POOL_BYTES / 64;
+    let (heap, []) = heap();
+    let mut blocks = vec![None; 4 * IN_POOL];
+    heap.alloc_many(class(), &mut blocks);
+    let wrong = wrong(blocks[0].expect("filled"));
+    let mut list: Vec<Entry> = (0..3 * IN_POOL)
+        .map(|k| blocks[k % 3 * IN_POOL + k / 3])
+        .collect();
+    list.insert(IN_POOL, wrong);
+    let before = live_bytes(heap);
+    // SAFETY: blocks of `class` that nobody uses, and one that is not.
+    let freed = catch_unwind(AssertUnwindSafe(|| unsafe {
+        heap.free_many(class(), &list)
+    }));
+    (freed.is_err(), [before, live_bytes(heap)])
+}
+
+#[test]
+fn scattered_blocks_come_home() {
+    let (is_noticed, [before, after]) = scattered(|_| None);
+    assert!(!is_noticed);
+    assert_eq!(before - after, 3 * POOL_BYTES as u64);
+}
+
+#[test]
+fn a_wrong_block_among_scattered_ones_is_noticed() {
+    // SAFETY: inside the arena; what is found there is compared, and nobody uses it.
+    let at = |first: Block, offset: usize| unsafe { Some(Block::new(first.start().add(offset))) };
+    assert!(scattered(Some).0, "freed before");
+    assert!(scattered(|first| at(first, 16)).0, "inside a block");
+    assert!(scattered(|first| at(first, 8)).0, "at no block's place");
+    assert!(
+        scattered(|first| {
+            // SAFETY: an arena's header slot is mapped.
+            let arena = unsafe { first.start().sub(first.addr() % ARENA_BYTES) };
+            // SAFETY: as above.
+            at(unsafe { Block::new(arena) }, UNUSED)
+        })
+        .0,
+        "the books of an arena"
+    );
+    let other = SizeClass::small(32);
+    assert!(
+        scattered(|_| heap::<0>().0.alloc_one(other).map(|(block, _)| block)).0,
+        "of another class"
+    );
 }
 
 #[test]
