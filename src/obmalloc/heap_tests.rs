@@ -102,55 +102,66 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
 }
 
-/// Blocks that follow each other on a list and lie in pools far from each other, and one in their midst that
-/// `wrong` makes of the first one. Whether that is noticed; the heap's bytes out before and after.
-fn scattered(wrong: impl FnOnce(Block) -> Option<Block>) -> (bool, [u64; 2]) {
+/// A heap, blocks of it that follow each other on a list and lie in pools far from each other, and one of the
+/// first pool that is not on the list.
+fn scattered() -> (&'static Heap, Vec<Entry>, Block) {
     const IN_POOL: usize = POOL_BYTES / 64;
     let (heap, []) = heap();
-    let mut blocks = vec![None; 4 * IN_POOL];
+    let mut blocks = vec![None; 3 * IN_POOL];
     heap.alloc_many(class(), &mut blocks);
-    let wrong = wrong(blocks[0].expect("filled"));
-    let mut list: Vec<Entry> = (0..3 * IN_POOL)
-        .map(|k| blocks[k % 3 * IN_POOL + k / 3])
-        .collect();
-    list.insert(IN_POOL, wrong);
-    let before = live_bytes(heap);
-    // SAFETY: blocks of `class` that nobody uses, and one that is not.
-    let freed = catch_unwind(AssertUnwindSafe(|| unsafe {
-        heap.free_many(class(), &list)
-    }));
-    (freed.is_err(), [before, live_bytes(heap)])
+    blocks.sort_by_key(|block| block.map(Block::addr));
+    let nth = |k: usize| blocks[k % 3 * IN_POOL + k / 3];
+    let list = (0..3 * IN_POOL - 3).map(nth).collect();
+    (heap, list, blocks[IN_POOL - 1].expect("filled"))
 }
 
 #[test]
 fn scattered_blocks_come_home() {
-    let (is_noticed, [before, after]) = scattered(|_| None);
-    assert!(!is_noticed);
-    assert_eq!(before - after, 3 * POOL_BYTES as u64);
+    let (heap, mut list, _) = scattered();
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { heap.free_many(class(), &list) };
+    assert_eq!(live_bytes(heap), 3 * 64);
+    let mut again = vec![None; list.len()];
+    assert_eq!(heap.alloc_many(class(), &mut again), list.len());
+    for blocks in [&mut list, &mut again] {
+        blocks.sort_by_key(|block| block.map(Block::addr));
+    }
+    assert_eq!(list, again);
+}
+
+/// Whether a block is noticed that `wrong` makes of the heap, a block that was freed, and one that is out, in the midst of
+/// scattered ones.
+fn is_noticed_among_scattered(wrong: impl FnOnce(&Heap, Block, Block) -> Block) -> bool {
+    let (heap, mut list, live) = scattered();
+    let first = list[0].expect("filled");
+    list.insert(list.len() / 2, Some(wrong(heap, first, live)));
+    // SAFETY: blocks of `class` that nobody uses, and one that is none: it panics.
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        heap.free_many(class(), &list)
+    }))
+    .is_err()
 }
 
 #[test]
 fn a_wrong_block_among_scattered_ones_is_noticed() {
-    // SAFETY: inside the arena; what is found there is compared, and nobody uses it.
-    let at = |first: Block, offset: usize| unsafe { Some(Block::new(first.start().add(offset))) };
-    assert!(scattered(Some).0, "freed before");
-    assert!(scattered(|first| at(first, 16)).0, "inside a block");
-    assert!(scattered(|first| at(first, 8)).0, "at no block's place");
-    assert!(
-        scattered(|first| {
-            // SAFETY: an arena's header slot is mapped.
-            let arena = unsafe { first.start().sub(first.addr() % ARENA_BYTES) };
-            // SAFETY: as above.
-            at(unsafe { Block::new(arena) }, UNUSED)
-        })
-        .0,
-        "the books of an arena"
-    );
+    // SAFETY: inside the arena; nobody uses it.
+    let behind = |block: Block, n: usize| unsafe { Block::new(block.start().add(n)) };
+    let books = |block: Block| {
+        // SAFETY: as above.
+        let arena = unsafe { Block::new(block.start().sub(block.addr() % ARENA_BYTES)) };
+        behind(arena, UNUSED)
+    };
     let other = SizeClass::small(32);
-    assert!(
-        scattered(|_| heap::<0>().0.alloc_one(other).map(|(block, _)| block)).0,
-        "of another class"
-    );
+    assert!(!is_noticed_among_scattered(|_, _, live| live));
+    assert!(is_noticed_among_scattered(|_, freed, _| freed));
+    assert!(is_noticed_among_scattered(|_, _, live| behind(live, 16)));
+    assert!(is_noticed_among_scattered(|_, _, live| behind(live, 8)));
+    assert!(is_noticed_among_scattered(|_, freed, _| books(freed)));
+    assert!(is_noticed_among_scattered(|heap, _, _| {
+        let blocks = [(); 2].map(|()| heap.alloc_one(other).expect("room").0);
+        // The pool is neither full nor has it one block out.
+        blocks[0]
+    }));
 }
 
 #[test]
