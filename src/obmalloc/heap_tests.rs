@@ -102,9 +102,9 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
 }
 
-/// A heap, blocks of it that follow each other on a list and lie in pools far from each other, and one of the
-/// first pool that is not on the list.
-fn scattered() -> (&'static Heap, Vec<Entry>, Block) {
+/// A heap, the blocks of three pools of it, those that follow each other on the list in different ones, and the last
+/// block of each pool, which is not on the list.
+fn scattered() -> (&'static Heap, Vec<Entry>, [Block; 3]) {
     const IN_POOL: usize = POOL_BYTES / 64;
     let (heap, []) = heap();
     let mut blocks = vec![None; 3 * IN_POOL];
@@ -112,7 +112,8 @@ fn scattered() -> (&'static Heap, Vec<Entry>, Block) {
     blocks.sort_by_key(|block| block.map(Block::addr));
     let nth = |k: usize| blocks[k % 3 * IN_POOL + k / 3];
     let list = (0..3 * IN_POOL - 3).map(nth).collect();
-    (heap, list, blocks[IN_POOL - 1].expect("filled"))
+    let live = [1, 2, 3].map(|k| blocks[k * IN_POOL - 1].expect("filled"));
+    (heap, list, live)
 }
 
 #[test]
@@ -129,10 +130,28 @@ fn scattered_blocks_come_home() {
     assert_eq!(list, again);
 }
 
+#[test]
+fn pools_that_scattered_blocks_empty_are_free() {
+    let (heap, list, live) = scattered();
+    let kept = heap.alloc_one(SizeClass::small(512)).expect("room").0;
+    let last = live.map(Some);
+    // SAFETY: blocks of `class` that nobody uses.
+    let freed = unsafe {
+        [
+            heap.free_many(class(), &list),
+            heap.free_many(class(), &last),
+        ]
+    };
+    assert_eq!(freed.map(|freed| freed.live_bytes), [3 * 64 + 512, 512]);
+    assert_eq!(freed.map(|freed| freed.dirty_pools), [0, 3]);
+    // SAFETY: nobody uses it.
+    unsafe { heap.free_one(SizeClass::small(512), kept) };
+}
+
 /// Whether a block is noticed that `wrong` makes of the heap, a block that was freed, and one that is out, in the midst of
 /// scattered ones.
 fn is_noticed_among_scattered(wrong: impl FnOnce(&Heap, Block, Block) -> Block) -> bool {
-    let (heap, mut list, live) = scattered();
+    let (heap, mut list, [live, ..]) = scattered();
     let first = list[0].expect("filled");
     list.insert(list.len() / 2, Some(wrong(heap, first, live)));
     // SAFETY: blocks of `class` that nobody uses, and one that is none: it panics.
