@@ -26,7 +26,7 @@
 
 use super::block::Block;
 use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
-use super::list::Entry;
+use super::list::{Entry, addr_of};
 use super::mix::{STEP, mix};
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index, block_number};
@@ -91,6 +91,12 @@ impl Bits {
         let slot = addr % ARENA_BYTES / POOL_BYTES;
         let words = (addr & !(ARENA_BYTES - 1)) + BITS;
         Self(amplify(words + slot * WORDS * size_of::<u64>()))
+    }
+
+    /// Those of all slots of the arena that holds `addr`.
+    #[inline(always)]
+    fn of_arena(addr: usize) -> Self {
+        Self(amplify((addr & !(ARENA_BYTES - 1)) + BITS))
     }
 
     /// Word `n`, of the places from `n` times [`WORD_BITS`] on: distances from the slot's start in units of
@@ -176,6 +182,32 @@ impl Shuffle {
 }
 
 impl FreeBits {
+    /// Puts back a block of the small `class`, if it is out, and its pool stays in its class's ring. False when not: then
+    /// nothing changed.
+    ///
+    /// # Safety
+    /// `block` lies in an arena with bits, whose heap's lock the caller holds; if it is out, it is not used any more.
+    #[inline(always)]
+    pub unsafe fn put_simple(block: Block, class: SizeClass) -> bool {
+        let place = block.addr() % ARENA_BYTES / ALIGNMENT;
+        let (n, bit) = (place / WORD_BITS, 1 << (place % WORD_BITS));
+        // SAFETY: there is a word for each place, ours under the lock.
+        let word = unsafe { Bits::of_arena(block.addr()).word(n) };
+        if *word & bit == 0 || !block.addr().is_multiple_of(ALIGNMENT) {
+            return false;
+        }
+        // SAFETY: out (I1), so in a pool of some small class, whose header is ours under the lock.
+        let pool = unsafe { Production::pool_of(block.start(), class).as_mut() };
+        // A full pool names no word (I2).
+        if !pool.serves(class) || pool.free == 0 || pool.live == 1 {
+            return false;
+        }
+        *word ^= bit;
+        pool.free |= 1 << (n % WORDS);
+        pool.live -= 1;
+        true
+    }
+
     /// Takes any free block.
     ///
     /// # Safety
@@ -253,11 +285,6 @@ unsafe fn take_small<G: Geometry>(
     pool.carved = pool.carved.max(block_number(offset, class) as u16 + 1);
     pool.live += n as u16;
     n
-}
-
-#[inline(always)]
-fn addr_of(block: &Entry) -> usize {
-    block.map_or(0, Block::addr)
 }
 
 /// Distance of a block from `base` in units of [`ALIGNMENT`]; more than an arena's where it is below it, and where

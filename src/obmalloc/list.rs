@@ -39,6 +39,12 @@ pub enum Worked {
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
 
+/// The address in a place; 0 where there is none.
+#[inline(always)]
+pub(super) fn addr_of(entry: &Entry) -> usize {
+    entry.map_or(0, Block::addr)
+}
+
 /// The bottom of a stack that is not there.
 pub(super) const BOTTOM: *mut Entry = core::ptr::from_ref(&None).cast_mut();
 

@@ -24,6 +24,7 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod flush;
 mod free_bits;
 mod free_chain;
 pub mod geometry;
