@@ -190,10 +190,11 @@ impl FreeBits {
     #[inline(always)]
     pub unsafe fn put_simple(block: Block, class: SizeClass) -> bool {
         let place = block.addr() % ARENA_BYTES / ALIGNMENT;
-        let (n, bit) = (place / WORD_BITS, 1 << (place % WORD_BITS));
+        let n = place / WORD_BITS;
         // SAFETY: there is a word for each place, ours under the lock.
         let word = unsafe { Bits::of_arena(block.addr()).word(n) };
-        if *word & bit == 0 || !block.addr().is_multiple_of(ALIGNMENT) {
+        let others = *word & !(1 << (place % WORD_BITS));
+        if others == *word || !block.addr().is_multiple_of(ALIGNMENT) {
             return false;
         }
         // SAFETY: out (I1), so in a pool of some small class, whose header is ours under the lock.
@@ -202,7 +203,7 @@ impl FreeBits {
         if !pool.serves(class) || pool.free == 0 || pool.live == 1 {
             return false;
         }
-        *word ^= bit;
+        *word = others;
         pool.free |= 1 << (n % WORDS);
         pool.live -= 1;
         true
@@ -308,32 +309,33 @@ unsafe fn put_small(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
     if first >= WORDS * WORD_BITS {
         return 0;
     }
-    let (mut n, mut free, mut at) = (0, pool.free, first / WORD_BITS);
+    let (mut n, mut n_before, mut at) = (0, 0, first / WORD_BITS);
     // A word stays in a register while blocks of its come: from memory, each would wait for the store of the one before.
     // SAFETY: words of the pool, ours under the lock.
     unsafe {
-        let mut word = *bits.word(at);
+        let mut out = *bits.word(at);
         for block in blocks {
             let place = place_in(base, block);
-            if place >= WORDS * WORD_BITS {
-                break;
-            }
             if place / WORD_BITS != at {
-                *bits.word(at) = word;
-                at = place / WORD_BITS;
-                word = *bits.word(at);
+                if place >= WORDS * WORD_BITS {
+                    break;
+                }
+                *bits.word(at) = out;
+                pool.free |= 1 << at;
+                (at, n_before) = (place / WORD_BITS, n);
+                out = *bits.word(at);
             }
-            let bit = 1 << (place % WORD_BITS);
-            if word & bit == 0 {
+            let others = out & !(1 << (place % WORD_BITS));
+            if others == out {
                 break;
             }
-            word ^= bit;
-            free |= 1 << at;
+            out = others;
             n += 1;
         }
-        *bits.word(at) = word;
+        *bits.word(at) = out;
     }
-    pool.free = free;
+    // The last word only if a block was put there.
+    pool.free |= u64::from(n > n_before) << at;
     pool.live -= n;
     usize::from(n)
 }

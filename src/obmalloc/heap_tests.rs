@@ -148,6 +148,23 @@ fn pools_that_scattered_blocks_empty_are_free() {
     unsafe { heap.free_one(SizeClass::small(512), kept) };
 }
 
+#[test]
+fn a_block_of_another_heap_among_scattered_ones_goes_there() {
+    let (other, theirs) = heap::<4>();
+    let (heap, mut list, _) = scattered();
+    list.insert(list.len() / 2, Some(theirs[0]));
+    let locked = other.gate().lock().lock();
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { heap.free_many(class(), &list) };
+    assert_eq!(live_bytes(heap), 3 * 64);
+    // SAFETY: the lock is held.
+    let bytes = |state: &mut HeapState| state.engine.counters().block_bytes;
+    assert_eq!(unsafe { other.gate().with_held(bytes) }, 4 * 64);
+    drop(locked);
+    other.gate().settle();
+    assert_eq!(live_bytes(other), 3 * 64);
+}
+
 /// Whether a block is noticed that `wrong` makes of the heap, a block that was freed, and one that is out, in the midst of
 /// scattered ones.
 fn is_noticed_among_scattered(wrong: impl FnOnce(&Heap, Block, Block) -> Block) -> bool {
