@@ -157,9 +157,10 @@ fn a_block_of_another_heap_among_scattered_ones_goes_there() {
     // SAFETY: blocks of `class` that nobody uses.
     unsafe { heap.free_many(class(), &list) };
     assert_eq!(live_bytes(heap), 3 * 64);
-    // SAFETY: the lock is held.
     let bytes = |state: &mut HeapState| state.engine.counters().block_bytes;
-    assert_eq!(unsafe { other.gate().with_held(bytes) }, 4 * 64);
+    // SAFETY: the lock is held.
+    let untouched = unsafe { other.gate().with_held(bytes) };
+    assert_eq!(untouched, 4 * 64);
     drop(locked);
     other.gate().settle();
     assert_eq!(live_bytes(other), 3 * 64);
