@@ -25,7 +25,7 @@ use core::hint::assert_unchecked;
 /// Other heaps a flush may meet before it must deliver early.
 const PENDING: usize = 4;
 
-/// Puts the heap's own blocks back, and collects the others by heap.
+/// Puts the heap's own blocks back, and collects the others by heap. Returns how many were its own.
 ///
 /// # Safety
 /// Each entry is a free block of `class` of some heap, or corruption to be reported.
@@ -35,7 +35,7 @@ pub(super) unsafe fn sort_out(
     class: SizeClass,
     blocks: &[Entry],
     pending: &mut Pending,
-) {
+) -> usize {
     // Two loops, each without the other's questions.
     // SAFETY: the caller's.
     unsafe {
@@ -54,7 +54,7 @@ unsafe fn sort_out_of<const SMALL: bool>(
     class: SizeClass,
     blocks: &[Entry],
     pending: &mut Pending,
-) {
+) -> usize {
     // SAFETY: the caller's word.
     unsafe { assert_unchecked(class.is_small() == SMALL) };
     let own_home = state.engine.backing().home();
@@ -91,11 +91,12 @@ unsafe fn sort_out_of<const SMALL: bool>(
             if SMALL {
                 n += put_scattered(state, class, &rest[n..]);
             }
-            n_own += n as u32;
+            n_own += n;
             rest = &rest[n..];
         }
     }
-    state.engine.count_freed(class, n_own);
+    state.engine.count_freed(class, n_own as u32);
+    n_own
 }
 
 /// Puts back `blocks` of a small class up to the first that is not known to be this heap's, that lies beside the one

@@ -112,6 +112,8 @@ pub struct Heap {
 /// How things stand after a flush.
 #[derive(Clone, Copy, Debug)]
 pub struct Freed {
+    /// How many of the blocks were the heap's own.
+    pub n_own: usize,
     /// Free pools that hold memory, in the heap and in others that got some of the blocks.
     pub dirty_pools: u64,
     /// Bytes of the heap's blocks that are out, those in lists among them.
@@ -157,8 +159,9 @@ impl Heap {
         let mut pending = Pending::EMPTY;
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
-            unsafe { flush::sort_out(state, class, blocks, &mut pending) };
+            let n_own = unsafe { flush::sort_out(state, class, blocks, &mut pending) };
             Freed {
+                n_own,
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
             }
@@ -216,6 +219,7 @@ impl Heap {
                 }
             }
             Freed {
+                n_own: usize::from(home.home() == self.home()),
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
             }

@@ -155,7 +155,8 @@ fn a_block_of_another_heap_among_scattered_ones_goes_there() {
     list.insert(list.len() / 2, Some(theirs[0]));
     let locked = other.gate().lock().lock();
     // SAFETY: blocks of `class` that nobody uses.
-    unsafe { heap.free_many(class(), &list) };
+    let freed = unsafe { heap.free_many(class(), &list) };
+    assert_eq!(freed.n_own, list.len() - 1);
     assert_eq!(live_bytes(heap), 3 * 64);
     let bytes = |state: &mut HeapState| state.engine.counters().block_bytes;
     // SAFETY: the lock is held.

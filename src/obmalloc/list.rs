@@ -34,6 +34,8 @@ pub enum Worked {
     Refilled,
     /// It had no room for a block that was freed, while it might grow.
     Flushed,
+    /// As `Flushed`, and what it held was another heap's.
+    SentAway,
 }
 
 /// A place for one block's address in a stack.
@@ -179,6 +181,11 @@ impl List {
     pub fn nothing_to_take(&self) -> bool {
         // SAFETY: as in `pop`.
         unsafe { *self.take.get() }.is_none()
+    }
+
+    /// Notes that what it held was another heap's.
+    pub fn note_sent_away(&self) {
+        self.worked.set(Worked::SentAway);
     }
 
     /// Whether it was neither refilled nor flushed since this was last asked.
