@@ -130,6 +130,26 @@ fn scattered_blocks_come_home() {
     assert_eq!(list, again);
 }
 
+/// A run of neighbours that spans words of bits comes back whole, in whatever order it went.
+#[test]
+fn a_run_of_neighbours_comes_home() {
+    let (heap, []) = heap();
+    let mut blocks = vec![None; POOL_BYTES / 64];
+    heap.alloc_many(class(), &mut blocks);
+    blocks.sort_by_key(|block| block.map(Block::addr));
+    for step in [1, 7] {
+        // 7 and 155 have no common divisor.
+        let run: Vec<Entry> = (0..155).map(|k| blocks[30 + k * step % 155]).collect();
+        // SAFETY: blocks of `class` that nobody uses.
+        let freed = unsafe { heap.free_many(class(), &run) };
+        assert_eq!(freed.n_own, run.len());
+        let mut again = vec![None; run.len()];
+        heap.alloc_many(class(), &mut again);
+        again.sort_by_key(|block| block.map(Block::addr));
+        assert_eq!(again, blocks[30..185], "{step}");
+    }
+}
+
 #[test]
 fn pools_that_scattered_blocks_empty_are_free() {
     let (heap, list, live) = scattered();
