@@ -2,7 +2,6 @@
 
 use super::*;
 use core::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
 
 const BASE: usize = 0x7f12_3460_0000;
 const EPOCH: u32 = 7;
@@ -12,14 +11,9 @@ fn slot(index: usize) -> usize {
     BASE + index * ARENA_BYTES
 }
 
-/// Maps live for ever, and their leaves: they are kept here, where nothing is lost.
-static MAPS: Mutex<Vec<&AddressMap>> = Mutex::new(Vec::new());
-
+/// No slots. Maps live for ever, and their leaves.
 fn none() -> FreeSlots {
     let map: &AddressMap = Box::leak(Box::new(AddressMap::new()));
-    MAPS.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(map);
     let base = NonNull::new(core::ptr::without_provenance_mut(BASE)).expect("not null");
     let leaf = || {
         let layout = std::alloc::Layout::from_size_align(AddressMap::LEAF_BYTES, 4096).ok()?;
