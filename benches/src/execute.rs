@@ -8,7 +8,7 @@
 //! * **I1** The thread that started a process is the only one that waits for it, and does so last: up to then the
 //!   process is at least a zombie, and neither its number nor its group's is given to another.
 
-use crate::interrupt;
+use crate::{free_memory, interrupt};
 use pymalloc_bench::outcome::{Moment, Outcome};
 use std::fs::File;
 use std::io::{self, Read};
@@ -63,6 +63,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// Says how the process failed: not started, exit status with its last words, timed out, no outcome.
 pub fn outcome(command: &mut Command, limit: Duration, watched: bool) -> Result<Outcome, String> {
+    free_memory::make_ready();
     let (output, timeline) = run(command, limit, watched)?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);

@@ -1,6 +1,7 @@
 //! Allocators linked into Rust programs, interleaved.
 
 use crate::cli::RunArgs;
+use crate::order::{self, Place};
 use crate::patience::Patience;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
@@ -8,6 +9,8 @@ use crate::{execute, machine, report, workers};
 use pymalloc_bench::catalogue::{self, ALLOCATORS, Allocator, Group, OURS, OURS_AGAIN, Workload};
 use pymalloc_bench::ops;
 use pymalloc_bench::outcome::Outcome;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -102,7 +105,7 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
                 args,
                 workload,
                 &contestants,
-                round,
+                Place { row: i, round },
                 &inputs,
                 &mut patience,
                 &mut session.samples,
@@ -119,7 +122,7 @@ fn visit(
     args: &RunArgs,
     workload: &Workload,
     contestants: &[Contestant],
-    round: u32,
+    place: Place,
     inputs: &Path,
     patience: &mut Patience,
     samples: &mut Vec<Sample>,
@@ -134,10 +137,10 @@ fn visit(
         .iter()
         .position(|c| c.column.name == OURS);
     for turn in 0..turns {
-        let round = round * turns + turn;
-        for i in 0..n_columns {
-            // Each round begins with another allocator.
-            let contestant = &contestants[(ours.unwrap_or(0) + i + round as usize) % n_columns];
+        let round = place.round * turns + turn;
+        let place = Place { round, ..place };
+        for i in order::columns(n_columns, ours.unwrap_or(0), place) {
+            let contestant = &contestants[i];
             let column = &contestant.column.name;
             let result = patience.run(workload.name, column, |limit| {
                 measure(args, workload, contestant, round, inputs, limit)
@@ -192,6 +195,7 @@ pub fn contestants(args: &RunArgs) -> Result<(Vec<Contestant>, Vec<String>), Str
     } else {
         workers::build(&needed)?
     };
+    built.values().try_for_each(|worker| warm_up(worker))?;
     let contestant = |name: &&str| {
         let allocator = behind(name);
         let worker = built.get(allocator.name)?.clone();
@@ -204,6 +208,14 @@ pub fn contestants(args: &RunArgs) -> Result<(Vec<Contestant>, Vec<String>), Str
         })
     };
     Ok((names.iter().filter_map(contestant).collect(), left_out))
+}
+
+/// Reads a worker once, so that its first run does not read it from the disk.
+fn warm_up(worker: &Path) -> Result<(), String> {
+    File::open(worker)
+        .and_then(|mut file| io::copy(&mut file, &mut io::sink()))
+        .map(drop)
+        .map_err(|e| format!("{}: {e}", worker.display()))
 }
 
 fn row(workload: &Workload) -> Row {
@@ -326,9 +338,10 @@ mod tests {
         let mut short = always(Duration::from_secs(2));
         let mut long = always(Duration::from_secs(60));
         for round in 0..3 {
+            let place = Place { row: 0, round };
             let mut visit = |some: &[Contestant], patience: &mut Patience| {
                 let samples = &mut session.samples;
-                visit(&args, workload, some, round, folder, patience, samples);
+                visit(&args, workload, some, place, folder, patience, samples);
             };
             visit(&contestants[2..], &mut long);
             visit(&contestants[..1], &mut short);

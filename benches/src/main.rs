@@ -43,8 +43,17 @@
 //! * **One binary per allocator**, all with fat LTO from the same source, so that inlining counts where
 //!   it is real: a Rust allocator can be inlined, one behind a C interface cannot. Every peer is a release
 //!   build with its crate's own defaults: no assertions, no hardening, no tuning by the environment.
-//! * **Interleaved**: A B C … A B C …, and each round starts with another allocator, so that a machine
-//!   that slows down slows all of them down.
+//! * **Interleaved**: all allocators in each round, so that a machine that slows down slows all of them
+//!   down, and in an order that is balanced ([`order`]): over as many rounds as there are allocators, each
+//!   one comes after each other one equally often, and with few rounds the rows of a table differ.
+//! * **Nobody reads from the disk first**: workers are read, and programs under `preload` run once for
+//!   nothing, before they are measured.
+//! * **Free memory is made ready** before each process ([`free_memory`]): the runner touches 128 MiB in
+//!   huge pages and gives them back. A virtual machine hands memory that was free for a second or two back
+//!   to its host, and the first touch of it is dear afterwards, a huge page 5 ms instead of 0.2: otherwise
+//!   what a process takes would depend on how much the one before it has used. Every allocator finds the
+//!   same, whether it asks for huge pages or not. What needs more than these 128 MiB (`heavy` workloads
+//!   take gigabytes) costs what the machine makes of it.
 //! * **A process per sample**: no allocator inherits another's heap, and the high-water mark of the
 //!   resident set (`VmHWM`) belongs to that process alone. Programs under `preload` are started by a
 //!   small process of their own (`measure`), because `ru_maxrss` starts from the size of whoever calls
@@ -67,11 +76,13 @@
 
 mod cli;
 mod execute;
+mod free_memory;
 mod gc_report;
 mod in_process;
 mod instructions;
 mod interrupt;
 mod machine;
+mod order;
 mod patience;
 mod preload;
 #[path = "../../src/observe/recording/mod.rs"]

@@ -6,12 +6,14 @@
 //! ```
 
 use crate::cli::{Part, ReplayArgs, RunArgs};
+use crate::order::{self, Place};
 use crate::patience::Patience;
 use crate::recording::decode::{Event, Step};
 use crate::recording::read::{self, End};
 use crate::run::{command_line, progress};
 use crate::session::{self, Row, Sample, Session};
 use crate::{execute, in_process, machine, preload, report};
+use pymalloc_bench::catalogue::OURS;
 use pymalloc_bench::outcome::Outcome;
 use pymalloc_bench::script::Script;
 use std::path::{Path, PathBuf};
@@ -119,10 +121,11 @@ fn measure_part(
     let path = session.new_path()?;
     let mut patience = Patience::of_run(false, 3600);
     let started = Instant::now();
+    let ours = columns.iter().position(|c| c.column.name == OURS);
     for round in 0..args.rounds {
-        for turn in 0..columns.len() {
+        let order = order::columns(columns.len(), ours.unwrap_or(0), Place { row: 0, round });
+        for (turn, column) in order.map(|i| &columns[i]).enumerate() {
             progress(started, round, args.rounds, turn, columns.len(), &name);
-            let column = &columns[(turn + round as usize) % columns.len()];
             let allocator = &column.column.name;
             let result = patience.run(&name, allocator, |limit| {
                 measure(column, calls, limit, round == 0)

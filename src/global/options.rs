@@ -18,7 +18,7 @@
 //! | `purge_delay` | milliseconds | 250 | age at which free memory goes back |
 //! | `purge_thread` | `auto`, `on`, `off` | `auto` | whether a thread returns memory of an idle process |
 //! | `sample` | 0 to 4294967295 | 0 | preload only: guard about one of so many allocations; 0: none |
-//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas: when a thread's heap is large, none, all |
+//! | `thp` | `default`, `never`, `always` | `default` | huge pages behind arenas, when a thread's heap is large, and blocks above 1 MiB; none; all |
 //! | `zero_size` | `trap`, `block` | `trap` | what C's `malloc(0)` gives: an address that must not be used, or 16 bytes |
 //! | `zero_realloc` | `free`, `alloc` | `free` | what `realloc(p, 0)` does |
 //! | `verbose` | `0`, `1` | 0 | as `PYMALLOC_VERBOSE` |

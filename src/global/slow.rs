@@ -158,11 +158,14 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
     });
 }
 
-/// Sends the older half of a stack home, and all of it if that is not room enough for the buffer.
+/// Sends the older half of a stack home, and all of it if that is not room enough for the buffer, or nothing of that half
+/// was this heap's: others' blocks are not what this thread should get next.
 fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed {
     let half = lists.of(class).bound().div_ceil(2);
     let freed = flush_older(lists, heap, class, half);
-    if lists.of(class).makes_room() {
+    if freed.n_own == 0 {
+        lists.of(class).note_sent_away();
+    } else if lists.of(class).makes_room() {
         return freed;
     }
     let freed = flush_older(lists, heap, class, usize::MAX);

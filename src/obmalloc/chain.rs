@@ -16,7 +16,7 @@
 //! blocks verifies each as it does what any caller gives it.
 
 use super::block::Block;
-use super::size_class::{ALIGNMENT, SizeClass};
+use super::size_class::{ALIGNMENT, POOL_BYTES, SizeClass};
 use core::ptr::{NonNull, with_exposed_provenance_mut};
 
 /// Most blocks one carrier carries: what the free bits of a link count.
@@ -64,7 +64,7 @@ impl Chain {
             return;
         };
         let bytes = block.addr().wrapping_sub(last.addr()) as isize;
-        let distance = i32::try_from(bytes / ALIGNMENT as isize);
+        let distance = i32::try_from(bytes >> ALIGNMENT.ilog2());
         if let Ok(distance) = distance
             && self.n_last < room
         {
@@ -79,6 +79,29 @@ impl Chain {
             ends: Some((first, block)),
             n_last: 0,
         };
+    }
+
+    /// Appends `blocks` up to the first that does not lie in the slot of the first one, or is misaligned. Returns their
+    /// number.
+    ///
+    /// # Safety
+    /// As [`Self::push`], for each of them; the first is there and aligned.
+    #[inline(always)]
+    pub unsafe fn push_slot(&mut self, blocks: &[Option<Block>], room: usize) -> usize {
+        let base = blocks[0].map_or(0, Block::addr) & !(POOL_BYTES - 1);
+        // A copy, which stays in registers whatever is written through blocks.
+        let (mut chain, mut n) = (*self, 0);
+        for block in blocks.iter().map_while(|block| *block) {
+            let offset = block.addr().wrapping_sub(base);
+            if offset.rotate_right(ALIGNMENT.ilog2()) >= POOL_BYTES / ALIGNMENT {
+                break;
+            }
+            // SAFETY: the caller's.
+            unsafe { chain.push(block, room) };
+            n += 1;
+        }
+        *self = chain;
+        n
     }
 
     /// Links `next`, the first carrier of another chain or null, behind the last one. Returns the first.
@@ -209,6 +232,28 @@ mod tests {
                 |block: &&Block| unsafe { block.start().cast::<u64>().read() } != UNTOUCHED;
             assert_eq!(all.iter().filter(is_touched).count(), n_carriers);
             memory.0.fill(UNTOUCHED as u8);
+        }
+    }
+
+    /// What lies in the first one's slot is taken in one go, up to the first that does not, or is none.
+    #[test]
+    fn a_slot_s_blocks_are_pushed_together() {
+        let mut memory = Memory([0; 1 << 16]);
+        let start = NonNull::from(&mut memory.0).cast::<u8>();
+        let slot = start.addr().get().next_multiple_of(POOL_BYTES) - start.addr().get();
+        // SAFETY: inside the memory.
+        let at = |offset: usize| Some(unsafe { Block::new(start.add(slot + offset)) });
+        let own = [at(0), at(64), at(POOL_BYTES - 64)];
+        for behind in [None, at(POOL_BYTES), at(136)] {
+            let mut chain = Chain::EMPTY;
+            let blocks = [&own[..], &[behind, at(192)]].concat();
+            // SAFETY: this test's memory.
+            let (n, first) = unsafe {
+                let n = chain.push_slot(&blocks, 12);
+                (n, chain.link(null_mut()))
+            };
+            assert_eq!(n, own.len(), "{behind:?}");
+            assert_eq!(unloaded(first).0, own.map(|block| block.expect("there")));
         }
     }
 

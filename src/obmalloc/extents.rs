@@ -39,6 +39,9 @@ use core::ptr::NonNull;
 const FIRST_EXTENT: usize = if cfg!(loom) { 2 } else { 64 } * ARENA_BYTES;
 const LARGEST_EXTENT: usize = if cfg!(loom) { 2 } else { 4096 } * ARENA_BYTES;
 
+/// Bytes of a huge page.
+pub(super) const HUGE_PAGE: usize = 2 * ARENA_BYTES;
+
 /// The process's arena slots.
 pub struct Extents {
     map: &'static AddressMap,
@@ -223,7 +226,19 @@ impl Extents {
             zeroed,
             huge: false,
         };
+        let filled = |base| SlotMemory {
+            base: at(base),
+            zeroed: false,
+            huge: true,
+        };
         let pair = pair.filter(|pair| self.wants_huge_pages(pair.is_large));
+        if let Some(pair) = pair
+            && self.fills_at_once()
+            && let Some((base, n_pools)) = state.free.newest_thin_pair()
+        {
+            self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
+            return Some((filled(base), Some(pair.epoch)));
+        }
         if let Some((addr, n_pools)) = state.free.newest_dirty() {
             self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
             if pair.is_some() && !state.free.has_dirty() {
@@ -235,12 +250,7 @@ impl Extents {
             && !self.leave_to_filler()
             && let Some(base) = self.take_pair(state)
         {
-            let slot = SlotMemory {
-                base: at(base),
-                zeroed: false,
-                huge: true,
-            };
-            return Some((slot, Some(pair.epoch)));
+            return Some((filled(base), Some(pair.epoch)));
         }
         if !self.has_room(ARENA_BYTES) {
             return None;
@@ -326,14 +336,33 @@ impl Extents {
         });
     }
 
-    /// Purges dirty slots released at or before epoch `until`, oldest first, until `n_pools` pools are
-    /// done or none is left. Returns the number of pools purged.
+    /// Purges dirty slots released at or before epoch `until`, whole huge pages first and oldest first, until `n_pools`
+    /// pools are done or none is left. Returns the number of pools purged.
     pub fn purge(&self, until: u32, n_pools: u64) -> u64 {
+        let done = self.purge_pairs(until, n_pools);
+        done + self.purge_with(n_pools.saturating_sub(done), 1, |state| {
+            state.free.oldest_dirty(until)
+        })
+    }
+
+    /// As [`Self::purge`], but no half of a huge page.
+    pub fn purge_pairs(&self, until: u32, n_pools: u64) -> u64 {
+        self.purge_with(n_pools, 2, |state| state.free.oldest_dirty_pair(until))
+    }
+
+    /// Purges what `take` takes, so many slots at a time and their pools that hold memory.
+    fn purge_with(
+        &self,
+        n_pools: u64,
+        n_slots: usize,
+        take: impl Fn(&mut State) -> Option<(usize, usize)>,
+    ) -> u64 {
         let mut done = 0;
         while done < n_pools {
-            let Some((base, n_slots, n)) = self.take_oldest(until) else {
+            let Some((base, n)) = self.with(&take) else {
                 break;
             };
+            self.dirty_pools.fetch_sub(n, Ordering::Relaxed);
             // SAFETY: slots out of every list are ours alone (I2).
             let zeroed = unsafe { self.kernel.purge(at(base), n_slots * ARENA_BYTES) };
             for k in 0..n_slots {
@@ -342,20 +371,6 @@ impl Extents {
             done += n as u64;
         }
         done
-    }
-
-    /// The oldest dirty slot, with the one beside it that makes a huge page with it if that may go, too: the
-    /// address of the first, their number, and their pools that hold memory.
-    fn take_oldest(&self, until: u32) -> Option<(usize, usize, usize)> {
-        self.with(|state| {
-            let (addr, n_pools) = state.free.oldest_dirty(until)?;
-            let (base, n_slots, n_pools) = match state.free.dirty_buddy(addr, until) {
-                Some((buddy, n_more)) => (addr.min(buddy), 2, n_pools + n_more),
-                None => (addr, 1, n_pools),
-            };
-            self.dirty_pools.fetch_sub(n_pools, Ordering::Relaxed);
-            Some((base, n_slots, n_pools))
-        })
     }
 
     /// Gives address space back: free slots, and what is left of the extent. For a process that may have no
@@ -379,7 +394,7 @@ impl Extents {
                 given = true;
             } else {
                 // One mapping too many: it stays, with whatever is in it.
-                kept.push_clean(addr, false);
+                kept.push_alone(addr);
             }
         }
         state.free = kept;

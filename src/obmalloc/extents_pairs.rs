@@ -9,12 +9,11 @@
 //! A pair that is being filled is in no list (I2 of the extents). The one thread that fills ahead puts both
 //! slots into the queue, where they are purged by age like all others.
 
-use super::{ARENA_BYTES, Extents, Filling, HugePages, LARGE, LARGE_ALONE, POOL_BYTES, State, at};
+use super::{
+    ARENA_BYTES, Extents, Filling, HUGE_PAGE, HugePages, LARGE, LARGE_ALONE, POOL_BYTES, State, at,
+};
 use crate::os;
 use crate::sync::Ordering;
-
-/// Bytes of a huge page.
-const HUGE_PAGE: usize = 2 * ARENA_BYTES;
 
 impl Extents {
     /// Decides about huge pages for slots that are carved from now on.
@@ -59,8 +58,13 @@ impl Extents {
     /// Notes that a pair is wanted; false if there is no thread that fills one ahead.
     pub(super) fn leave_to_filler(&self) -> bool {
         self.change_filling(Filling::Ahead, Filling::Wanted);
+        !self.fills_at_once()
+    }
+
+    /// Whether whoever wants a slot fills its pair.
+    pub(super) fn fills_at_once(&self) -> bool {
         // Relaxed, as all of them: a request, on which nothing depends.
-        self.filling.load(Ordering::Relaxed) != Filling::AtOnce as u8
+        self.filling.load(Ordering::Relaxed) == Filling::AtOnce as u8
     }
 
     /// Leaves the filling to a thread, from now on.
@@ -107,12 +111,9 @@ impl Extents {
         if !self.has_room(HUGE_PAGE) {
             return None;
         }
-        if let Some((addr, zeroed)) = state.free.newest_clean() {
-            if let Some(buddy) = state.free.clean_buddy(addr) {
-                self.note_mapped(HUGE_PAGE);
-                return Some(addr.min(buddy));
-            }
-            state.free.push_clean(addr, zeroed);
+        if let Some(base) = state.free.newest_clean_pair() {
+            self.note_mapped(HUGE_PAGE);
+            return Some(base);
         }
         if !state.bump.is_multiple_of(HUGE_PAGE) && state.end - state.bump > HUGE_PAGE {
             // One slot for somebody else, so that a pair begins.
@@ -130,7 +131,11 @@ impl Extents {
     /// Fills a pair that is in no list.
     pub(super) fn fill(&self, base: usize) {
         // SAFETY: committed, and nobody uses it.
-        unsafe { os::fill_huge_page(at(base), HUGE_PAGE) };
+        unsafe {
+            // What a thin pair has is in the way of a huge page.
+            self.kernel.purge(at(base), HUGE_PAGE);
+            os::fill_huge_page(at(base), HUGE_PAGE);
+        }
         self.note_fresh(HUGE_PAGE / POOL_BYTES);
     }
 }

@@ -26,7 +26,7 @@
 
 use super::block::Block;
 use super::geometry::{BITS, FreeBlocks, Geometry, Production, amplify};
-use super::list::Entry;
+use super::list::{Entry, addr_of};
 use super::mix::{STEP, mix};
 use super::pool::Pool;
 use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass, block_index, block_number};
@@ -91,6 +91,12 @@ impl Bits {
         let slot = addr % ARENA_BYTES / POOL_BYTES;
         let words = (addr & !(ARENA_BYTES - 1)) + BITS;
         Self(amplify(words + slot * WORDS * size_of::<u64>()))
+    }
+
+    /// Those of all slots of the arena that holds `addr`.
+    #[inline(always)]
+    fn of_arena(addr: usize) -> Self {
+        Self(amplify((addr & !(ARENA_BYTES - 1)) + BITS))
     }
 
     /// Word `n`, of the places from `n` times [`WORD_BITS`] on: distances from the slot's start in units of
@@ -176,6 +182,33 @@ impl Shuffle {
 }
 
 impl FreeBits {
+    /// Puts back a block of the small `class`, if it is out, and its pool stays in its class's ring. False when not: then
+    /// nothing changed.
+    ///
+    /// # Safety
+    /// `block` lies in an arena with bits, whose heap's lock the caller holds; if it is out, it is not used any more.
+    #[inline(always)]
+    pub unsafe fn put_simple(block: Block, class: SizeClass) -> bool {
+        let place = block.addr() % ARENA_BYTES / ALIGNMENT;
+        let n = place / WORD_BITS;
+        // SAFETY: there is a word for each place, ours under the lock.
+        let word = unsafe { Bits::of_arena(block.addr()).word(n) };
+        let others = *word & !(1 << (place % WORD_BITS));
+        if others == *word || !block.addr().is_multiple_of(ALIGNMENT) {
+            return false;
+        }
+        // SAFETY: out (I1), so in a pool of some small class, whose header is ours under the lock.
+        let pool = unsafe { Production::pool_of(block.start(), class).as_mut() };
+        // A full pool names no word (I2).
+        if !pool.serves(class) || pool.free == 0 || pool.live == 1 {
+            return false;
+        }
+        *word = others;
+        pool.free |= 1 << (n % WORDS);
+        pool.live -= 1;
+        true
+    }
+
     /// Takes any free block.
     ///
     /// # Safety
@@ -255,11 +288,6 @@ unsafe fn take_small<G: Geometry>(
     n
 }
 
-#[inline(always)]
-fn addr_of(block: &Entry) -> usize {
-    block.map_or(0, Block::addr)
-}
-
 /// Distance of a block from `base` in units of [`ALIGNMENT`]; more than an arena's where it is below it, and where
 /// it is misaligned and so has its low bits on top.
 #[inline(always)]
@@ -281,32 +309,33 @@ unsafe fn put_small(this: NonNull<Pool>, blocks: &[Entry]) -> usize {
     if first >= WORDS * WORD_BITS {
         return 0;
     }
-    let (mut n, mut free, mut at) = (0, pool.free, first / WORD_BITS);
+    let (mut n, mut n_before, mut at) = (0, 0, first / WORD_BITS);
     // A word stays in a register while blocks of its come: from memory, each would wait for the store of the one before.
     // SAFETY: words of the pool, ours under the lock.
     unsafe {
-        let mut word = *bits.word(at);
+        let mut out = *bits.word(at);
         for block in blocks {
             let place = place_in(base, block);
-            if place >= WORDS * WORD_BITS {
-                break;
-            }
             if place / WORD_BITS != at {
-                *bits.word(at) = word;
-                at = place / WORD_BITS;
-                word = *bits.word(at);
+                if place >= WORDS * WORD_BITS {
+                    break;
+                }
+                *bits.word(at) = out;
+                pool.free |= 1 << at;
+                (at, n_before) = (place / WORD_BITS, n);
+                out = *bits.word(at);
             }
-            let bit = 1 << (place % WORD_BITS);
-            if word & bit == 0 {
+            let others = out & !(1 << (place % WORD_BITS));
+            if others == out {
                 break;
             }
-            word ^= bit;
-            free |= 1 << at;
+            out = others;
             n += 1;
         }
-        *bits.word(at) = word;
+        *bits.word(at) = out;
     }
-    pool.free = free;
+    // The last word only if a block was put there.
+    pool.free |= u64::from(n > n_before) << at;
     pool.live -= n;
     usize::from(n)
 }

@@ -14,8 +14,8 @@
 use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
 use super::block::Block;
-use super::chain::{self, Chain};
 use super::engine::Engine;
+use super::flush::{self, Pending};
 use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
@@ -26,16 +26,15 @@ pub use super::heap_errors::{
 use super::inbox::{Gate, Receive};
 use super::list::Entry;
 use super::pool::Pool;
-use super::size_class::{ALIGNMENT, ARENA_BYTES, POOL_BYTES, SizeClass};
+use super::size_class::{ARENA_BYTES, POOL_BYTES, SizeClass};
 use crate::sync::const_unless_loom;
-use core::hint::assert_unchecked;
 use core::ptr::NonNull;
 
 /// What a heap's lock guards.
 pub struct HeapState {
     /// obmalloc, production geometry.
     pub engine: Engine<Production, HeapBacking>,
-    map: &'static AddressMap,
+    pub(super) map: &'static AddressMap,
 }
 
 impl HeapState {
@@ -53,13 +52,13 @@ impl HeapState {
     /// Ends the process with what is wrong. The thread holds this heap's lock, and nothing was changed under it.
     #[cold]
     #[inline(never)]
-    fn ends_with(&self, wrong: Wrong) -> ! {
+    pub(super) fn ends_with(&self, wrong: Wrong) -> ! {
         wrong.fatal(self.engine.backing().let_go)
     }
 
     /// Checks that `block` lies in a pool of `class`.
     #[inline(always)]
-    fn verify_pool(&self, block: Block, class: SizeClass) {
+    pub(super) fn verify_pool(&self, block: Block, class: SizeClass) {
         if self.map.lookup(block.addr()) != Some(label_of(class)) {
             self.ends_with(wrong_pool(self.map, block, class));
         }
@@ -110,12 +109,11 @@ pub struct Heap {
     shuffle: Option<Shuffle>,
 }
 
-/// Other heaps a flush may meet before it must deliver early.
-const PENDING: usize = 4;
-
 /// How things stand after a flush.
 #[derive(Clone, Copy, Debug)]
 pub struct Freed {
+    /// How many of the blocks were the heap's own.
+    pub n_own: usize,
     /// Free pools that hold memory, in the heap and in others that got some of the blocks.
     pub dirty_pools: u64,
     /// Bytes of the heap's blocks that are out, those in lists among them.
@@ -161,24 +159,15 @@ impl Heap {
         let mut pending = Pending::EMPTY;
         let mut freed = self.gate.enter(|state| {
             // SAFETY: the caller's.
-            unsafe {
-                match class.is_small() {
-                    true => self.sort_out::<true>(state, class, blocks, &mut pending),
-                    false => self.sort_out::<false>(state, class, blocks, &mut pending),
-                }
-            }
+            let n_own = unsafe { flush::sort_out(state, class, blocks, &mut pending) };
             Freed {
+                n_own,
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
             }
         });
-        for (home, chain) in pending.chains {
-            // Looked at here, so that the usual flush, of its own heap's blocks, pays for no call.
-            if !chain.is_empty() {
-                // SAFETY: collected from arenas of the heap at `home`.
-                freed.dirty_pools += unsafe { deliver(home, chain) };
-            }
-        }
+        // SAFETY: collected from arenas of the heaps they are collected for.
+        freed.dirty_pools += unsafe { pending.deliver() };
         freed
     }
 
@@ -230,69 +219,11 @@ impl Heap {
                 }
             }
             Freed {
+                n_own: usize::from(home.home() == self.home()),
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
             }
         })
-    }
-
-    /// Puts this heap's blocks back, and collects the others by heap. There are two such loops, each without the
-    /// other's questions.
-    ///
-    /// # Safety
-    /// As [`Self::free_many`]; `SMALL` says whether the class is small.
-    #[inline(always)]
-    unsafe fn sort_out<const SMALL: bool>(
-        &self,
-        state: &mut HeapState,
-        class: SizeClass,
-        blocks: &[Entry],
-        pending: &mut Pending,
-    ) {
-        // SAFETY: the caller's word.
-        unsafe { assert_unchecked(class.is_small() == SMALL) };
-        let (mut rest, mut n_own) = (blocks, 0);
-        // The slot of the last block of another heap's, and that heap; at first a number that is no slot's.
-        let mut elsewhere = (usize::MAX, 0);
-        while let Some((first, others)) = rest.split_first() {
-            let Some(block) = *first else {
-                rest = others;
-                continue;
-            };
-            // SAFETY: free by the caller's word; in an arena of ours, once that is verified.
-            unsafe {
-                if SMALL && state.engine.backing().knows(block.addr()) {
-                    if block.addr() % ARENA_BYTES < POOL_BYTES {
-                        state.ends_with(Wrong::NoBlock(block.start()));
-                    }
-                } else {
-                    let slot = slot_of(block);
-                    let home = if slot == elsewhere.0 {
-                        elsewhere.1
-                    } else {
-                        state.verify_pool(block, class);
-                        home_of(block)
-                    };
-                    if home != self.home() {
-                        // The rest its own heap verifies, under its lock: the pool's header changes.
-                        pending.add(block, home, chain::room(class));
-                        (rest, elsewhere) = (others, (slot, home));
-                        continue;
-                    }
-                }
-                let pool = Production::pool_of(block.start(), class);
-                if !pool.as_ref().serves(class) {
-                    state.ends_with(wrong_pool(state.map, block, class));
-                }
-                let n = state.engine.put(pool, class, rest);
-                if n == 0 {
-                    state.ends_with(not_out(pool, block, class));
-                }
-                n_own += n as u32;
-                rest = &rest[n..];
-            }
-        }
-        state.engine.count_freed(class, n_own);
     }
 
     /// Fills `places` with blocks of `class`, the last place with the one to be used first. Returns their
@@ -316,74 +247,6 @@ impl Heap {
     }
 }
 
-/// Blocks of other heaps, collected by heap.
-struct Pending {
-    chains: [(usize, Chain); PENDING],
-    /// The place used last.
-    last: usize,
-}
-
-impl Pending {
-    const EMPTY: Self = Self {
-        chains: [(0, Chain::EMPTY); PENDING],
-        last: 0,
-    };
-
-    /// Adds a block to the chain of the heap at `home`; carriers have room for `room` others.
-    ///
-    /// # Safety
-    /// The block is free, of that heap, and as long as `room` says.
-    #[inline(always)]
-    unsafe fn add(&mut self, block: Block, home: usize, room: usize) {
-        // SAFETY: the chains' blocks and this one are free, by the caller's word.
-        unsafe {
-            if self.chains[self.last].0 != home {
-                self.find(home);
-            }
-            self.chains[self.last].1.push(block, room);
-        }
-    }
-
-    /// Finds or makes a place for a heap's blocks; when there is none, the first chain goes.
-    ///
-    /// # Safety
-    /// The chains' blocks are free and of the heaps they are collected for.
-    #[cold]
-    #[inline(never)]
-    unsafe fn find(&mut self, home: usize) {
-        let place = self
-            .chains
-            .iter()
-            .position(|(other, _)| *other == home || *other == 0);
-        self.last = place.unwrap_or_else(|| {
-            let (other, chain) = core::mem::replace(&mut self.chains[0], (0, Chain::EMPTY));
-            // Only tries the other heap's lock, so holding our own cannot deadlock.
-            // SAFETY: collected from arenas of the heap at `other`.
-            unsafe { deliver(other, chain) };
-            0
-        });
-        self.chains[self.last].0 = home;
-    }
-}
-
-/// Hands a chain to its heap. Returns the number of that heap's free pools that hold memory, if nobody
-/// is using it: its threads may all be asleep, or gone, and then nobody else looks.
-///
-/// # Safety
-/// The chain's blocks are free and belong to the heap at `home`.
-unsafe fn deliver(home: usize, chain: Chain) -> u64 {
-    if chain.is_empty() {
-        return 0;
-    }
-    // SAFETY: arenas name heaps, which live for ever.
-    let heap = unsafe { &*core::ptr::with_exposed_provenance::<Heap>(home) };
-    // SAFETY: the chain is that heap's by the caller's word.
-    unsafe { heap.gate.deliver(chain) };
-    heap.gate
-        .try_enter(|state| state.engine.dirty().pools())
-        .unwrap_or(0)
-}
-
 /// The heap named by a block's arena.
 ///
 /// # Safety
@@ -400,12 +263,6 @@ pub fn arena_of(p: NonNull<u8>) -> NonNull<Arena> {
     let addr = p.addr().get() & !(ARENA_BYTES - 1);
     // SAFETY: callers pass addresses inside arenas, which are not at 0.
     unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(addr + UNUSED)) }
-}
-
-/// The slot that `block` lies in, as a number; another for each misaligned address.
-#[inline(always)]
-fn slot_of(block: Block) -> usize {
-    (block.addr() / POOL_BYTES) | ((block.addr() % ALIGNMENT) << (usize::BITS - ALIGNMENT.ilog2()))
 }
 
 /// Checks that `block` lies in a pool of `class` of the first-class heap whose arenas name `home`.

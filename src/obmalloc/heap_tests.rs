@@ -3,6 +3,7 @@
 use super::*;
 use crate::obmalloc::engine::Backing;
 use crate::obmalloc::extents::Extents;
+use crate::obmalloc::size_class::ALIGNMENT;
 use crate::os;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -99,6 +100,126 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     // SAFETY: as above.
     unsafe { first.free_many(class(), &blocks) };
     assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
+}
+
+/// A heap, the blocks of three pools of it, those that follow each other on the list in different ones, and the last
+/// block of each pool, which is not on the list.
+fn scattered() -> (&'static Heap, Vec<Entry>, [Block; 3]) {
+    const IN_POOL: usize = POOL_BYTES / 64;
+    let (heap, []) = heap();
+    let mut blocks = vec![None; 3 * IN_POOL];
+    heap.alloc_many(class(), &mut blocks);
+    blocks.sort_by_key(|block| block.map(Block::addr));
+    let nth = |k: usize| blocks[k % 3 * IN_POOL + k / 3];
+    let list = (0..3 * IN_POOL - 3).map(nth).collect();
+    let live = [1, 2, 3].map(|k| blocks[k * IN_POOL - 1].expect("filled"));
+    (heap, list, live)
+}
+
+#[test]
+fn scattered_blocks_come_home() {
+    let (heap, mut list, _) = scattered();
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { heap.free_many(class(), &list) };
+    assert_eq!(live_bytes(heap), 3 * 64);
+    let mut again = vec![None; list.len()];
+    assert_eq!(heap.alloc_many(class(), &mut again), list.len());
+    for blocks in [&mut list, &mut again] {
+        blocks.sort_by_key(|block| block.map(Block::addr));
+    }
+    assert_eq!(list, again);
+}
+
+/// A run of neighbours that spans words of bits comes back whole, in whatever order it went.
+#[test]
+fn a_run_of_neighbours_comes_home() {
+    let (heap, []) = heap();
+    let mut blocks = vec![None; POOL_BYTES / 64];
+    heap.alloc_many(class(), &mut blocks);
+    blocks.sort_by_key(|block| block.map(Block::addr));
+    for step in [1, 7] {
+        // 7 and 155 have no common divisor.
+        let run: Vec<Entry> = (0..155).map(|k| blocks[30 + k * step % 155]).collect();
+        // SAFETY: blocks of `class` that nobody uses.
+        let freed = unsafe { heap.free_many(class(), &run) };
+        assert_eq!(freed.n_own, run.len());
+        let mut again = vec![None; run.len()];
+        heap.alloc_many(class(), &mut again);
+        again.sort_by_key(|block| block.map(Block::addr));
+        assert_eq!(again, blocks[30..185], "{step}");
+    }
+}
+
+#[test]
+fn pools_that_scattered_blocks_empty_are_free() {
+    let (heap, list, live) = scattered();
+    let kept = heap.alloc_one(SizeClass::small(512)).expect("room").0;
+    let last = live.map(Some);
+    // SAFETY: blocks of `class` that nobody uses.
+    let freed = unsafe {
+        [
+            heap.free_many(class(), &list),
+            heap.free_many(class(), &last),
+        ]
+    };
+    assert_eq!(freed.map(|freed| freed.live_bytes), [3 * 64 + 512, 512]);
+    assert_eq!(freed.map(|freed| freed.dirty_pools), [0, 3]);
+    // SAFETY: nobody uses it.
+    unsafe { heap.free_one(SizeClass::small(512), kept) };
+}
+
+#[test]
+fn a_block_of_another_heap_among_scattered_ones_goes_there() {
+    let (other, theirs) = heap::<4>();
+    let (heap, mut list, _) = scattered();
+    list.insert(list.len() / 2, Some(theirs[0]));
+    let locked = other.gate().lock().lock();
+    // SAFETY: blocks of `class` that nobody uses.
+    let freed = unsafe { heap.free_many(class(), &list) };
+    assert_eq!(freed.n_own, list.len() - 1);
+    assert_eq!(live_bytes(heap), 3 * 64);
+    let bytes = |state: &mut HeapState| state.engine.counters().block_bytes;
+    // SAFETY: the lock is held.
+    let untouched = unsafe { other.gate().with_held(bytes) };
+    assert_eq!(untouched, 4 * 64);
+    drop(locked);
+    other.gate().settle();
+    assert_eq!(live_bytes(other), 3 * 64);
+}
+
+/// Whether a block is noticed that `wrong` makes of the heap, a block that was freed, and one that is out, in the midst of
+/// scattered ones.
+fn is_noticed_among_scattered(wrong: impl FnOnce(&Heap, Block, Block) -> Block) -> bool {
+    let (heap, mut list, [live, ..]) = scattered();
+    let first = list[0].expect("filled");
+    list.insert(list.len() / 2, Some(wrong(heap, first, live)));
+    // SAFETY: blocks of `class` that nobody uses, and one that is none: it panics.
+    catch_unwind(AssertUnwindSafe(|| unsafe {
+        heap.free_many(class(), &list)
+    }))
+    .is_err()
+}
+
+#[test]
+fn a_wrong_block_among_scattered_ones_is_noticed() {
+    // SAFETY: inside the arena; nobody uses it.
+    let behind = |block: Block, n: usize| unsafe { Block::new(block.start().add(n)) };
+    let books = |block: Block| {
+        // SAFETY: as above.
+        let arena = unsafe { Block::new(block.start().sub(block.addr() % ARENA_BYTES)) };
+        behind(arena, UNUSED)
+    };
+    let other = SizeClass::small(32);
+    assert!(!is_noticed_among_scattered(|_, _, live| live));
+    assert!(is_noticed_among_scattered(|_, freed, _| freed));
+    assert!(is_noticed_among_scattered(|_, _, live| behind(live, 16)));
+    assert!(is_noticed_among_scattered(|_, _, live| behind(live, 8)));
+    assert!(is_noticed_among_scattered(|_, freed, _| books(freed)));
+    assert!(is_noticed_among_scattered(|heap, _, _| {
+        let blocks = [(); 2].map(|()| heap.alloc_one(other).expect("room").0);
+        // The pool is neither full nor has it one block out.
+        blocks[0]
+    }));
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //!
 //! | state | mapping | its slot | descriptor |
 //! |---|---|---|---|
-//! | live | `len` bytes | names it | the user's |
+//! | live | `len` bytes, to the end of a huge page if it is one (`huge_pages.rs`) | names it | the user's |
 //! | kept | the same | names it | in a thread's place (`kept.rs`) |
 //! | stored | kept, with its memory, for the next block it has room for | names it | in the store |
 //! | gone | unmapped | says so | on the free list |
@@ -23,6 +23,7 @@
 use super::address_map::{Owner, Slot};
 use super::descriptor::Descriptor;
 use super::extents::Extents;
+use super::huge_pages::{Form, SPARE};
 pub use super::huge_store::HugeCounts;
 use super::huge_store::State;
 use super::kept::Kept;
@@ -140,7 +141,7 @@ impl Huge {
             len,
             carved,
             zeroed,
-        }) = self.memory(len, align)
+        }) = self.memory(len, align, zeroed)
         else {
             self.with(|state| state.give_descriptor(descriptor));
             return None;
@@ -184,7 +185,7 @@ impl Huge {
 
     /// New memory. Up to 1 MiB it is an arena slot, which costs no system call when one lies free; above
     /// it is a mapping of its own, unless there are too many already.
-    fn memory(&self, len: usize, align: usize) -> Option<Memory> {
+    fn memory(&self, len: usize, align: usize, zeroed: bool) -> Option<Memory> {
         if len <= SLOT_MAX && align <= ARENA_BYTES {
             let (base, zeroed) = self.extents.obtain_slot()?;
             return Some(Memory {
@@ -194,22 +195,29 @@ impl Huge {
                 zeroed,
             });
         }
+        let form = if zeroed {
+            Form::plain(len, align)
+        } else {
+            Form::new(self.extents, len, align, 0)
+        };
         let few = self.with(|state| state.counts.blocks) < MANY_MAPPINGS;
         if few
-            && self.extents.has_room(len)
-            && let Some(base) = os::map(len, align.max(ARENA_BYTES))
+            && self.extents.has_room(form.len)
+            && let Some(base) = os::map(form.len, form.align)
         {
             if self.extents.cover(base, 1) {
-                self.extents.note_mapped(len);
+                // SAFETY: mapped just now.
+                unsafe { form.ask(base) };
+                self.extents.note_mapped(form.len);
                 return Some(Memory {
                     base,
-                    len,
+                    len: form.len,
                     carved: false,
                     zeroed: true,
                 });
             }
             // SAFETY: mapped just now, known to nobody.
-            unsafe { os::unmap(base, len) };
+            unsafe { os::unmap(base, form.len) };
         }
         if align > ARENA_BYTES {
             return None;
@@ -401,21 +409,29 @@ impl Huge {
         let fits = new_len <= old_len;
         // A block may hold more than was asked for, from the store, and grow into it; so a little less is no
         // reason to give pages back that it may want again.
-        if carved || (fits && new_len >= old_len / 2) {
+        if carved || (fits && new_len * 2 + SPARE >= old_len) {
             return fits.then_some((p, old_len));
         }
         if !fits && !self.extents.has_room(new_len - old_len) {
             return None;
         }
+        let form = if fits {
+            Form::plain(new_len, align)
+        } else {
+            Form::new(self.extents, new_len, align, old_len)
+        };
+        let new_len = form.len;
         // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
         if unsafe { os::grow(p, old_len, new_len) } {
+            // SAFETY: it is so long now.
+            unsafe { form.ask(p) };
             self.note_resized(old_len, new_len);
             return Some((p, new_len));
         }
         if new_len < old_len {
             return Some((p, old_len));
         }
-        let target = os::reserve(new_len, align.max(ARENA_BYTES))?;
+        let target = os::reserve(new_len, form.align)?;
         let owner = Owner::Huge(descriptor.addr().get());
         // The name goes before the memory, as in `give_back`; it returns if the memory stays.
         self.slot(p).set_owner(Owner::Nobody);
@@ -432,6 +448,8 @@ impl Huge {
             self.slot(p).set_owner(owner);
             return None;
         }
+        // SAFETY: moved there just now.
+        unsafe { form.ask(target) };
         self.slot(target).set_owner(owner);
         self.note_resized(old_len, new_len);
         Some((target, new_len))

@@ -12,6 +12,7 @@
 
 use super::descriptor::Descriptor;
 use super::huge::SLOT_MAX;
+use super::huge_pages::SPARE;
 use crate::os;
 use core::ptr::NonNull;
 
@@ -261,5 +262,6 @@ unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usiz
     if unsafe { stored.with_rest(|rest| rest.carved) } && stored.len() <= SLOT_MAX {
         return (len <= SLOT_MAX).then_some(len);
     }
-    (stored.len() >= len && stored.len() / 4 <= len).then(|| stored.len())
+    let most = len.saturating_mul(4).saturating_add(SPARE);
+    (len..=most).contains(&stored.len()).then(|| stored.len())
 }

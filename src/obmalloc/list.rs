@@ -34,10 +34,18 @@ pub enum Worked {
     Refilled,
     /// It had no room for a block that was freed, while it might grow.
     Flushed,
+    /// As `Flushed`, and what it held was another heap's.
+    SentAway,
 }
 
 /// A place for one block's address in a stack.
 pub type Entry = Option<Block>;
+
+/// The address in a place; 0 where there is none.
+#[inline(always)]
+pub(super) fn addr_of(entry: &Entry) -> usize {
+    entry.map_or(0, Block::addr)
+}
 
 /// The bottom of a stack that is not there.
 pub(super) const BOTTOM: *mut Entry = core::ptr::from_ref(&None).cast_mut();
@@ -173,6 +181,11 @@ impl List {
     pub fn nothing_to_take(&self) -> bool {
         // SAFETY: as in `pop`.
         unsafe { *self.take.get() }.is_none()
+    }
+
+    /// Notes that what it held was another heap's.
+    pub fn note_sent_away(&self) {
+        self.worked.set(Worked::SentAway);
     }
 
     /// Whether it was neither refilled nor flushed since this was last asked.

@@ -11,6 +11,7 @@
 //! geometry     where headers lie                       v
 //! cpython      CPython's front, for the replay     extents, slots, huge, kept, address_map, roster: the process's
 //! report       CPython's statistics text         kernel: fences; whether a purge clears
+//!                                              huge_pages   which huge blocks lie in them
 //! ```
 //!
 //! Reading order: as listed, left column first.
@@ -24,6 +25,7 @@ mod descriptor;
 pub mod dirty;
 pub mod engine;
 pub mod extents;
+mod flush;
 mod free_bits;
 mod free_chain;
 pub mod geometry;
@@ -31,6 +33,7 @@ pub mod heap;
 pub mod heap_backing;
 pub mod heap_errors;
 pub mod huge;
+mod huge_pages;
 mod huge_store;
 pub mod inbox;
 pub mod kept;

@@ -1,27 +1,32 @@
 //! Free slots: those that hold memory, and those that do not.
 //!
-//! | state | in `note` beside it | list | taken |
+//! | state | in `note` beside it | lists | taken |
 //! |---|---|---|---|
 //! | in use | whether its arena has a fence | none | |
-//! | dirty | epoch of its release, its pools that hold memory | `dirty`, oldest first | newest first; for a purge, oldest first |
-//! | clean | whether it reads as zero | `clean` | newest first |
+//! | dirty | epoch of its release, its pools that hold memory | oldest first | newest first; for a purge, oldest first |
+//! | clean | whether it reads as zero | oldest first | newest first |
 //!
-//! Two slots that make one huge page are a pair: they are purged together and filled together where both are
-//! in the same state.
+//! Two slots that make one huge page are a pair. Both lists are double: one of slots whose other half is in another
+//! state, one of halves of pairs. Who wants a slot gets one of the first kind if there is one, and a huge page is purged
+//! or filled as a whole: a page fault of it costs a fifth of those of its small pages, and one that was split is none.
+//! Of a *thin* pair so little holds memory that it is purged and filled anew, rather than used page by page.
 //!
-//! Invariant I1: a slot is in the list that its state names. All of it runs under the lock of the extents; what
-//! is Relaxed is ordered by that.
+//! Invariants, all of them under the lock of the extents, by which what is Relaxed is ordered:
+//! * I1 a slot is in the list that its state names.
+//! * I2 of two slots marked as paired each is the other's half, and both are in the same state.
 
 use super::address_map::{AddressMap, Slot};
-use super::size_class::ARENA_BYTES;
+use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::sync::Ordering;
 
 /// The state is in the low bits of a slot's note.
-const STATE_BITS: u32 = 2;
-const STATE: usize = (1 << STATE_BITS) - 1;
+const STATE_BITS: u32 = 3;
+const STATE: usize = 0b11;
 const USED: usize = 0;
 const DIRTY: usize = 1;
 const CLEAN: usize = 2;
+/// Beside the state: half of a pair.
+const PAIRED: usize = 0b100;
 /// The note of a slot in use whose arena has a fence.
 pub const FENCED: usize = 1 << STATE_BITS;
 /// The bits of a dirty slot's pools.
@@ -44,7 +49,9 @@ struct List {
 pub struct FreeSlots {
     map: &'static AddressMap,
     dirty: List,
+    dirty_pairs: List,
     clean: List,
+    clean_pairs: List,
 }
 
 /// The other slot of a huge page.
@@ -59,7 +66,9 @@ impl FreeSlots {
         Self {
             map,
             dirty: NONE,
+            dirty_pairs: NONE,
             clean: NONE,
+            clean_pairs: NONE,
         }
     }
 
@@ -75,12 +84,20 @@ impl FreeSlots {
             .map_or(USED, |slot| slot.note.load(Ordering::Relaxed))
     }
 
-    fn push(&mut self, addr: usize, note: usize) {
+    /// The list that a note names.
+    fn list(&mut self, note: usize) -> &mut List {
+        match (note & STATE, note & PAIRED != 0) {
+            (DIRTY, false) => &mut self.dirty,
+            (DIRTY, true) => &mut self.dirty_pairs,
+            (_, false) => &mut self.clean,
+            (_, true) => &mut self.clean_pairs,
+        }
+    }
+
+    /// Puts a slot at the end of the list that its note names.
+    fn link(&mut self, addr: usize, note: usize) {
         let slot = self.slot(addr);
-        let list = match note & STATE {
-            DIRTY => &mut self.dirty,
-            _ => &mut self.clean,
-        };
+        let list = self.list(note);
         let before = core::mem::replace(&mut list.last, addr);
         if before == 0 {
             list.first = addr;
@@ -101,10 +118,7 @@ impl FreeSlots {
             slot.next.load(Ordering::Relaxed),
             slot.prev.load(Ordering::Relaxed),
         );
-        let list = match note & STATE {
-            DIRTY => &mut self.dirty,
-            _ => &mut self.clean,
-        };
+        let list = self.list(note);
         if next == 0 {
             list.last = prev;
         }
@@ -120,6 +134,26 @@ impl FreeSlots {
         note
     }
 
+    /// Adds a slot, which makes a pair with its other half if that is in the same state.
+    fn push(&mut self, addr: usize, note: usize) {
+        if self.note(buddy(addr)) & STATE != note & STATE {
+            return self.link(addr, note);
+        }
+        let other = self.unlink(buddy(addr));
+        self.link(buddy(addr), other | PAIRED);
+        self.link(addr, note | PAIRED);
+    }
+
+    /// Takes a free slot, whose other half is single then; what its note says beside the state.
+    fn take(&mut self, addr: usize) -> usize {
+        let note = self.unlink(addr);
+        if note & PAIRED != 0 {
+            let other = self.unlink(buddy(addr));
+            self.link(buddy(addr), other & !PAIRED);
+        }
+        note >> STATE_BITS
+    }
+
     /// Adds a slot of which `n_pools` hold memory.
     pub fn push_dirty(&mut self, addr: usize, epoch: u32, n_pools: usize) {
         let stamp = (epoch as usize) << POOLS_BITS | n_pools;
@@ -131,52 +165,93 @@ impl FreeSlots {
         self.push(addr, usize::from(zeroed) << STATE_BITS | CLEAN);
     }
 
+    /// As [`Self::push_clean`], beside other free slots than its half's: no pair.
+    pub fn push_alone(&mut self, addr: usize) {
+        self.link(addr, CLEAN);
+    }
+
     fn take_dirty(&mut self, addr: usize) -> (usize, usize) {
-        let stamp = self.unlink(addr) >> STATE_BITS;
-        (addr, stamp & ((1 << POOLS_BITS) - 1))
+        (addr, self.take(addr) & ((1 << POOLS_BITS) - 1))
     }
 
     /// Whether there is a dirty slot.
     pub fn has_dirty(&self) -> bool {
-        self.dirty.last != 0
+        self.dirty.last != 0 || self.dirty_pairs.last != 0
     }
 
-    /// Takes the dirty slot that was added last: its address and its pools that hold memory.
+    /// Takes the dirty slot that was added last, one that is no half of a pair if there is one: its address and its
+    /// pools that hold memory.
     pub fn newest_dirty(&mut self) -> Option<(usize, usize)> {
-        (self.dirty.last != 0).then(|| self.take_dirty(self.dirty.last))
+        let addr = newest(&self.dirty, &self.dirty_pairs)?;
+        Some(self.take_dirty(addr))
     }
 
-    /// Takes the dirty slot that was added first, if that was at or before epoch `until`.
+    /// Takes the dirty pair that was completed first, if that was at or before epoch `until`: the address of the first
+    /// half, and their pools that hold memory.
+    pub fn oldest_dirty_pair(&mut self, until: u32) -> Option<(usize, usize)> {
+        let addr = self.dirty_pairs.first;
+        let both_old = addr != 0 && self.is_old(addr, until) && self.is_old(buddy(addr), until);
+        both_old.then(|| self.take_dirty_pair(addr))
+    }
+
+    /// Takes the dirty pair that was completed last, if it is thin and no other slot is dirty: the address of the first
+    /// half, and their pools that hold memory.
+    pub fn newest_thin_pair(&mut self) -> Option<(usize, usize)> {
+        let addr = self.dirty_pairs.last;
+        let is_thin = addr != 0
+            && self.dirty.last == 0
+            && self.pools(addr) + self.pools(buddy(addr)) < ARENA_BYTES / POOL_BYTES;
+        is_thin.then(|| self.take_dirty_pair(addr))
+    }
+
+    fn take_dirty_pair(&mut self, half: usize) -> (usize, usize) {
+        let (_, n_pools) = self.take_dirty(half);
+        let (_, n_more) = self.take_dirty(buddy(half));
+        (half.min(buddy(half)), n_pools + n_more)
+    }
+
+    /// The pools of a dirty slot that hold memory.
+    fn pools(&self, addr: usize) -> usize {
+        self.note(addr) >> STATE_BITS & ((1 << POOLS_BITS) - 1)
+    }
+
+    /// Takes the dirty slot of no pair that was added first, if that was at or before epoch `until`.
     pub fn oldest_dirty(&mut self, until: u32) -> Option<(usize, usize)> {
         let addr = self.dirty.first;
         (addr != 0 && self.is_old(addr, until)).then(|| self.take_dirty(addr))
     }
 
-    /// Takes the slot that makes a huge page with `addr`, if it is dirty since epoch `until` or before.
-    pub fn dirty_buddy(&mut self, addr: usize, until: u32) -> Option<(usize, usize)> {
-        self.is_old(buddy(addr), until)
-            .then(|| self.take_dirty(buddy(addr)))
-    }
-
     fn is_old(&self, addr: usize, until: u32) -> bool {
-        let note = self.note(addr);
-        let epoch = (note >> (STATE_BITS + POOLS_BITS)) as u32;
+        let epoch = (self.note(addr) >> (STATE_BITS + POOLS_BITS)) as u32;
         // Wrapping: epochs are compared as distances.
-        note & STATE == DIRTY && until.wrapping_sub(epoch) as i32 >= 0
+        until.wrapping_sub(epoch) as i32 >= 0
     }
 
-    /// Takes the clean slot that was added last. True with it when it is known to read as zero.
+    /// Takes the clean slot that was added last, one that is no half of a pair if there is one. True with it when it is
+    /// known to read as zero.
     pub fn newest_clean(&mut self) -> Option<(usize, bool)> {
-        let addr = self.clean.last;
-        (addr != 0).then(|| (addr, self.unlink(addr) >> STATE_BITS != 0))
+        let addr = newest(&self.clean, &self.clean_pairs)?;
+        Some((addr, self.take(addr) != 0))
     }
 
-    /// Takes the slot that makes a huge page with `addr`, if it is clean.
-    pub fn clean_buddy(&mut self, addr: usize) -> Option<usize> {
-        let buddy = buddy(addr);
-        (self.note(buddy) & STATE == CLEAN).then(|| {
-            self.unlink(buddy);
-            buddy
+    /// Takes the clean pair that was completed last: the address of the first half.
+    pub fn newest_clean_pair(&mut self) -> Option<usize> {
+        let addr = self.clean_pairs.last;
+        (addr != 0).then(|| {
+            self.take(addr);
+            self.take(buddy(addr));
+            addr.min(buddy(addr))
         })
     }
 }
+
+/// The last of the single slots, or else of the halves of pairs.
+fn newest(single: &List, paired: &List) -> Option<usize> {
+    [single.last, paired.last]
+        .into_iter()
+        .find(|&addr| addr != 0)
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "slots_tests.rs"]
+mod tests;

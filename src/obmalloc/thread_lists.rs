@@ -51,9 +51,9 @@
 //! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. A list that only
 //! gives or only takes gains nothing from more than some two hundred of them. One that takes what it gave a moment ago, a
 //! refill after it had no room for a free, would have kept it if it were longer: in Rust programs it may hold some two
-//! thousand small blocks; by preload it stays short. Buffers and stacks lie in a region of the thread, each above the last;
-//! one that became too short is left. The second and third stack of a class are as long as its list may get, one way and
-//! by turns, so that little of the region is left for nothing.
+//! thousand small blocks; by preload it stays short. One that gives what is another heap's is sent home whole, so half the
+//! length serves as well. Buffers and stacks lie in a region of the thread, each above the last; one that became too short
+//! is left. The second and third stack of a class are as long as its list may get, one way and by turns.
 //!
 //! Of large blocks there are many classes, and in a program that takes one of each length, as one does that reads
 //! files, each list would keep the one it was given. So their bounds are limited together: who finds that they
@@ -70,9 +70,10 @@ use static_assertions::const_assert;
 
 /// What other bounds are divided by. By preload many programs are small: blocks in lists are a part of theirs that shows.
 const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
-/// Most bytes of blocks a stack may hold, blocks of one that only gives or only takes, and blocks.
-const MAX_BYTES: usize = 32 * 1024 / SHARE;
+/// Most bytes of blocks and blocks that a stack may hold which only gives or only takes, and one that takes what it gave.
+const ONE_WAY_BYTES: usize = 32 * 1024 / SHARE;
 const ONE_WAY_BLOCKS: usize = 255 / SHARE;
+const MAX_BYTES: usize = if SHARE == 1 { 64 * 1024 } else { ONE_WAY_BYTES };
 const MAX_BLOCKS: usize = if SHARE == 1 { 2047 } else { ONE_WAY_BLOCKS };
 /// The same of a new one.
 const FIRST_BYTES: usize = 8 * 1024 / SHARE;
@@ -96,11 +97,12 @@ struct Bounds {
 
 const fn bounds(class: SizeClass) -> Bounds {
     let bytes = class.block_bytes();
-    let most = MAX_BYTES / bytes;
+    let is_large = bytes > LARGE_FROM;
+    let most = if is_large { ONE_WAY_BYTES } else { MAX_BYTES } / bytes;
     Bounds {
         stacks: [
             clamp(FIRST_BYTES / bytes, FIRST_BLOCKS),
-            clamp(most, ONE_WAY_BLOCKS),
+            clamp(ONE_WAY_BYTES / bytes, ONE_WAY_BLOCKS),
             clamp(most, MAX_BLOCKS),
         ],
         buffer: clamp(BUFFER_BYTES / bytes, BUFFER_BLOCKS),
@@ -346,9 +348,12 @@ impl ThreadLists {
     /// False when it cannot.
     pub fn lengthen(&self, class: SizeClass, now: Worked) -> bool {
         let list = self.of(class);
-        let turns = list.worked.replace(now) == Worked::Flushed && now == Worked::Refilled;
         let [first, one_way, most] = bounds(class).stacks;
-        let may_hold = if turns { most } else { one_way };
+        let may_hold = match (list.worked.replace(now), now) {
+            (Worked::Flushed, Worked::Refilled) => most,
+            (Worked::SentAway, _) => (2 * first).min(one_way),
+            _ => one_way,
+        };
         let bound = clamp((2 * list.bound()).max(first), may_hold);
         if bound <= list.bound() {
             return false;

@@ -87,7 +87,10 @@ fn no_list_outgrows_the_region() {
     let lists = lists_in(&mut region, Buffers::With);
     for class in SizeClass::all() {
         while lengthens_by_turns(&lists, class) {}
-        let most = MAX_BYTES / class.block_bytes();
+        let most = match class.block_bytes() {
+            bytes if bytes > LARGE_FROM => ONE_WAY_BYTES / bytes,
+            bytes => MAX_BYTES / bytes,
+        };
         assert_eq!(lists.of(class).bound(), most.clamp(1, MAX_BLOCKS));
     }
     assert_eq!(lists.used.get() as usize, REGION_ENTRIES);
@@ -122,6 +125,21 @@ fn only_a_list_that_takes_what_it_gave_gets_long() {
         );
     }
     assert_eq!(bound, MAX_BLOCKS);
+}
+
+#[test]
+fn a_list_that_gives_away_what_is_anothers_stays_short() {
+    let mut region = region();
+    let lists = lists_in(&mut region, Buffers::Without);
+    for class in SizeClass::all() {
+        let [first, one_way, _] = bounds(class).stacks;
+        lists.lengthen(class, Worked::Flushed);
+        for _ in 0..9 {
+            lists.of(class).note_sent_away();
+            lists.lengthen(class, Worked::Flushed);
+        }
+        assert_eq!(lists.of(class).bound(), one_way.min(2 * first));
+    }
 }
 
 #[test]

@@ -36,8 +36,8 @@ pub use files::{File, FileId, mapping_at, parent_pid, remove_file, unix_ms, wipe
 #[cfg(feature = "preload")]
 pub use image::forget_read_only;
 pub use pages::{
-    commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect, purge,
-    refuse_huge_pages, relocate, reserve, resident, unmap,
+    ask_for_huge_pages, commit, fill_huge_page, grow, is_mapped, label, map, page_size, protect,
+    purge, refuse_huge_pages, relocate, reserve, resident, unmap,
 };
 #[cfg(not(feature = "preload"))]
 pub use process::is_in_executable;

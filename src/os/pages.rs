@@ -132,6 +132,15 @@ pub fn is_mapped(p: NonNull<u8>) -> bool {
     unsafe { libc::mincore(start.cast(), page, &mut resident) == 0 }
 }
 
+/// Asks for huge pages behind a range, when it is touched.
+///
+/// # Safety
+/// The range is mapped.
+pub unsafe fn ask_for_huge_pages(start: NonNull<u8>, len: usize) {
+    // SAFETY: advice only; a kernel without huge pages answers EINVAL.
+    unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+}
+
 /// Asks for no huge pages behind a range.
 ///
 /// # Safety

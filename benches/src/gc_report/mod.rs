@@ -1,7 +1,7 @@
 //! `pymalloc-bench gc`: collectors side by side, interleaved, a process for each sample.
 //!
 //! ```text
-//! for each round: for each workload: for each contender (another one first each round):
+//! for each round: for each workload: for each contender (in the order of [`order`]):
 //!     worker-gc CONTENDER WORKLOAD      or      python3 benches/gc/cpython.py WORKLOAD
 //! samples   saved after each workload to target/bench/gc-*.json; several files are one run in parts
 //! table     a row per workload, a column per contender; pauses
@@ -18,8 +18,9 @@ mod samples;
 mod table;
 mod targets;
 
-use crate::machine;
+use crate::order::{self, Place};
 use crate::session::{folder, workspace};
+use crate::{free_memory, machine};
 use clap::Args;
 use samples::{Sample, Samples};
 use serde_json::Value;
@@ -160,6 +161,7 @@ fn measure(worker: &Path, contender: &str, workload: &str, limit: u64) -> Result
     } else {
         command.arg(worker).arg(contender);
     }
+    free_memory::make_ready();
     let output = command.arg(workload).stderr(Stdio::null()).output();
     let output = output.map_err(|error| format!("timeout: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -174,10 +176,10 @@ fn measure(worker: &Path, contender: &str, workload: &str, limit: u64) -> Result
 }
 
 /// Takes the samples of one workload in one round. Who failed in an earlier round is not asked again.
-fn round(args: &GcArgs, worker: &Path, n: usize, workload: &'static str, samples: &mut Samples) {
-    for at in 0..CONTENDERS.len() {
-        let contender = CONTENDERS[(at + n) % CONTENDERS.len()];
-        if !args.has(contender) || samples.failed(workload, contender) {
+fn round(args: &GcArgs, worker: &Path, place: Place, workload: &str, samples: &mut Samples) {
+    let chosen: Vec<&str> = CONTENDERS.into_iter().filter(|c| args.has(c)).collect();
+    for contender in order::columns(chosen.len(), 0, place).map(|i| chosen[i]) {
+        if samples.failed(workload, contender) {
             continue;
         }
         let found = measure(worker, contender, workload, args.limit);
@@ -215,9 +217,11 @@ pub fn run(args: &GcArgs) -> Result<(), String> {
         started,
         taken: Vec::new(),
     };
-    for n in 0..args.rounds as usize {
-        for (workload, _) in WORKLOADS.iter().filter(|row| args.wants(row.0)) {
-            round(args, &worker, n, workload, &mut samples);
+    for n in 0..args.rounds {
+        let wanted = WORKLOADS.iter().filter(|row| args.wants(row.0));
+        for (row, (workload, _)) in wanted.enumerate() {
+            let place = Place { row, round: n };
+            round(args, &worker, place, workload, &mut samples);
             samples.save(&path)?;
             eprint!(".");
         }

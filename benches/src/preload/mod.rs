@@ -8,11 +8,13 @@ mod programs;
 pub mod redis;
 
 use crate::cli::RunArgs;
+use crate::order::{self, Place};
 use crate::patience::Patience;
 use crate::run::{command_line, progress};
 use crate::session::{self, Column, Row, Sample, Session};
 use crate::{execute, machine, report};
 use library::Library;
+use pymalloc_bench::catalogue::OURS;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
@@ -135,23 +137,52 @@ pub fn run(args: &RunArgs) -> Result<(), String> {
                 programs.len(),
                 &program.name,
             );
-            for turn in 0..libraries.len() {
-                let library = &libraries[(turn + round as usize) % libraries.len()];
-                let result = patience.run(&program.name, &library.name, |limit| {
-                    measure_one(program, library, limit)
-                });
-                session.samples.extend(result.map(|result| Sample {
-                    row: program.name.clone(),
-                    column: library.name.clone(),
-                    round,
-                    result,
-                }));
+            if round == 0 {
+                warm_up(program, &mut patience);
             }
+            let place = Place { row: i, round };
+            let samples = &mut session.samples;
+            visit(program, &libraries, place, &mut patience, samples);
         }
         session.save(&path)?;
     }
     eprintln!("\rmeasured for {} s{:40}", started.elapsed().as_secs(), "");
     report::print(&session, &path)
+}
+
+/// Runs a program once for nothing, so that whoever comes first does not read its files from the disk.
+fn warm_up(program: &Program, patience: &mut Patience) {
+    let none = Library {
+        name: "no library, to warm up".into(),
+        path: None,
+    };
+    // What it takes is a first thing to judge the others' time by.
+    patience.run(&program.name, &none.name, |limit| {
+        measure_one(program, &none, limit)
+    });
+}
+
+/// One program under every library.
+fn visit(
+    program: &Program,
+    libraries: &[Library],
+    place: Place,
+    patience: &mut Patience,
+    samples: &mut Vec<Sample>,
+) {
+    let ours = libraries.iter().position(|l| l.name == OURS);
+    for i in order::columns(libraries.len(), ours.unwrap_or(0), place) {
+        let library = &libraries[i];
+        let result = patience.run(&program.name, &library.name, |limit| {
+            measure_one(program, library, limit)
+        });
+        samples.extend(result.map(|result| Sample {
+            row: program.name.clone(),
+            column: library.name.clone(),
+            round: place.round,
+            result,
+        }));
+    }
 }
 
 /// How a library is named in a report.

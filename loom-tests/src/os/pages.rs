@@ -328,6 +328,12 @@ pub unsafe fn refuse_huge_pages(_: NonNull<u8>, _: usize) {}
 ///
 /// # Safety
 /// None.
+pub unsafe fn ask_for_huge_pages(_: NonNull<u8>, _: usize) {}
+
+/// As [`refuse_huge_pages`].
+///
+/// # Safety
+/// None.
 pub unsafe fn fill_huge_page(start: NonNull<u8>, len: usize) {
     for k in 0..len / SLOT_BYTES {
         // SAFETY: inside the range; loom reports whoever else is there.
