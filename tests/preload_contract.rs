@@ -159,7 +159,7 @@ fn only_what_programs_run_and_read_of_the_library_is_resident() {
         .collect();
     let file = std::fs::read(library()).expect("the library");
     let is_laid_out = file.windows(14).any(|name| name == b".text.pymalloc");
-    let most = if is_laid_out { [150, 100] } else { [500, 300] };
+    let most = if is_laid_out { [200, 100] } else { [500, 300] };
     assert!(
         kib.len() == 2 && (1..=most[0]).contains(&kib[0]) && (1..=most[1]).contains(&kib[1]),
         "resident of our code, and of what is only read: {kib:?} KiB, at most {most:?}"
