@@ -10,9 +10,9 @@
 //! often as it takes to cover what was purged beside what it allowed, or twice what came fresh from the system since,
 //! if that is less. So a program that works in waves faster than that keeps its memory from the second one on, and one
 //! that wants little of it again keeps little. It halves after ten quiet delays. What lies free beyond it goes at once:
-//! pairs of slots first, which are huge pages as a whole and come back by one page fault each, then stored blocks, then
-//! single slots; pools of arenas in use only when more lies free than is used: that splits huge pages, and in a drain
-//! most of these arenas come free whole a moment later.
+//! slots, and then stored blocks, which are wanted again sooner; but where there are huge pages single slots last, for
+//! pairs come back by one page fault each; pools of arenas in use only when more lies free than is used: that splits huge
+//! pages, and in a drain most of these arenas come free whole a moment later.
 //!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
@@ -172,7 +172,11 @@ fn poll_slow(whole: u64, parts: u64, share: u64) {
         return;
     }
     let until = POLICY.epoch.load(Ordering::Relaxed);
-    let mut done = count(EXTENTS.purge_pairs(until, excess));
+    let mut done = count(if EXTENTS.has_huge_pages() {
+        EXTENTS.purge_pairs(until, excess)
+    } else {
+        EXTENTS.purge(until, excess)
+    });
     done += count(HUGE.purge(until, excess.saturating_sub(done)));
     done += count(EXTENTS.purge(until, excess.saturating_sub(done)));
     // More heaps than one if there were more threads once.

@@ -63,6 +63,8 @@ pub struct Extents {
     huge_pages: AtomicU8,
     /// A [`Filling`].
     filling: AtomicU8,
+    /// Pairs that were filled ever.
+    n_filled: AtomicUsize,
 }
 
 /// Which slots are backed by huge pages.
@@ -160,6 +162,7 @@ impl Extents {
                 heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
                 filling: AtomicU8::new(Filling::AtOnce as u8),
+                n_filled: AtomicUsize::new(0),
             }
         }
     }

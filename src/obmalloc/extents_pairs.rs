@@ -128,6 +128,11 @@ impl Extents {
         Some(base.addr().get())
     }
 
+    /// Whether pairs may be huge pages.
+    pub fn has_huge_pages(&self) -> bool {
+        self.n_filled.load(Ordering::Relaxed) > 0
+    }
+
     /// Fills a pair that is in no list.
     pub(super) fn fill(&self, base: usize) {
         // SAFETY: committed, and nobody uses it.
@@ -136,6 +141,7 @@ impl Extents {
             self.kernel.purge(at(base), HUGE_PAGE);
             os::fill_huge_page(at(base), HUGE_PAGE);
         }
+        self.n_filled.fetch_add(1, Ordering::Relaxed);
         self.note_fresh(HUGE_PAGE / POOL_BYTES);
     }
 }
