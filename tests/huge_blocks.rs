@@ -189,8 +189,9 @@ fn a_block_that_doubles_lies_in_huge_pages() {
     }
     block.write(|_| true);
     let huge = memory::huge_pages() - before;
+    // A machine whose free memory is in pieces may have fewer of them.
     assert_eq!(
-        huge >= 24 * MIB,
+        huge >= block.size / 2,
         has_them,
         "{} in huge pages",
         memory::mib(huge)

@@ -10,8 +10,8 @@
 //!
 //! Half the instructions of a program that frees in random order are spent here. So whose a block is says its arena's
 //! number, where that is known (`own_arenas.rs`); the loop over scattered blocks is a function of its own, whose values
-//! stay in registers, and leaves to the general one whatever is more than a bit and two numbers: 45 instructions a
-//! block where the general one needs 95. What is found wrong ends the process before anything is changed.
+//! stay in registers, and leaves to the general one whatever is more than a bit and two numbers: 55 instructions a
+//! block where the general one needs 100. What is found wrong ends the process before anything is changed.
 
 use super::chain::{self, Chain};
 use super::free_bits::FreeBits;
