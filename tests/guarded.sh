@@ -10,6 +10,7 @@
 # | `python_memory`, `reports` | they count pools and arenas, which guarded blocks have more of |
 # | `sampled_tracing`, `tracing_storms` | where every block is guarded none is sampled (`Observers`) |
 # | `a_kept_block_serves…`, `what_is_used_again…`, `a_longer_block_has…`, `a_longer_zeroed_block…` | a guarded block waits in the quarantine before its memory serves another |
+# | `a_block_that_doubles…` | guarded blocks lie in small pages, which fences divide |
 # | `zeroing_takes_no_memory…` | a guarded block begins beside a page's boundary, and pages are what it counts |
 # | `misuse`, `bad_input`, `misuse_table`, `debug_mode`, `sampling` | they set these modes themselves, for what is right in each |
 # | `trust_table`, `exports`, `layers`, `launcher`, `profile`, `recording` | what they look at is the same in all modes, or they set the mode |
@@ -28,7 +29,7 @@ tests=(--lib --test conformance --test oracle --test alignment --test exhaustion
 # Names, or parts of them, of what the table leaves out.
 left_out=(--skip costs_little --skip what_idle_threads_keep --skip a_kept_block_serves --skip what_is_used_again
     --skip zeroing_takes_no_memory --skip a_longer_block_has
-    --skip a_longer_zeroed_block)
+    --skip a_longer_zeroed_block --skip a_block_that_doubles)
 
 run_checks() {
     PYMALLOC_CONF=checks:on PYMALLOC_TEST_CONF=checks:on suite
