@@ -2,10 +2,13 @@
 
 use pymalloc::observe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 #[global_allocator]
 static GLOBAL: pymalloc::PyMalloc = pymalloc::PyMalloc;
+
+/// Heaps are had one by one, and other threads would have some of them.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn check() {
     let stats = observe::stats();
@@ -47,6 +50,7 @@ fn check() {
 
 #[test]
 fn figures_agree_while_threads_allocate_and_free_each_others_blocks() {
+    let _alone = ALONE.lock();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<Vec<Vec<u8>>>(4);
@@ -89,4 +93,28 @@ fn figures_agree_while_threads_allocate_and_free_each_others_blocks() {
             .all(|heap| (heap.threads == 0) == (heap.thread == 0))
     );
     assert!(own.heap < heaps.len() && own.listed_bytes >= 16 * own.listed_blocks);
+}
+
+/// What a thread frees that others made goes home whole, each time it has no room for more.
+#[test]
+fn a_thread_keeps_nothing_of_what_others_made() {
+    let _alone = ALONE.lock();
+    let blocks: Vec<Box<[u64; 9]>> = (0..20_000).map(|n| Box::new([n; 9])).collect();
+    let home = observe::thread().expect("it has blocks").heap;
+    let listed = || observe::thread().map_or(0, |thread| thread.listed_blocks);
+    let freeing = std::thread::spawn(move || {
+        let before = listed();
+        let mut seen = (0, u64::MAX);
+        for (n, block) in blocks.into_iter().enumerate() {
+            drop(block);
+            if n >= 10_000 {
+                let now = listed().saturating_sub(before);
+                seen = (seen.0.max(now), seen.1.min(now));
+            }
+        }
+        (observe::thread().expect("it has lists").heap, seen)
+    });
+    let (away, (most, least)) = freeing.join().expect("it frees");
+    assert_ne!(home, away, "the thread has a heap of its own");
+    assert!(most >= 32 && least <= 1, "{least} to {most} blocks");
 }

@@ -34,7 +34,7 @@
 //! | nothing to take, half a buffer or more put | the buffer moves |
 //! | nothing to take, less than that | refill: half a stack from the heap; then the same |
 //! | no room in the buffer, but on the stack | the buffer moves |
-//! | no room on either | flush: the older half of the stack goes home; then the same |
+//! | no room on either | flush: the older half of the stack goes home, or all if that was another heap's; then the same |
 //!
 //! So at least half a stack of allocs or frees lies between two calls of the heap, whatever the order.
 //!
