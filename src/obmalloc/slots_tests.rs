@@ -1,6 +1,7 @@
 //! Pairs of free slots, in a map of addresses that nobody has.
 
 use super::*;
+use crate::os;
 use core::ptr::NonNull;
 
 const BASE: usize = 0x7f12_3460_0000;
@@ -13,14 +14,17 @@ fn slot(index: usize) -> usize {
 
 /// No slots. Maps live for ever, and their leaves.
 fn none() -> FreeSlots {
-    let map: &AddressMap = Box::leak(Box::new(AddressMap::new()));
-    let base = NonNull::new(core::ptr::without_provenance_mut(BASE)).expect("not null");
-    let leaf = || {
-        let layout = std::alloc::Layout::from_size_align(AddressMap::LEAF_BYTES, 4096).ok()?;
-        // SAFETY: not of size 0.
-        NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) })
+    let place: NonNull<AddressMap> = os::map(size_of::<AddressMap>(), 4096).expect("room").cast();
+    // SAFETY: fresh memory of the right size and alignment, which stays.
+    let map = unsafe {
+        place.write(AddressMap::new());
+        place.as_ref()
     };
-    assert!(map.cover(base, 16 * ARENA_BYTES, leaf));
+    let base = NonNull::new(core::ptr::without_provenance_mut(BASE)).expect("not null");
+    assert!(map.cover(base, 16 * ARENA_BYTES, || os::map(
+        AddressMap::LEAF_BYTES,
+        4096
+    )));
     FreeSlots::new(map)
 }
 
