@@ -10,6 +10,7 @@
 # | `python_memory`, `reports` | they count pools and arenas, which guarded blocks have more of |
 # | `sampled_tracing`, `tracing_storms` | where every block is guarded none is sampled (`Observers`) |
 # | `a_kept_block_serves…`, `what_is_used_again…`, `a_longer_block_has…`, `a_longer_zeroed_block…` | a guarded block waits in the quarantine before its memory serves another |
+# | `scattered_waves…`, under debug | of blocks that wait in the order of their frees some are in each pool, and none comes free |
 # | `a_block_that_doubles…` | guarded blocks lie in small pages, which fences divide |
 # | `zeroing_takes_no_memory…` | a guarded block begins beside a page's boundary, and pages are what it counts |
 # | `misuse`, `bad_input`, `misuse_table`, `debug_mode`, `sampling` | they set these modes themselves, for what is right in each |
@@ -36,11 +37,11 @@ run_checks() {
 }
 
 run_debug() {
-    PYMALLOC=debug PYMALLOC_TEST_MODE=debug suite
+    PYMALLOC=debug PYMALLOC_TEST_MODE=debug suite --skip scattered_waves
 }
 
 suite() {
-    cargo test --release --features objects -p pymalloc --no-fail-fast "${tests[@]}" -- "${left_out[@]}"
+    cargo test --release --features objects -p pymalloc --no-fail-fast "${tests[@]}" -- "${left_out[@]}" "$@"
 }
 
 for what in "${@:-checks debug}"; do
