@@ -215,6 +215,8 @@ fn a_wrong_block_among_scattered_ones_is_noticed() {
     assert!(is_noticed_among_scattered(|_, _, live| behind(live, 16)));
     assert!(is_noticed_among_scattered(|_, _, live| behind(live, 8)));
     assert!(is_noticed_among_scattered(|_, freed, _| books(freed)));
+    let (_, [elsewhere]) = heap();
+    assert!(is_noticed_among_scattered(|_, _, _| behind(elsewhere, 8)));
     assert!(is_noticed_among_scattered(|heap, _, _| {
         let blocks = [(); 2].map(|()| heap.alloc_one(other).expect("room").0);
         // The pool is neither full nor has it one block out.
