@@ -200,7 +200,11 @@ fn a_block_that_doubles_lies_in_huge_pages() {
     drop(block);
     PyMalloc.collect();
     assert!(memory::comes_true(Duration::from_secs(5), || least(before)));
-    // Less than half of a huge page more is small pages.
+    // Half of a huge page or more is a whole one, and less is small pages.
+    let block = Block::new(3 * MIB + MIB / 2);
+    assert_eq!(PyMalloc.usable_size(block.start), Some(4 * MIB));
+    drop(block);
+    PyMalloc.collect();
     let mut block = Block::new(4 * MIB + MIB / 2);
     block.write(|_| true);
     assert_eq!(block.resident(), block.pages());
