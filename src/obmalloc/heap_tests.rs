@@ -237,3 +237,40 @@ fn an_arena_of_runs_is_not_known() {
         assert!(!private.knows(first.addr().get()), "nobody asks it");
     }
 }
+
+/// Frees the blocks of one of the heap's pools, and gives back what lies free. The lengths given back, in pools.
+fn purged(heap: &Heap, pool: &[Entry]) -> Vec<usize> {
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { heap.free_many(class(), pool) };
+    let mut spans = Vec::new();
+    heap.gate().enter(|state| {
+        // SAFETY: production's geometry, under its lock.
+        unsafe {
+            state.engine.dirty().purge(0, 99, 4096, |_, len| {
+                spans.push(len / POOL_BYTES);
+                true
+            })
+        }
+    });
+    spans
+}
+
+/// In a drain pools come free one by one between those that were given back: what adjoins goes by one call.
+#[test]
+fn pools_beside_purged_ones_go_with_them_in_one_call() {
+    const IN_POOL: usize = POOL_BYTES / 64;
+    let (heap, []) = heap();
+    let mut blocks = vec![None; 5 * IN_POOL];
+    assert_eq!(heap.alloc_many(class(), &mut blocks), blocks.len());
+    blocks.sort_by_key(|entry| entry.map(Block::addr));
+    let pools: Vec<_> = blocks.chunks(IN_POOL).collect();
+    assert_eq!(purged(heap, pools[2]), [1]);
+    assert_eq!(
+        purged(heap, pools[1]),
+        [1],
+        "the one behind is free, but not its last"
+    );
+    // SAFETY: as above.
+    unsafe { heap.free_many(class(), pools[0]) };
+    assert_eq!(purged(heap, pools[3]), [4], "two, and two between them");
+}
