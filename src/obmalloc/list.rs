@@ -183,9 +183,9 @@ impl List {
         unsafe { *self.take.get() }.is_none()
     }
 
-    /// Notes that what it held was another heap's.
-    pub fn note_sent_away(&self) {
-        self.worked.set(Worked::SentAway);
+    /// Notes what was done with it.
+    pub fn note(&self, now: Worked) {
+        self.worked.set(now);
     }
 
     /// Whether it was neither refilled nor flushed since this was last asked.
@@ -225,6 +225,9 @@ impl List {
     /// them. True when it did.
     #[inline(always)]
     pub fn settle(&self, least: usize) -> bool {
+        if !self.has_buffer() {
+            return false;
+        }
         let (stack, buffer) = self.parts();
         let n = buffer.len();
         if n < least.max(1) || stack.len() + n > self.bound() {
