@@ -175,10 +175,10 @@ fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed 
 
 /// Sends the `n` oldest blocks home.
 fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usize) -> Freed {
-    let older = lists.older(class, n);
+    let list = lists.of(class);
     // SAFETY: blocks from a list are free; they are verified on the way.
-    let freed = unsafe { heap.free_many(class, older) };
-    lists.drop_older(class, older.len());
+    let freed = unsafe { heap.free_many(class, list.older(n)) };
+    list.drop_older(n);
     freed
 }
 

@@ -472,27 +472,6 @@ impl ThreadLists {
             list.take.set(unsafe { list.bottom().add(n) });
         }
     }
-
-    /// The `n` oldest blocks on the stack, or all if there are fewer.
-    pub fn older(&self, class: SizeClass, n: usize) -> &[Entry] {
-        let (stack, _) = self.of(class).parts();
-        &stack[..n.min(stack.len())]
-    }
-
-    /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
-    pub fn drop_older(&self, class: SizeClass, n: usize) {
-        let list = self.of(class);
-        let (stack, _) = list.parts();
-        if n == 0 || n > stack.len() {
-            return;
-        }
-        let bottom = list.bottom();
-        // SAFETY: all within the stack.
-        unsafe {
-            bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
-            list.take.set(list.take.get().sub(n));
-        }
-    }
 }
 
 #[cfg(test)]
