@@ -185,11 +185,11 @@ fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed 
 
 /// Sends the `n` oldest blocks home.
 fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usize) -> Freed {
-    let older = lists.older(class, n);
+    let list = lists.of(class);
     // SAFETY: blocks from a list are free; they are verified on the way.
-    let freed = unsafe { heap.free_many(class, older) };
+    let freed = unsafe { heap.free_many(class, list.older(n)) };
     lists.large().note_live(freed.live_bytes);
-    lists.drop_older(class, older.len());
+    list.drop_older(n);
     freed
 }
 

@@ -221,6 +221,36 @@ impl List {
         }
     }
 
+    /// The `n` oldest blocks on the stack, or all if there are fewer: in what order is nobody else's matter.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "entries of one thread, which looks at them by one call at a time"
+    )]
+    pub fn older(&self, n: usize) -> &mut [Entry] {
+        let (stack, _) = self.parts();
+        let n = n.min(stack.len());
+        if n == 0 {
+            return &mut [];
+        }
+        // SAFETY: above the bottom, and of the stack; nobody else reaches it (`thread_lists.rs`, I5).
+        unsafe { core::slice::from_raw_parts_mut(self.bottom().add(1), n) }
+    }
+
+    /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
+    pub fn drop_older(&self, n: usize) {
+        let (stack, _) = self.parts();
+        let n = n.min(stack.len());
+        if n == 0 {
+            return;
+        }
+        let bottom = self.bottom();
+        // SAFETY: all within the stack.
+        unsafe {
+            bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
+            self.take.set(self.take.get().sub(n));
+        }
+    }
+
     /// Moves the buffer on top of the stack, if it holds at least `least` blocks, or one, and there is room for
     /// them. True when it did.
     #[inline(always)]

@@ -64,6 +64,9 @@ use crate::os;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+/// Blocks that a list whose blocks are sent away as another heap's may hold at least: each flush takes that heap's lock.
+const SENT_AWAY: usize = 8;
+
 /// Where the list of a label lies among those of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -284,7 +287,7 @@ impl ThreadLists {
         let [first, one_way, most] = bounds(class).stacks.map(usize::from);
         let may_hold = match (list.worked.replace(now), now) {
             (Worked::Flushed, Worked::Refilled) => most,
-            (Worked::SentAway, _) => (2 * first).min(one_way),
+            (Worked::SentAway, _) => (2 * first).max(SENT_AWAY).min(one_way),
             _ => one_way,
         };
         let bound = (2 * list.bound()).max(first).min(may_hold);
@@ -409,27 +412,6 @@ impl ThreadLists {
             let list = self.of(class);
             // SAFETY: within the stack.
             list.take.set(unsafe { list.bottom().add(n) });
-        }
-    }
-
-    /// The `n` oldest blocks on the stack, or all if there are fewer.
-    pub fn older(&self, class: SizeClass, n: usize) -> &[Entry] {
-        let (stack, _) = self.of(class).parts();
-        &stack[..n.min(stack.len())]
-    }
-
-    /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
-    pub fn drop_older(&self, class: SizeClass, n: usize) {
-        let list = self.of(class);
-        let (stack, _) = list.parts();
-        if n == 0 || n > stack.len() {
-            return;
-        }
-        let bottom = list.bottom();
-        // SAFETY: all within the stack.
-        unsafe {
-            bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
-            list.take.set(list.take.get().sub(n));
         }
     }
 }
