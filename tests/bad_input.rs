@@ -516,7 +516,7 @@ fn says(options: &[(&str, &str)], lines: &[&str]) {
 }
 
 const UNKNOWN_KEY: &str = "pymalloc: PYMALLOC_CONF: unknown key \"xyz\" \
-    (accepted: checks, foreign, frames, limit, mismatch, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size)";
+    (accepted: checks, deepbind, foreign, frames, limit, mismatch, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size)";
 const BAD_VALUE: &str =
     "pymalloc: PYMALLOC_CONF: bad value \"x\" for foreign (accepted: forward, abort, leak)";
 

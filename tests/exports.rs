@@ -42,6 +42,7 @@ fn golden() -> BTreeSet<String> {
     let lines = include_str!("exports.txt").lines();
     lines
         .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .filter(|line| *line != "dlopen" || cfg!(target_arch = "x86_64"))
         .map(str::to_owned)
         .collect()
 }

@@ -68,7 +68,8 @@ fn first_call() -> PathBuf {
 #[test]
 fn any_export_may_be_the_first_call_before_relocation_ends() {
     for arm in [Arm::Glibc, Arm::Preload] {
-        for name in exported() {
+        // The C library itself opens nothing there: its loader ends the process.
+        for name in exported().filter(|name| *name != "dlopen") {
             let mut command = command(arm, &first_call());
             command.env("FIRST_RESOLVED", name);
             run(command, LIMIT).succeeded(&format!("{name} in an ifunc on {arm:?}"));
@@ -248,10 +249,11 @@ fn life_dl() -> PathBuf {
     build("life_dl", &["cases.c", "life_dl.c"], &[])
 }
 
-fn library_case(case: &str) {
+fn library_case(case: &str, options: &[(&str, &str)]) {
     for arm in [Arm::Glibc, Arm::Preload] {
         let mut command = command(arm, &life_dl());
         command.arg(case).env("PLUGS", plugs());
+        command.envs(options.iter().copied());
         succeeds(
             run(command, LIMIT),
             &format!("{case} on {arm:?}"),
@@ -262,13 +264,16 @@ fn library_case(case: &str) {
 
 #[test]
 fn libraries_that_allocate_come_and_go() {
-    library_case("libraries_with_tls_come_and_go");
-    library_case("several_threads_open_and_close");
+    library_case("libraries_with_tls_come_and_go", &[]);
+    library_case("several_threads_open_and_close", &[]);
 }
 
 #[test]
 fn a_deepbound_library_gives_blocks_that_we_can_free() {
-    library_case("deepbound_blocks_are_freed_by_whom_they_belong_to");
+    library_case(
+        "deepbound_blocks_are_freed_by_whom_they_belong_to",
+        &[("PYMALLOC_CONF", "deepbind:keep")],
+    );
 }
 
 #[test]

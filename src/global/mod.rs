@@ -18,6 +18,8 @@
 pub(crate) mod at_once;
 mod behind;
 pub(crate) mod countdown;
+#[cfg(all(feature = "preload", target_arch = "x86_64", target_env = "gnu"))]
+pub(crate) mod deepbind;
 mod event;
 mod exit;
 mod figures;

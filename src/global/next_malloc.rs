@@ -30,6 +30,8 @@ impl Symbol {
         }
     }
 
+    /// Not inlined: five copies would push the code of the start beyond its page group (`src/shim/layout.ld`).
+    #[inline(never)]
     fn get(&self) -> Option<NonNull<c_void>> {
         // Relaxed: a function's address needs nothing published with it.
         if let Some(found) = NonNull::new(self.found.load(Ordering::Relaxed)) {

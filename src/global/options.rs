@@ -11,6 +11,7 @@
 //! | key | values | default | meaning |
 //! |---|---|---|---|
 //! | `checks` | `off`, `on` | `off` | guard every block, and say in one line what was misused |
+//! | `deepbind` | `clear`, `keep` | `clear` | preload only: whether `dlopen` clears RTLD_DEEPBIND, so that a library calls the malloc that all call |
 //! | `frames` | 0 to 32 | 12 | frames kept of where a guarded block was made and freed, with `debug` |
 //! | `foreign` | `forward`, `abort`, `leak` | `forward` by preload, `abort` else | a free of what is not ours |
 //! | `limit` | bytes, with K, M or G | none | the most memory held; requests beyond it fail |
@@ -35,7 +36,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering, const_
 use core::ffi::CStr;
 
 /// The keys there are.
-const KEYS: &str = "checks, foreign, frames, limit, mismatch, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
+const KEYS: &str = "checks, deepbind, foreign, frames, limit, mismatch, purge_delay, purge_thread, sample, thp, verbose, zero_realloc, zero_size";
 
 /// What to do with a pointer that is not ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +87,7 @@ pub struct Store {
     purge_thread: AtomicU8,
     purge_delay: AtomicU32,
     thp: AtomicU8,
+    clears_deepbind: AtomicBool,
     zero_realloc_allocates: AtomicBool,
     zero_size_traps: AtomicBool,
     verbose: AtomicBool,
@@ -123,6 +125,7 @@ impl Store {
                 purge_thread: AtomicU8::new(PurgeThread::Auto as u8),
                 purge_delay: AtomicU32::new(250),
                 thp: AtomicU8::new(HugePages::WhenLarge as u8),
+                clears_deepbind: AtomicBool::new(true),
                 zero_realloc_allocates: AtomicBool::new(false),
                 zero_size_traps: AtomicBool::new(true),
                 verbose: AtomicBool::new(false),
@@ -290,6 +293,7 @@ impl Store {
     /// The keys about what calls do; otherwise as [`Self::set_for_misuse`].
     fn set_for_behaviour(&self, key: &[u8], value: &[u8]) -> Option<Result<(), &'static str>> {
         let (place, off, on, both) = match key {
+            b"deepbind" => (&self.clears_deepbind, "keep", "clear", "clear, keep"),
             b"mismatch" => (&self.reports_mismatch, "off", "on", "on, off"),
             b"zero_realloc" => (&self.zero_realloc_allocates, "free", "alloc", "free, alloc"),
             b"zero_size" => (&self.zero_size_traps, "block", "trap", "trap, block"),
@@ -373,6 +377,15 @@ impl Store {
     /// Milliseconds after which free memory goes back.
     pub fn purge_delay(&self) -> u32 {
         self.purge_delay.load(Ordering::Relaxed)
+    }
+
+    /// Whether `dlopen` clears RTLD_DEEPBIND.
+    #[cfg_attr(
+        not(all(feature = "preload", target_arch = "x86_64", target_env = "gnu")),
+        allow(dead_code, reason = "a question of C's dlopen")
+    )]
+    pub fn clears_deepbind(&self) -> bool {
+        self.clears_deepbind.load(Ordering::Relaxed)
     }
 
     /// Whether `realloc(p, 0)` gives a block instead of null.
@@ -460,7 +473,7 @@ fn bytes(text: &[u8]) -> Option<usize> {
 }
 
 /// Bytes as text for a message: the first [`SHOWN`], and of them `?` for what is not printable ASCII.
-struct Shown<'a>(&'a [u8]);
+pub(super) struct Shown<'a>(pub(super) &'a [u8]);
 
 /// Bytes of an option that a message shows: it must keep room for what would be accepted.
 const SHOWN: usize = 48;

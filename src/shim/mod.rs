@@ -12,6 +12,7 @@
 //! | `aliases.rs` | `__libc_*` and other second names, reallocarray |
 //! | `cxx.rs` | the 20 operators `new` and `delete` |
 //! | `info.rs` | malloc_usable_size mallinfo malloc_trim malloc_stats malloc_info mallopt |
+//! | `dlopen.rs` | dlopen: no malloc, but what RTLD_DEEPBIND opens frees our blocks by the C library's `free`; on x86-64 with glibc |
 //!
 //! `errno` is ENOMEM after a null result, and untouched otherwise.
 
@@ -19,6 +20,8 @@ mod aliases;
 mod aligned;
 mod called;
 mod cxx;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod dlopen;
 mod info;
 mod malloc;
 
@@ -64,6 +67,8 @@ extern "C" fn constructor() {
         global::pass_to_executable();
     }
     global::next_malloc::resolve();
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    global::deepbind::next();
     global::register_hooks();
     os::forget_read_only();
 }

@@ -4,6 +4,7 @@
  * constructor, and before thread-local storage has its initial values: it reads as zero. The call is
  * named by FIRST_RESOLVED. As a shared object (-DSHARED) preloaded beside ours: from its constructor;
  * named by FIRST_CALL. Both are read from /proc because getenv has nothing to read yet. */
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #define WEAK(name) extern __typeof__(name) name __attribute__((weak))
 WEAK(malloc); WEAK(free); WEAK(calloc); WEAK(realloc); WEAK(reallocarray); WEAK(aligned_alloc); WEAK(memalign);
 WEAK(posix_memalign); WEAK(valloc); WEAK(pvalloc); WEAK(malloc_usable_size); WEAK(mallinfo); WEAK(mallinfo2);
-WEAK(malloc_trim); WEAK(malloc_stats); WEAK(malloc_info); WEAK(mallopt);
+WEAK(malloc_trim); WEAK(malloc_stats); WEAK(malloc_info); WEAK(mallopt); WEAK(dlopen);
 #define TAKES(name, ...) __attribute__((weak)) void *name(__VA_ARGS__)
 TAKES(cfree, void *); TAKES(free_sized, void *, size_t); TAKES(free_aligned_sized, void *, size_t, size_t);
 TAKES(__libc_malloc, size_t); TAKES(__libc_calloc, size_t, size_t); TAKES(__libc_realloc, void *, size_t);
@@ -86,6 +87,7 @@ static int first_c_call(const char *wanted) {
     CALL(malloc_good_size, malloc_good_size(0)) CALL(mallinfo, mallinfo()) CALL(mallinfo2, mallinfo2())
     CALL(malloc_trim, malloc_trim(0)) CALL(malloc_stats, malloc_stats())
     CALL(malloc_info, malloc_info(1, NULL)) CALL(mallopt, mallopt(M_ARENA_MAX, 1))
+    CALL(dlopen, if (!dlopen(NULL, RTLD_NOW | RTLD_DEEPBIND)) return NO_BLOCK)
     return UNKNOWN;
 }
 

@@ -88,8 +88,9 @@ CASE(several_threads_open_and_close) {
     workout(2, "dlopen in threads");
 }
 
-/* RTLD_DEEPBIND binds the library to glibc's malloc. Its blocks are foreign to us, and ours to free,
- * measure and resize by way of glibc. The other direction cannot be caught: glibc's free is called. */
+/* RTLD_DEEPBIND, where it is kept, binds the library to glibc's malloc. Its blocks are foreign to us, and ours to free,
+ * measure and resize by way of glibc. The other direction cannot be caught: glibc's free is called. (Where it is not kept:
+ * deepbind.c.) */
 CASE(deepbound_blocks_are_freed_by_whom_they_belong_to) {
     struct plug plug = open_plug(0, RTLD_NOW | RTLD_DEEPBIND);
     CHECK(strstr(plug.owner(), "libc.so"), "the deepbound library uses the malloc of %s", plug.owner());

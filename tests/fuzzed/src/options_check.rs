@@ -64,6 +64,7 @@ struct Expected {
     huge_pages: HugePages,
     limit: usize,
     reports_mismatch: bool,
+    clears_deepbind: bool,
     zero_realloc_allocates: bool,
     zero_size_traps: bool,
     verbose: bool,
@@ -83,6 +84,7 @@ impl Expected {
             huge_pages: store.huge_pages(),
             limit: store.limit(),
             reports_mismatch: store.reports_mismatch(),
+            clears_deepbind: store.clears_deepbind(),
             zero_realloc_allocates: store.zero_realloc_allocates(),
             zero_size_traps: store.zero_size_traps(),
             verbose: store.verbose(),
@@ -114,6 +116,7 @@ impl Expected {
             huge_pages: HugePages::WhenLarge,
             limit: usize::MAX,
             reports_mismatch: true,
+            clears_deepbind: true,
             zero_realloc_allocates: false,
             zero_size_traps: true,
             verbose: !matches!(verbose, b"" | b"0"),
@@ -143,6 +146,8 @@ impl Expected {
         match (key, value) {
             (b"checks", b"on") => self.guarded = true,
             (b"checks", b"off") => self.guarded = self.debug,
+            (b"deepbind", b"clear") => self.clears_deepbind = true,
+            (b"deepbind", b"keep") => self.clears_deepbind = false,
             (b"foreign", b"forward") => self.foreign = Foreign::Forward,
             (b"foreign", b"abort") => self.foreign = Foreign::Abort,
             (b"foreign", b"leak") => self.foreign = Foreign::Leak,
@@ -177,8 +182,8 @@ impl Expected {
                 None => good = false,
             },
             (
-                b"checks" | b"foreign" | b"mismatch" | b"purge_thread" | b"thp" | b"zero_realloc"
-                | b"zero_size" | b"verbose" | b"sample",
+                b"checks" | b"deepbind" | b"foreign" | b"mismatch" | b"purge_thread" | b"thp"
+                | b"zero_realloc" | b"zero_size" | b"verbose" | b"sample",
                 _,
             ) => good = false,
             _ => return None,
