@@ -285,7 +285,7 @@ impl Extents {
             return None;
         }
         // SAFETY: committed just now.
-        unsafe { os::label(base, len, c"pymalloc") };
+        unsafe { self.kernel.label(base, len) };
         state.bump += len;
         self.note_mapped(len);
         Some(base)
