@@ -6,6 +6,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/memory.rs"]
 mod memory;
 
@@ -30,6 +32,16 @@ fn alone() -> MutexGuard<'static, ()> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     PyMalloc.collect();
     guard
+}
+
+/// Runs `f` in a process of its own, where nothing that lies free goes back by itself.
+fn where_all_stays(test: &str, f: impl FnOnce()) {
+    if child::part().is_some() {
+        return f();
+    }
+    let mut command = child::command(test, "alone");
+    command.env("PYMALLOC_CONF", "purge_thread:on,purge_delay:1000000");
+    child::passed(test, &command.output().unwrap());
 }
 
 fn layout(size: usize) -> Layout {
@@ -209,6 +221,27 @@ fn a_block_that_doubles_lies_in_huge_pages() {
     block.write(|_| true);
     assert_eq!(block.resident(), block.pages());
     assert_eq!(PyMalloc.usable_size(block.start), Some(block.size));
+}
+
+/// A short one would fill the pages of a long one, of which little may be touched, and the next long one is new.
+#[test]
+fn a_short_block_leaves_a_long_one_its_memory() {
+    where_all_stays("a_short_block_leaves_a_long_one_its_memory", || {
+        for (short, long) in [(MIB - 5000, MIB + MIB / 8), (6 * MIB, 10 * MIB)] {
+            let mut before = None;
+            for round in 0..4 {
+                let blocks = [short, short, long].map(Block::zeroed);
+                let [.., last] = &blocks;
+                let at = last.start;
+                assert!(
+                    before.is_none_or(|before| before == at),
+                    "{long} beside {short} moves in round {round}"
+                );
+                before = Some(at);
+            }
+            PyMalloc.collect();
+        }
+    });
 }
 
 /// Page faults of this thread so far.

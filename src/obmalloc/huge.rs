@@ -120,8 +120,10 @@ impl Huge {
         if len > isize::MAX as usize {
             return None;
         }
+        // What lies free in slots serves what fits into one, and the mappings what does not.
+        let slots = len <= SLOT_MAX && align <= ARENA_BYTES && self.extents.dirty_pools() > 0;
         let stored = self.with_store(|state| {
-            let (stored, len) = state.take_stored(len, align)?;
+            let (stored, len) = state.take_stored(len, align, slots)?;
             state.count_in(len);
             Some((stored, len))
         });

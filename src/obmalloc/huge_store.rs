@@ -2,13 +2,14 @@
 //!
 //! A stored block keeps its memory. It serves the next block that fills at least a quarter of it, so that a
 //! loop over blocks of a few MiB does not enter the kernel, nor one over vectors that grow to such a size:
-//! each doubling of theirs is in place. Or it grows to serve one up to twice as long, whose pages then are not all
-//! fresh: moving a page's entry costs a tenth of a fault. It goes when the store is full or when it is purged.
+//! each doubling of theirs is in place. Of all that fit the one with the fewest bytes to spare serves, lest a short block
+//! fill the pages of a long one of which little is touched. Or it grows to serve one up to twice as long, whose pages then
+//! are not all fresh: moving a page's entry costs a tenth of a fault. It goes when the store is full or when it is purged.
 //!
 //! | place | holds | serves |
 //! |---|---|---|
-//! | `recent` | the block freed last, mapping or slot | in one look, what fits |
-//! | `store` | mappings freed before | the smallest that fits |
+//! | `recent` | the block freed last, mapping or slot | in one look, what fits as well as it can |
+//! | `store` | mappings freed before | what fits better |
 
 use super::descriptor::Descriptor;
 use super::huge::SLOT_MAX;
@@ -133,23 +134,29 @@ impl State {
         Some(stored)
     }
 
-    /// A stored block that holds `len` bytes and not more than four times as many, the one freed last or else the
-    /// smallest; and the bytes it has for its next user.
+    /// A stored block that holds `len` bytes and not more than four times as many, the one that has the fewest to spare
+    /// and of such the one freed last; and the bytes it has for its next user. No mapping if there are `slots` for it.
     pub fn take_stored(
         &mut self,
         len: usize,
         align: usize,
+        slots: bool,
     ) -> Option<(NonNull<Descriptor>, usize)> {
         // SAFETY: stored, so ours under the lock.
-        let room = |stored: &Descriptor| unsafe { room_for(stored, len, align) };
+        let room = |stored: &Descriptor| unsafe { room_for(stored, len, align, slots) };
         // SAFETY: descriptors stay mapped for ever.
         let recent = self.recent.map(|recent| unsafe { recent.as_ref() });
-        if let Some(len) = recent.and_then(room) {
-            return Some((self.take_recent()?, len));
+        let recent = recent.and_then(room);
+        if recent.is_none_or(|most| most > len) {
+            let fewer = |len| recent.is_none_or(|most| len < most);
+            let fits = |stored: &Descriptor| room(stored).is_some_and(fewer);
+            if let Some(stored) = self.take_place(fits, Descriptor::len) {
+                // SAFETY: as above.
+                return Some((stored, unsafe { stored.as_ref() }.len()));
+            }
         }
-        let stored = self.take_place(|stored| room(stored).is_some(), Descriptor::len)?;
-        // SAFETY: as above.
-        Some((stored, unsafe { stored.as_ref() }.len()))
+        let len = recent?;
+        Some((self.take_recent()?, len))
     }
 
     /// The longest stored mapping shorter than `len`, if it has half of that.
@@ -250,11 +257,11 @@ unsafe fn age_of(stored: &Descriptor, until: u32) -> i32 {
 }
 
 /// The bytes a stored block has for a user who wants `len`: its own, if these are enough and not more than four
-/// times as many; in a slot, which has room for all that live in one, `len`.
+/// times as many; in a slot, which has room for all that live in one, `len`. No mapping has room if there are `slots`.
 ///
 /// # Safety
 /// The caller owns the descriptor.
-unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usize> {
+unsafe fn room_for(stored: &Descriptor, len: usize, align: usize, slots: bool) -> Option<usize> {
     if !stored.base().addr().get().is_multiple_of(align) {
         return None;
     }
@@ -263,5 +270,5 @@ unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usiz
         return (len <= SLOT_MAX).then_some(len);
     }
     let most = len.saturating_mul(4).saturating_add(SPARE);
-    (len..=most).contains(&stored.len()).then(|| stored.len())
+    (!slots && (len..=most).contains(&stored.len())).then(|| stored.len())
 }
