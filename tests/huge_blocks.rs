@@ -244,6 +244,50 @@ fn a_short_block_leaves_a_long_one_its_memory() {
     });
 }
 
+/// Small blocks, `bytes` in all, every page written.
+fn small(bytes: usize) -> impl Iterator<Item = Block> {
+    (0..bytes / 512).map(|_| {
+        let mut block = Block::new(512);
+        block.write(|_| true);
+        block
+    })
+}
+
+#[test]
+fn a_freed_block_goes_when_small_ones_take_as_much() {
+    where_all_stays("a_freed_block_goes_when_small_ones_take_as_much", || {
+        const LARGE: usize = 16 * MIB;
+        // Room for them all, which is from the system's allocator.
+        let mut blocks = Vec::with_capacity(LARGE / 512);
+        let base = memory::resident();
+        Block::new(LARGE).write(|_| true);
+        let mut most = 0;
+        for block in small(LARGE) {
+            blocks.push(block);
+            if blocks.len().is_multiple_of(512) {
+                most = most.max(memory::resident() - base);
+            }
+        }
+        // A quarter of it beside all of it, and what the small ones take besides their bytes.
+        let bearable = LARGE + LARGE / 4 + LARGE / 8;
+        assert!(most <= bearable, "{} at most", memory::mib(most));
+    });
+}
+
+#[test]
+fn a_block_that_is_freed_and_taken_keeps_its_pages_while_small_ones_grow() {
+    let test = "a_block_that_is_freed_and_taken_keeps_its_pages_while_small_ones_grow";
+    where_all_stays(test, || {
+        let mut blocks = Vec::with_capacity(1 << 16);
+        Block::new(3 * MIB).write(|_| true);
+        for round in 0..500 {
+            blocks.extend(small(20_000));
+            let block = Block::new(3 * MIB);
+            assert_eq!(block.resident(), block.pages(), "round {round}");
+        }
+    });
+}
+
 /// Page faults of this thread so far.
 fn faults() -> i64 {
     // SAFETY: a plain structure, filled by the call.

@@ -61,6 +61,8 @@ pub struct Huge {
     lock: Lock,
     state: SharedCell<State>,
     stored_pools: AtomicUsize,
+    /// A copy of [`State::due`].
+    due: AtomicUsize,
     kept: Kept,
 }
 
@@ -73,6 +75,7 @@ impl Huge {
                 lock: Lock::new(),
                 state: SharedCell::new(State::EMPTY),
                 stored_pools: AtomicUsize::new(0),
+                due: AtomicUsize::new(usize::MAX),
                 kept: Kept::new(),
             }
         }
@@ -105,12 +108,20 @@ impl Huge {
         self.stored_pools.load(Ordering::Relaxed)
     }
 
-    /// Runs `f` under the lock and keeps the figure read without it.
+    /// Whether so many slots came fresh from the system that a stored mapping is perhaps outgrown.
+    #[inline]
+    pub fn may_be_outgrown(&self) -> bool {
+        // Relaxed: as above.
+        self.due.load(Ordering::Relaxed) <= self.extents.fresh_slots()
+    }
+
+    /// Runs `f` under the lock and keeps the figures read without it.
     fn with_store<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state| {
             let result = f(state);
             self.stored_pools
                 .store(state.counts.stored_bytes / POOL_BYTES, Ordering::Relaxed);
+            self.due.store(state.due, Ordering::Relaxed);
             result
         })
     }
@@ -295,7 +306,7 @@ impl Huge {
         let len = unsafe { descriptor.as_ref() }.len();
         let out = self.with_store(|state| {
             state.count_out(len);
-            state.store(descriptor)
+            state.store(descriptor, self.extents.fresh_slots())
         });
         if let Some(out) = out {
             // SAFETY: neither live nor stored.
@@ -385,6 +396,20 @@ impl Huge {
             }
         }
         done
+    }
+
+    /// Gives back a stored mapping that is outgrown, if there is one. Returns its pools' worth.
+    pub fn purge_outgrown(&self) -> u64 {
+        let fresh = self.extents.fresh_slots();
+        let Some(stored) = self.with_store(|state| state.outgrown(fresh)) else {
+            return 0;
+        };
+        // SAFETY: neither live nor stored any more, so ours.
+        unsafe {
+            let n_pools = stored.as_ref().len() / POOL_BYTES;
+            self.give_back(stored);
+            n_pools as u64
+        }
     }
 
     /// Sets the epoch that stamps stored mappings.
