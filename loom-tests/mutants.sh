@@ -134,7 +134,7 @@ mutant no_slot $extents 'a dirty slot is called zero' 's/slot\(addr, false\)/slo
 mutant no_slot $extents 'a purged slot is still counted dirty' 's/(fn take_oldest.*?)self\.dirty_pools\.fetch_sub\(n_pools, Ordering::Relaxed\);/$1/s'
 
 descriptor=src/obmalloc/descriptor.rs
-huge=src/obmalloc/huge.rs
+huge=src/obmalloc/huge.rs resize=src/obmalloc/huge_resize.rs
 # Where the store of freed mappings is.
 store=$(grep -l 'fn take_stored' src/obmalloc/*.rs)
 mutant one_free $descriptor 'claimed in two steps' 's/self\.place\s*\.compare_exchange\(.*?\.is_ok\(\)/{ let live = self.place.load(Ordering::Acquire) == addr.wrapping_add(LIVE); if live { self.place.store(addr, Ordering::Relaxed); } live }/s'
@@ -143,11 +143,11 @@ mutant one_free $descriptor 'claimed Relaxed' 's/(addr,\s*)Ordering::Acquire/$1O
 mutant one_free $descriptor 'made live Relaxed' 's/LIVE, Ordering::Release/LIVE, Ordering::Relaxed/'
 mutant one_free $huge 'made live before it is named and counted' 's/(self\.slot\(base\)\s*\.set_owner\(Owner::Huge[^;]*;\s*self\.with[^;]*;\s*)(this\.set_live\(base, len\);)/$2 $1/'
 mutant one_free $huge 'carved noted after it is live' 's/(unsafe \{ this\.with_rest\(\|rest\| rest\.carved = carved\) \};)(.*?this\.set_live\(base, len\);)/$2 $1/s'
-mutant one_free $huge 'name cleared after the block moved' 's/(\/\/ The name goes before the memory, as in.*?)self\.slot\(p\)\.set_owner\(Owner::Nobody\);(.*?)(self\.slot\(target\))/$1$2self.slot(p).set_owner(Owner::Nobody); $3/s'
+mutant one_free $resize 'name cleared after the block moved' 's/(\/\/ The name goes before the memory, as in.*?)self\.slot\(p\)\.set_owner\(Owner::Nobody\);(.*?)(self\.slot\(target\))/$1$2self.slot(p).set_owner(Owner::Nobody); $3/s'
 mutant one_free $huge 'name cleared after the memory is gone' 's/self\.slot\(base\)\.set_owner\(freed\);(.*?)(\}\s*self\.with\(\|state\| state\.give_descriptor)/$1 self.slot(base).set_owner(freed); $2/s'
 mutant one_free $huge 'a slot is named free after it is given back' 's/self\.slot\(base\)\.set_owner\(freed\);(.*?\.release\([^;]*;)/$1 self.slot(base).set_owner(freed);/s'
-mutant one_free $huge 'a slot counts as mapped for its block' 's/(if carved && new_len <= SLOT_MAX[^{]*\{)/$1 self.note_resized(old_len, new_len);/'
-mutant one_free $huge 'a block is not claimed while it moves' 's/ \|\| !this\.claim\(p\.addr\(\)\.get\(\)\)//'
+mutant one_free $resize 'a slot counts as mapped for its block' 's/(if carved && new_len <= SLOT_MAX[^{]*\{)/$1 self.note_resized(old_len, new_len);/'
+mutant one_free $resize 'a block is not claimed while it moves' 's/ \|\| !this\.claim\(p\.addr\(\)\.get\(\)\)//'
 mutant one_free $store 'a stored block stays in the store' 's/self\.recent\.take\(\)\?/self.recent?/'
 mutant one_free $huge 'descriptors given back before the memory' 's/(unsafe fn give_back[^{]*\{)(.*?)self\.with\(\|state\| state\.give_descriptor\(descriptor\)\);/$1 self.with(|state| state.give_descriptor(descriptor)); $2/s'
 mutant one_free $huge 'no lock' 's/(fn with<R>.*?)let _locked = self\.lock\.lock\(\);/$1/s'

@@ -239,6 +239,25 @@ fn locked_memory_is_zero_when_asked_and_nothing_fails() {
     });
 }
 
+#[test]
+fn a_kernel_that_knows_no_names_is_asked_for_one_once() {
+    alone("a_kernel_that_knows_no_names_is_asked_for_one_once", || {
+        let asked = |error| {
+            in_copy("naming", || {
+                let before = hooks::names(error);
+                // A dozen arenas at least.
+                workload::every_second(100, 300_000);
+                u8::try_from(hooks::names(0) - before).unwrap()
+            })
+        };
+        let all = asked(0);
+        assert!(all > 10, "{all} of them named");
+        assert_eq!(asked(libc::EINVAL), 1);
+        // Nothing it says of one mapping is true of the next.
+        assert_eq!(asked(libc::ENOMEM), all);
+    });
+}
+
 /// A machine that promises no more memory than it has, with 64 MiB left.
 #[test]
 fn memory_that_is_not_promised_is_refused_and_the_rest_is_used() {

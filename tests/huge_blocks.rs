@@ -6,6 +6,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "support/memory.rs"]
 mod memory;
 
@@ -30,6 +32,16 @@ fn alone() -> MutexGuard<'static, ()> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     PyMalloc.collect();
     guard
+}
+
+/// Runs `f` in a process of its own, where nothing that lies free goes back by itself.
+fn where_all_stays(test: &str, f: impl FnOnce()) {
+    if child::part().is_some() {
+        return f();
+    }
+    let mut command = child::command(test, "alone");
+    command.env("PYMALLOC_CONF", "purge_thread:on,purge_delay:1000000");
+    child::passed(test, &command.output().unwrap());
 }
 
 fn layout(size: usize) -> Layout {
@@ -209,6 +221,71 @@ fn a_block_that_doubles_lies_in_huge_pages() {
     block.write(|_| true);
     assert_eq!(block.resident(), block.pages());
     assert_eq!(PyMalloc.usable_size(block.start), Some(block.size));
+}
+
+/// A short one would fill the pages of a long one, of which little may be touched, and the next long one is new.
+#[test]
+fn a_short_block_leaves_a_long_one_its_memory() {
+    where_all_stays("a_short_block_leaves_a_long_one_its_memory", || {
+        for (short, long) in [(MIB - 5000, MIB + MIB / 8), (6 * MIB, 10 * MIB)] {
+            let mut before = None;
+            for round in 0..4 {
+                let blocks = [short, short, long].map(Block::zeroed);
+                let [.., last] = &blocks;
+                let at = last.start;
+                assert!(
+                    before.is_none_or(|before| before == at),
+                    "{long} beside {short} moves in round {round}"
+                );
+                before = Some(at);
+            }
+            PyMalloc.collect();
+        }
+    });
+}
+
+/// Small blocks, `bytes` in all, every page written.
+fn small(bytes: usize) -> impl Iterator<Item = Block> {
+    (0..bytes / 512).map(|_| {
+        let mut block = Block::new(512);
+        block.write(|_| true);
+        block
+    })
+}
+
+#[test]
+fn a_freed_block_goes_when_small_ones_take_as_much() {
+    where_all_stays("a_freed_block_goes_when_small_ones_take_as_much", || {
+        const LARGE: usize = 16 * MIB;
+        // Room for them all, which is from the system's allocator.
+        let mut blocks = Vec::with_capacity(LARGE / 512);
+        let base = memory::resident();
+        Block::new(LARGE).write(|_| true);
+        let mut most = 0;
+        for block in small(LARGE) {
+            blocks.push(block);
+            if blocks.len().is_multiple_of(512) {
+                most = most.max(memory::resident() - base);
+            }
+        }
+        // A quarter of it beside all of it, and what the small ones take besides their bytes.
+        let bearable = LARGE + LARGE / 4 + LARGE / 8;
+        assert!(most <= bearable, "{} at most", memory::mib(most));
+    });
+}
+
+#[test]
+fn a_block_that_is_freed_and_taken_keeps_its_pages_while_small_ones_grow() {
+    let test = "a_block_that_is_freed_and_taken_keeps_its_pages_while_small_ones_grow";
+    where_all_stays(test, || {
+        let mut blocks = Vec::with_capacity(1 << 16);
+        Block::new(3 * MIB).write(|_| true);
+        for round in 0..500 {
+            blocks.extend(small(20_000));
+            let block = Block::new(3 * MIB);
+            assert_eq!(block.resident(), block.pages(), "round {round}");
+        }
+    });
 }
 
 /// Page faults of this thread so far.

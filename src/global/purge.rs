@@ -14,6 +14,9 @@
 //! pairs come back by one page fault each; pools of arenas in use only when more lies free than is used: that splits huge
 //! pages, and in a drain most of these arenas come free whole a moment later.
 //!
+//! A stored block goes besides, with however many threads, when arenas with a quarter of its memory came fresh from the
+//! system since it was stored (`huge_store.rs`).
+//!
 //! Age is counted in epochs: the purging thread advances the epoch every half delay and purges what was
 //! stamped two epochs ago; without it the epoch stands still and everything is old enough.
 
@@ -298,15 +301,24 @@ fn wants_thread() -> bool {
     }
 }
 
-/// After a refill: has huge pages filled, if they are wanted and there is a thread that does so.
+/// After a refill: has huge pages filled, if they are wanted and there is a thread that does so; gives stored blocks back
+/// that small ones have outgrown.
 #[inline]
 pub(super) fn poll_filling() {
+    if HUGE.may_be_outgrown() {
+        give_outgrown();
+    }
     if EXTENTS.ask_to_fill() {
         match POLICY.thread.load(Ordering::Relaxed) {
             ABSENT => summon(),
             _ => wake(),
         }
     }
+}
+
+#[cold]
+fn give_outgrown() {
+    count(HUGE.purge_outgrown());
 }
 
 /// When a thread has started: from the second one on, huge pages are filled by the one that purges.

@@ -35,6 +35,8 @@ pub(super) struct Rest {
     pub carved: bool,
     /// When it was stored, in purge epochs.
     pub epoch: u32,
+    /// Slots that had come fresh from the system then.
+    pub fresh: usize,
     /// Next spare descriptor.
     pub next: Option<NonNull<Descriptor>>,
 }
@@ -45,6 +47,7 @@ impl Descriptor {
         let rest = Rest {
             carved: false,
             epoch: 0,
+            fresh: 0,
             next: None,
         };
         Self {

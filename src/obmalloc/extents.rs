@@ -56,6 +56,8 @@ pub struct Extents {
     dirty_pools: AtomicUsize,
     /// Memory that came from the system ever, in pools. It only grows; who wants to know what came since remembers.
     fresh_pools: AtomicUsize,
+    /// The same for slots that held none when they were obtained.
+    fresh_slots: AtomicUsize,
     pub(super) kernel: Kernel,
     /// Heaps that threads share.
     heaps: AtomicUsize,
@@ -158,6 +160,7 @@ impl Extents {
                 limit: AtomicUsize::new(usize::MAX),
                 dirty_pools: AtomicUsize::new(0),
                 fresh_pools: AtomicUsize::new(0),
+                fresh_slots: AtomicUsize::new(0),
                 kernel: Kernel::new(),
                 heaps: AtomicUsize::new(0),
                 huge_pages: AtomicU8::new(HugePages::WhenLarge as u8),
@@ -260,6 +263,7 @@ impl Extents {
         }
         if let Some((addr, zeroed)) = state.free.newest_clean() {
             self.note_mapped(ARENA_BYTES);
+            self.note_fresh_slots(1);
             return Some((slot(addr, zeroed), None));
         }
         let base = self.carve(state, 1)?;
@@ -285,9 +289,10 @@ impl Extents {
             return None;
         }
         // SAFETY: committed just now.
-        unsafe { os::label(base, len, c"pymalloc") };
+        unsafe { self.kernel.label(base, len) };
         state.bump += len;
         self.note_mapped(len);
+        self.note_fresh_slots(n);
         Some(base)
     }
 

@@ -22,6 +22,16 @@ impl Extents {
         self.fresh_pools.load(Ordering::Relaxed) as u64
     }
 
+    pub(super) fn note_fresh_slots(&self, n: usize) {
+        self.fresh_slots.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Slots without memory that were obtained ever.
+    #[inline]
+    pub fn fresh_slots(&self) -> usize {
+        self.fresh_slots.load(Ordering::Relaxed)
+    }
+
     /// Refuses memory for blocks beyond `bytes` of mapped memory from now on.
     pub fn set_limit(&self, bytes: usize) {
         // Relaxed: a bound that two threads at once may pass by what each of them asks for.

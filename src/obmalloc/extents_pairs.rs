@@ -113,6 +113,7 @@ impl Extents {
         }
         if let Some(base) = state.free.newest_clean_pair() {
             self.note_mapped(HUGE_PAGE);
+            self.note_fresh_slots(HUGE_PAGE / ARENA_BYTES);
             return Some(base);
         }
         if !state.bump.is_multiple_of(HUGE_PAGE) && state.end - state.bump > HUGE_PAGE {

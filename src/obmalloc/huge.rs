@@ -23,7 +23,7 @@
 use super::address_map::{Owner, Slot};
 use super::descriptor::Descriptor;
 use super::extents::Extents;
-use super::huge_pages::{Form, SPARE};
+use super::huge_pages::Form;
 pub use super::huge_store::HugeCounts;
 use super::huge_store::State;
 use super::kept::Kept;
@@ -41,6 +41,8 @@ pub(super) const SLOT_MAX: usize = if cfg!(loom) {
     ARENA_BYTES
 };
 
+#[path = "huge_resize.rs"]
+mod resize;
 #[path = "huge_kept.rs"]
 mod with_kept;
 
@@ -59,6 +61,8 @@ pub struct Huge {
     lock: Lock,
     state: SharedCell<State>,
     stored_pools: AtomicUsize,
+    /// A copy of [`State::due`].
+    due: AtomicUsize,
     kept: Kept,
 }
 
@@ -71,6 +75,7 @@ impl Huge {
                 lock: Lock::new(),
                 state: SharedCell::new(State::EMPTY),
                 stored_pools: AtomicUsize::new(0),
+                due: AtomicUsize::new(usize::MAX),
                 kept: Kept::new(),
             }
         }
@@ -103,12 +108,20 @@ impl Huge {
         self.stored_pools.load(Ordering::Relaxed)
     }
 
-    /// Runs `f` under the lock and keeps the figure read without it.
+    /// Whether so many slots came fresh from the system that a stored mapping is perhaps outgrown.
+    #[inline]
+    pub fn may_be_outgrown(&self) -> bool {
+        // Relaxed: as above.
+        self.due.load(Ordering::Relaxed) <= self.extents.fresh_slots()
+    }
+
+    /// Runs `f` under the lock and keeps the figures read without it.
     fn with_store<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         self.with(|state| {
             let result = f(state);
             self.stored_pools
                 .store(state.counts.stored_bytes / POOL_BYTES, Ordering::Relaxed);
+            self.due.store(state.due, Ordering::Relaxed);
             result
         })
     }
@@ -120,8 +133,10 @@ impl Huge {
         if len > isize::MAX as usize {
             return None;
         }
+        // What lies free in slots serves what fits into one, and the mappings what does not.
+        let slots = len <= SLOT_MAX && align <= ARENA_BYTES && self.extents.dirty_pools() > 0;
         let stored = self.with_store(|state| {
-            let (stored, len) = state.take_stored(len, align)?;
+            let (stored, len) = state.take_stored(len, align, slots)?;
             state.count_in(len);
             Some((stored, len))
         });
@@ -291,7 +306,7 @@ impl Huge {
         let len = unsafe { descriptor.as_ref() }.len();
         let out = self.with_store(|state| {
             state.count_out(len);
-            state.store(descriptor)
+            state.store(descriptor, self.extents.fresh_slots())
         });
         if let Some(out) = out {
             // SAFETY: neither live nor stored.
@@ -362,113 +377,6 @@ impl Huge {
         self.with(|state| state.give_descriptor(descriptor));
     }
 
-    /// Resizes the block at `p` without copying: in place, else by moving its pages. `None` when that
-    /// cannot be had; then the block is as it was.
-    ///
-    /// # Safety
-    /// `p` is a live huge block of this process whose alignment is at most 1 MiB if it may move.
-    pub unsafe fn resize(&self, p: NonNull<u8>, size: usize, align: usize) -> Option<NonNull<u8>> {
-        let descriptor = self.find(p)?;
-        let new_len = size.max(1).checked_next_multiple_of(os::page_size())?;
-        // SAFETY: descriptors stay mapped for ever.
-        let this = unsafe { descriptor.as_ref() };
-        // Claimed while it changes: whoever frees it meanwhile is told that there is no such block.
-        if new_len > isize::MAX as usize || !this.claim(p.addr().get()) {
-            return None;
-        }
-        let old_len = this.len();
-        // SAFETY: claimed just now.
-        let resized = unsafe { self.resize_claimed(descriptor, new_len, align) };
-        let (base, len) = resized.unwrap_or((p, old_len));
-        if len != old_len {
-            self.count_resize(old_len, len);
-        }
-        this.set_live(base, len);
-        resized.map(|(base, _)| base)
-    }
-
-    /// Where the block is now and its bytes.
-    ///
-    /// # Safety
-    /// The caller owns the descriptor; otherwise as [`Self::resize`].
-    unsafe fn resize_claimed(
-        &self,
-        descriptor: NonNull<Descriptor>,
-        new_len: usize,
-        align: usize,
-    ) -> Option<(NonNull<u8>, usize)> {
-        // SAFETY: descriptors stay mapped for ever.
-        let this = unsafe { descriptor.as_ref() };
-        let (p, old_len) = (this.base(), this.len());
-        // SAFETY: the caller's.
-        let carved = unsafe { this.with_rest(|rest| rest.carved) };
-        if carved && new_len <= SLOT_MAX && old_len <= SLOT_MAX {
-            // The whole slot is the block's.
-            return Some((p, new_len));
-        }
-        let fits = new_len <= old_len;
-        // A block may hold more than was asked for, from the store, and grow into it; so a little less is no
-        // reason to give pages back that it may want again.
-        if carved || (fits && new_len * 2 + SPARE >= old_len) {
-            return fits.then_some((p, old_len));
-        }
-        if !fits && !self.extents.has_room(new_len - old_len) {
-            return None;
-        }
-        let form = if fits {
-            Form::plain(new_len, align)
-        } else {
-            Form::new(self.extents, new_len, align, old_len)
-        };
-        let new_len = form.len;
-        // SAFETY: a whole mapping of ours; when shortened, its tail is unused by the caller's word.
-        if unsafe { os::grow(p, old_len, new_len) } {
-            // SAFETY: it is so long now.
-            unsafe { form.ask(p) };
-            self.note_resized(old_len, new_len);
-            return Some((p, new_len));
-        }
-        if new_len < old_len {
-            return Some((p, old_len));
-        }
-        let target = os::reserve(new_len, form.align)?;
-        let owner = Owner::Huge(descriptor.addr().get());
-        // The name goes before the memory, as in `give_back`; it returns if the memory stays.
-        self.slot(p).set_owner(Owner::Nobody);
-        if !self.extents.cover(target, 1) {
-            // SAFETY: reserved just now.
-            unsafe { os::unmap(target, new_len) };
-            self.slot(p).set_owner(owner);
-            return None;
-        }
-        // SAFETY: `target` was reserved just now; `p` is a whole mapping.
-        if !unsafe { os::relocate(p, old_len, new_len, target) } {
-            // The reservation may be gone, and its addresses somebody else's by now: better lost than
-            // unmapped under them.
-            self.slot(p).set_owner(owner);
-            return None;
-        }
-        // SAFETY: moved there just now.
-        unsafe { form.ask(target) };
-        self.slot(target).set_owner(owner);
-        self.note_resized(old_len, new_len);
-        Some((target, new_len))
-    }
-
-    /// Notes that a mapping changed its length. A block in a slot changes only its own: the slot is mapped.
-    fn note_resized(&self, old_len: usize, new_len: usize) {
-        self.extents.note_mapped(new_len);
-        self.extents.note_unmapped(old_len);
-    }
-
-    fn count_resize(&self, old_len: usize, new_len: usize) {
-        self.with(|state| {
-            let counts = &mut state.counts;
-            counts.bytes = counts.bytes - old_len + new_len;
-            counts.bytes_high = counts.bytes_high.max(counts.bytes);
-        });
-    }
-
     /// Gives back blocks stored at or before epoch `until`, oldest first, until `n_pools` pools' worth of mappings
     /// are done or none is left: mappings to the system, slots to the extents. Returns the number of pools' worth
     /// unmapped.
@@ -488,6 +396,20 @@ impl Huge {
             }
         }
         done
+    }
+
+    /// Gives back a stored mapping that is outgrown, if there is one. Returns its pools' worth.
+    pub fn purge_outgrown(&self) -> u64 {
+        let fresh = self.extents.fresh_slots();
+        let Some(stored) = self.with_store(|state| state.outgrown(fresh)) else {
+            return 0;
+        };
+        // SAFETY: neither live nor stored any more, so ours.
+        unsafe {
+            let n_pools = stored.as_ref().len() / POOL_BYTES;
+            self.give_back(stored);
+            n_pools as u64
+        }
     }
 
     /// Sets the epoch that stamps stored mappings.

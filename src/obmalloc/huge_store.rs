@@ -2,23 +2,29 @@
 //!
 //! A stored block keeps its memory. It serves the next block that fills at least a quarter of it, so that a
 //! loop over blocks of a few MiB does not enter the kernel, nor one over vectors that grow to such a size:
-//! each doubling of theirs is in place. Or it grows to serve one up to twice as long, whose pages then are not all
-//! fresh: moving a page's entry costs a tenth of a fault. It goes when the store is full or when it is purged.
+//! each doubling of theirs is in place. Of all that fit the one with the fewest bytes to spare serves, lest a short block
+//! fill the pages of a long one of which little is touched. Or it grows to serve one up to twice as long, whose pages then
+//! are not all fresh: moving a page's entry costs a tenth of a fault. It goes when the store is full or when it is purged.
+//! So does a mapping that lay idle while slots with a quarter of its bytes came fresh from the system: a program that
+//! frees a large block and grows by small ones has both only for that long.
 //!
 //! | place | holds | serves |
 //! |---|---|---|
-//! | `recent` | the block freed last, mapping or slot | in one look, what fits |
-//! | `store` | mappings freed before | the smallest that fits |
+//! | `recent` | the block freed last, mapping or slot | in one look, what fits as well as it can |
+//! | `store` | mappings freed before | what fits better |
 
 use super::descriptor::Descriptor;
 use super::huge::SLOT_MAX;
 use super::huge_pages::SPARE;
+use super::size_class::ARENA_BYTES;
 use crate::os;
 use core::ptr::NonNull;
 
 /// Most mappings and bytes the store holds.
 const STORE_SLOTS: usize = 32;
 const STORE_BYTES: usize = 64 << 20;
+/// Least slots that came fresh since a mapping was stored when it goes for that.
+const LEAST_FRESH: usize = 2;
 /// Bytes of a chunk of descriptors.
 const CHUNK: usize = 64 * 1024;
 
@@ -44,6 +50,8 @@ pub(super) struct State {
     recent: Option<NonNull<Descriptor>>,
     store: [Option<NonNull<Descriptor>>; STORE_SLOTS],
     pub counts: HugeCounts,
+    /// No mapping is outgrown before so many slots came fresh.
+    pub due: usize,
     /// Now, in purge epochs.
     pub epoch: u32,
 }
@@ -66,6 +74,7 @@ impl State {
             total: 0,
             stored_bytes: 0,
         },
+        due: usize::MAX,
         epoch: 0,
     };
 
@@ -133,23 +142,29 @@ impl State {
         Some(stored)
     }
 
-    /// A stored block that holds `len` bytes and not more than four times as many, the one freed last or else the
-    /// smallest; and the bytes it has for its next user.
+    /// A stored block that holds `len` bytes and not more than four times as many, the one that has the fewest to spare
+    /// and of such the one freed last; and the bytes it has for its next user. No mapping if there are `slots` for it.
     pub fn take_stored(
         &mut self,
         len: usize,
         align: usize,
+        slots: bool,
     ) -> Option<(NonNull<Descriptor>, usize)> {
         // SAFETY: stored, so ours under the lock.
-        let room = |stored: &Descriptor| unsafe { room_for(stored, len, align) };
+        let room = |stored: &Descriptor| unsafe { room_for(stored, len, align, slots) };
         // SAFETY: descriptors stay mapped for ever.
         let recent = self.recent.map(|recent| unsafe { recent.as_ref() });
-        if let Some(len) = recent.and_then(room) {
-            return Some((self.take_recent()?, len));
+        let recent = recent.and_then(room);
+        if recent.is_none_or(|most| most > len) {
+            let fewer = |len| recent.is_none_or(|most| len < most);
+            let fits = |stored: &Descriptor| room(stored).is_some_and(fewer);
+            if let Some(stored) = self.take_place(fits, Descriptor::len) {
+                // SAFETY: as above.
+                return Some((stored, unsafe { stored.as_ref() }.len()));
+            }
         }
-        let stored = self.take_place(|stored| room(stored).is_some(), Descriptor::len)?;
-        // SAFETY: as above.
-        Some((stored, unsafe { stored.as_ref() }.len()))
+        let len = recent?;
+        Some((self.take_recent()?, len))
     }
 
     /// The longest stored mapping shorter than `len`, if it has half of that.
@@ -187,6 +202,23 @@ impl State {
         })
     }
 
+    /// A mapping that is outgrown, now that so many slots came fresh ever, and brings [`Self::due`] up to date.
+    pub fn outgrown(&mut self, fresh: usize) -> Option<NonNull<Descriptor>> {
+        // SAFETY: stored, so ours under the lock.
+        let due = |stored: &Descriptor| unsafe { due_of(stored) };
+        // SAFETY: descriptors stay mapped for ever.
+        let recent = self.recent.map(|recent| due(unsafe { recent.as_ref() }));
+        let out = match recent {
+            Some(recent) if recent <= fresh => self.take_recent(),
+            _ => self.take_place(|stored| due(stored) <= fresh, due),
+        };
+        let left = self.recent.iter().chain(self.store.iter().flatten());
+        // SAFETY: as above.
+        let left = left.map(|stored| due(unsafe { stored.as_ref() }));
+        self.due = left.min().unwrap_or(usize::MAX);
+        out
+    }
+
     fn take_recent(&mut self) -> Option<NonNull<Descriptor>> {
         let recent = self.recent.take()?;
         // SAFETY: descriptors stay mapped for ever.
@@ -194,15 +226,22 @@ impl State {
         Some(recent)
     }
 
-    /// Keeps a block and returns what must go for it: another, or itself.
-    pub fn store(&mut self, descriptor: NonNull<Descriptor>) -> Option<NonNull<Descriptor>> {
+    /// Keeps a block and returns what must go for it: another, or itself. So many slots came `fresh` ever.
+    pub fn store(
+        &mut self,
+        descriptor: NonNull<Descriptor>,
+        fresh: usize,
+    ) -> Option<NonNull<Descriptor>> {
         // SAFETY: no longer live, so ours.
         let this = unsafe { descriptor.as_ref() };
         if this.len() > STORE_BYTES / 2 {
             return Some(descriptor);
         }
         // SAFETY: as above.
-        unsafe { this.with_rest(|rest| rest.epoch = self.epoch) };
+        unsafe {
+            this.with_rest(|rest| (rest.epoch, rest.fresh) = (self.epoch, fresh));
+            self.due = self.due.min(due_of(this));
+        }
         let before = self.take_recent();
         self.counts.stored_bytes += this.len();
         self.recent = Some(descriptor);
@@ -249,12 +288,25 @@ unsafe fn age_of(stored: &Descriptor, until: u32) -> i32 {
     until.wrapping_sub(unsafe { stored.with_rest(|rest| rest.epoch) }) as i32
 }
 
-/// The bytes a stored block has for a user who wants `len`: its own, if these are enough and not more than four
-/// times as many; in a slot, which has room for all that live in one, `len`.
+/// The slots that came fresh ever when a stored block is outgrown. One in slots goes to the extents soon enough.
 ///
 /// # Safety
 /// The caller owns the descriptor.
-unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usize> {
+unsafe fn due_of(stored: &Descriptor) -> usize {
+    let share = (stored.len() / 4).div_ceil(ARENA_BYTES);
+    // SAFETY: the caller's.
+    match unsafe { stored.with_rest(|rest| (rest.carved, rest.fresh)) } {
+        (true, _) => usize::MAX,
+        (false, fresh) => fresh + share.max(LEAST_FRESH),
+    }
+}
+
+/// The bytes a stored block has for a user who wants `len`: its own, if these are enough and not more than four
+/// times as many; in a slot, which has room for all that live in one, `len`. No mapping has room if there are `slots`.
+///
+/// # Safety
+/// The caller owns the descriptor.
+unsafe fn room_for(stored: &Descriptor, len: usize, align: usize, slots: bool) -> Option<usize> {
     if !stored.base().addr().get().is_multiple_of(align) {
         return None;
     }
@@ -263,5 +315,5 @@ unsafe fn room_for(stored: &Descriptor, len: usize, align: usize) -> Option<usiz
         return (len <= SLOT_MAX).then_some(len);
     }
     let most = len.saturating_mul(4).saturating_add(SPARE);
-    (len..=most).contains(&stored.len()).then(|| stored.len())
+    (!slots && (len..=most).contains(&stored.len())).then(|| stored.len())
 }

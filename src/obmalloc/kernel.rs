@@ -1,4 +1,4 @@
-//! What this kernel does for us beyond giving pages: fences, and memory that reads as zero after a purge.
+//! What this kernel does for us beyond giving pages: fences, names, and memory that reads as zero after a purge.
 //!
 //! ```text
 //! slot 0: | Arena, headers, bits: 12 KiB | fence: 4 KiB, inaccessible | slot 1: block 0 | …
@@ -14,12 +14,14 @@
 //!
 //! A purge that the system reports as done may have done nothing: emulators and sandboxes answer so. It is tried
 //! once, on a page of our own, before the first purge is believed.
+//!
+//! Many kernels are built without names of mappings: one that refused one is not asked again.
 
 use super::extents::LARGE;
 use super::geometry::HEADER_SLOT_BYTES;
 use super::size_class::{ARENA_BYTES, POOL_BYTES};
 use crate::os;
-use crate::sync::{AtomicU8, AtomicUsize, Ordering, const_unless_loom};
+use crate::sync::{AtomicBool, AtomicU8, AtomicUsize, Ordering, const_unless_loom};
 use core::ptr::NonNull;
 use static_assertions::const_assert;
 
@@ -42,6 +44,8 @@ pub struct Kernel {
     n_fences: AtomicUsize,
     most_fences: AtomicUsize,
     purge: AtomicU8,
+    /// Whether it knows no names of mappings.
+    nameless: AtomicBool,
 }
 
 fn fence(arena: NonNull<u8>) -> NonNull<u8> {
@@ -80,6 +84,7 @@ impl Kernel {
                 n_fences: AtomicUsize::new(0),
                 most_fences: AtomicUsize::new(MOST),
                 purge: AtomicU8::new(UNTRIED),
+                nameless: AtomicBool::new(false),
             }
         }
     }
@@ -88,6 +93,21 @@ impl Kernel {
     pub fn guard(&self, most: usize) {
         // Relaxed: a bound, set before the first arena.
         self.most_fences.store(most, Ordering::Relaxed);
+    }
+
+    /// Names memory in `/proc/PID/maps`, if this kernel can.
+    ///
+    /// # Safety
+    /// As [`os::label`].
+    pub unsafe fn label(&self, start: NonNull<u8>, len: usize) {
+        // Relaxed: who does not see it yet asks in vain once more.
+        if self.nameless.load(Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: passed on.
+        if !unsafe { os::label(start, len, c"pymalloc") } {
+            self.nameless.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Gives memory back and keeps the addresses. True when the pages are known to read as zero now.

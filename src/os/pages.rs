@@ -190,16 +190,16 @@ pub unsafe fn relocate(
     unsafe { libc::mremap(start.as_ptr().cast(), old_len, new_len, flags, to) != libc::MAP_FAILED }
 }
 
-/// Names a mapping in `/proc/PID/maps`, on kernels that can.
+/// Names a mapping in `/proc/PID/maps`. False where the kernel knows no names, and never will.
 ///
 /// # Safety
 /// The range is mapped.
-pub unsafe fn label(start: NonNull<u8>, len: usize, name: &'static CStr) {
+pub unsafe fn label(start: NonNull<u8>, len: usize, name: &'static CStr) -> bool {
     const PR_SET_VMA: i32 = 0x5356_4d41;
     const PR_SET_VMA_ANON_NAME: usize = 0;
     let saved = super::errno();
-    // SAFETY: names only; an old kernel answers EINVAL.
-    unsafe {
+    // SAFETY: names only.
+    let done = unsafe {
         libc::prctl(
             PR_SET_VMA,
             PR_SET_VMA_ANON_NAME,
@@ -208,5 +208,8 @@ pub unsafe fn label(start: NonNull<u8>, len: usize, name: &'static CStr) {
             name.as_ptr(),
         )
     };
+    // The range and the name are good, so it is the whole call that is not.
+    let unknown = done != 0 && super::errno() == libc::EINVAL;
     super::set_errno(saved);
+    !unknown
 }

@@ -4,7 +4,7 @@
 //! own do not.
 
 use std::ffi::{c_int, c_long, c_void};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 /// What can be refused.
 pub const FAMILIES: [&str; 9] = [
@@ -261,4 +261,31 @@ extern "C" fn pthread_setspecific(key: libc::pthread_key_t, value: *const c_void
     // SAFETY: the function has this type in C.
     let set: SetSpecific = unsafe { std::mem::transmute(next(c"pthread_setspecific")) };
     set(key, value)
+}
+
+/// What a request for a mapping's name gets, and how many there were. 0 is success.
+static NAMING: AtomicI32 = AtomicI32::new(0);
+static NAMED: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on a request for a mapping's name fails with `error`, or succeeds if that is 0. Requests so far.
+pub fn names(error: c_int) -> usize {
+    NAMING.store(error, Ordering::SeqCst);
+    NAMED.load(Ordering::SeqCst)
+}
+
+// Variadic in C, as `mremap`. Names make no difference to any test but the one that counts them.
+#[unsafe(no_mangle)]
+extern "C" fn prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
+    const PR_SET_VMA: c_int = 0x5356_4d41;
+    if option != PR_SET_VMA {
+        return forward!(libc::SYS_prctl, option as c_long, a, b, c, d) as c_int;
+    }
+    NAMED.fetch_add(1, Ordering::SeqCst);
+    match NAMING.load(Ordering::SeqCst) {
+        0 => 0,
+        error => {
+            set_errno(error);
+            -1
+        }
+    }
 }

@@ -316,7 +316,9 @@ pub unsafe fn relocate(
 ///
 /// # Safety
 /// None.
-pub unsafe fn label(_: NonNull<u8>, _: usize, _: &'static CStr) {}
+pub unsafe fn label(_: NonNull<u8>, _: usize, _: &'static CStr) -> bool {
+    true
+}
 
 /// Advice, which the model's memory does not take.
 ///
