@@ -168,9 +168,11 @@ mutant released $engine 'label of an emptied pool not cleared' 's/self\.backing\
 mutant released $engine 'labels cleared after the arena is released' 's/(self\.backing\.label\(first, total as usize, None\);)(.*?self\.release\(arena\);)/$2 $1/s'
 mutant released $engine 'pool not labelled' 's/self\.backing\s*\.label\(G::memory\(pool\), class\.span\(\), Some\(class\)\);//'
 
-heap=src/obmalloc/heap.rs
-mutant blocks_come $heap 'chains for other heaps are dropped' 's/unsafe \{ heap\.gate\.deliver\(chain\) \};/let _ = chain;/'
-mutant blocks_come $heap 'blocks are freed into whichever heap has them' 's/if home != self\.home\(\)/if home == 0/'
+flush=src/obmalloc/flush.rs
+mutant blocks_come $flush 'chains for other heaps are dropped' 's/unsafe \{ heap\.gate\(\)\.deliver\(chain\) \};/let _ = chain;/'
+mutant blocks_come $flush 'blocks are freed into whichever heap has them' 's/if home_of\(block\) != own_home/if own_home == 0/'
+mutant blocks_come $flush 'put back without the lock of their heap' 's/heap\.gate\(\)\.enter_soon\(may_wait, (\|state\| \{.*?\n        \})\)/Some(unsafe { heap.gate().with_held($1) })/s'
+mutant blocks_come $flush 'what is left is dropped' 's/unsafe \{ deliver\(heap, class, now\) \}/(0, 0)/'
 
 options=src/global/options.rs
 mutant options $options 'ready Relaxed' 's/ready\.store\(true, Ordering::Release/ready.store(true, Ordering::Relaxed/'

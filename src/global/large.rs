@@ -1,41 +1,87 @@
-//! What a thread's lists of large blocks hold together.
-//!
-//! | lists of blocks above 4 KiB may hold | then |
-//! |---|---|
-//! | 64 KiB or less together, or a 128th of what the heap has out | nothing |
-//! | more, because one of them grew | the others go home, and have no room until they are used again |
+//! A list grows: that of large blocks, as far as all of these may (`large_lists.rs`).
 //!
 //! Called from slow calls only, by the thread whose lists they are.
 
 use super::{SharedHeap, slow};
+use crate::obmalloc::large_lists::is_large;
 use crate::obmalloc::list::Worked;
 use crate::obmalloc::size_class::SizeClass;
 use crate::obmalloc::thread_lists::ThreadLists;
 
-/// Lets a list grow that is about to be refilled or flushed. The lists of large blocks hold together no more than a
-/// small part of what the heap has out.
+/// Lets a list grow that is about to be refilled or flushed.
+#[inline]
 pub(super) fn lengthen(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, now: Worked) {
-    /// In bytes: what a thread may keep whatever its heap has out.
-    const LEAST: usize = 64 * 1024;
-    if lists.lengthen(class, now) && lists.large_bytes() > LEAST {
-        close_large(lists, heap, class);
+    if !is_large(class) || may_grow(lists, heap, class) {
+        lists.lengthen(class, now);
+    } else {
+        lists.of(class).note(now);
     }
 }
 
-/// Sends home what the lists of large blocks hold, but that of `class`, if they hold too much together.
-#[cold]
-#[inline(never)]
-fn close_large(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
-    let live = heap
-        .gate()
-        .enter(|state| state.engine.counters().block_bytes);
-    if lists.large_bytes() as u64 <= live / 128 {
-        return;
+/// Whether the list of a large class may grow: others make way for it, in turn, until it may.
+fn may_grow(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> bool {
+    let (large, bound) = (lists.large(), lists.of(class).bound());
+    if large.allow(class, bound) {
+        return true;
     }
-    for other in ThreadLists::large_classes().filter(|other| *other != class) {
+    while !large.allow(class, bound)
+        && let Some(other) = large.next(class)
+    {
+        slow::flush(lists, heap, other);
+        lists.close(other);
+        // Lists with buffers keep room for those: closing more of them brings no more.
         if lists.of(other).bound() > 0 {
-            slow::flush(lists, heap, other);
-            lists.close(other);
+            break;
         }
+    }
+    large.allow(class, bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::global::thread;
+    use core::ptr::NonNull;
+
+    fn make_and_free(bytes: usize) {
+        let p = NonNull::new(slow::alloc_general(bytes, 16)).expect("memory");
+        // SAFETY: just made, with these numbers.
+        unsafe { slow::free_general(p, bytes, 16) };
+    }
+
+    fn held(class: SizeClass) -> usize {
+        thread::lists().len(class)
+    }
+
+    fn in_a_thread(test: fn()) {
+        std::thread::spawn(test).join().expect("it passes");
+    }
+
+    #[test]
+    fn one_block_of_each_length_is_not_kept() {
+        in_a_thread(|| {
+            let large: Vec<_> = SizeClass::all().filter(|class| is_large(*class)).collect();
+            for class in large.iter().cycle().take(3 * large.len()) {
+                make_and_free(class.block_bytes());
+                let kept: usize = large.iter().map(|c| held(*c) * c.block_bytes()).sum();
+                let others = kept - held(*class) * class.block_bytes();
+                assert!(others <= 64 << 10, "{others} beside {class:?}");
+            }
+            let rounds = large.iter().map(|class| held(*class));
+            assert!(rounds.sum::<usize>() > 0, "what is used is kept");
+        });
+    }
+
+    #[test]
+    fn the_longest_block_is_kept_and_makes_others_go() {
+        in_a_thread(|| {
+            let [long, short] = [256 << 10, 8192].map(|n| SizeClass::of(n).expect("a class"));
+            make_and_free(8192);
+            assert!(held(short) > 0);
+            make_and_free(256 << 10);
+            assert_eq!((held(long), held(short)), (1, 0));
+            make_and_free(8192);
+            assert!(held(short) > 0 && held(long) == 0);
+        });
     }
 }

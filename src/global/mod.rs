@@ -99,6 +99,12 @@ mod preload {
         OPTIONS.pass_through()
     }
 
+    /// Whether calls are served here, and that is all there is to do.
+    #[inline(always)]
+    pub(crate) fn serves_plainly() -> bool {
+        super::modes::none() && !OPTIONS.pass_through()
+    }
+
     /// Whether `realloc(p, 0)` gives a block.
     pub(crate) fn zero_realloc_allocates() -> bool {
         OPTIONS.zero_realloc_allocates()

@@ -76,6 +76,13 @@ pub(crate) fn is_on_or_samples() -> bool {
     MODES.load(Ordering::Relaxed) & !HOW != 0
 }
 
+/// Whether nobody watches or samples, or ever drew samples, and that is known: then no list is hidden.
+#[cfg(feature = "preload")]
+#[inline(always)]
+pub(super) fn none() -> bool {
+    MODES.load(Ordering::Relaxed) & !HOW == 0
+}
+
 /// Whether samples are drawn, and nothing else is on.
 #[cfg(feature = "preload")]
 #[inline(always)]

@@ -249,7 +249,7 @@ fn at_work() -> Option<&'static Thread> {
 fn give_buffers(thread: &Thread, heap: &SharedHeap) {
     thread.drawing.set(true);
     for class in SizeClass::all() {
-        for block in thread.lists.older(class, usize::MAX).iter().flatten() {
+        for block in thread.lists.of(class).older(usize::MAX).iter().flatten() {
             forget(block.start());
         }
     }

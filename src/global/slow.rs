@@ -7,7 +7,7 @@
 
 use super::misuse::{foreign, misuse, owner_around};
 use super::thread::{self, Caller, Thread};
-use super::tide::Level;
+use super::tide::{self, Level};
 use super::watch::{self, RUST};
 use super::{HUGE, MAP, SharedHeap, behind, guard, huge, large, nothing, purge, reported, sample};
 use crate::obmalloc::address_map::{Owner, class_of, label_of};
@@ -51,7 +51,7 @@ fn start_of(block: Option<Block>) -> *mut u8 {
 
 #[cold]
 #[inline(never)]
-pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
+pub(crate) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
     os::keep_errno(|| match thread::caller() {
         None => null_mut(),
         Some(Caller::Late(heap)) => start_of(reported::one(heap, class).map(|(block, _)| block)),
@@ -60,26 +60,31 @@ pub(super) fn alloc_from_heap(class: SizeClass) -> *mut u8 {
             let lists = thread.active();
             thread.countdown.pass_unsampled(&thread.lists);
             // A call back, while the thread started, may have refilled it.
-            if lists.of(class).nothing_to_take() {
-                thread.tide.turns();
-                refill(lists, heap, class);
-                purge::poll_filling();
-                sweep(thread, heap);
+            if let Some(block) = lists.of(class).pop() {
+                return start_of(Some(block));
             }
-            start_of(lists.of(class).pop())
+            thread.tide.turns();
+            let block = refill(lists, heap, class);
+            purge::poll_filling();
+            sweep(thread, heap);
+            start_of(block)
         }
     })
 }
 
-/// Fills half a stack: as many frees as allocs may follow without another call of the heap. What was freed
-/// last comes on top.
-fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) {
+/// Fills half a stack, as many frees as allocs may follow without another call of the heap, and takes a block of it. What
+/// was freed last comes on top. A list without room is left out.
+fn refill(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Option<Block> {
     large::lengthen(lists, heap, class, Worked::Refilled);
-    let n = (lists.of(class).bound() / 2).max(1);
-    let n = reported::many(heap, lists, class, n);
+    let list = lists.of(class);
+    if list.bound() == 0 {
+        return reported::one(heap, class).map(|(block, _)| block);
+    }
+    let n = reported::many(heap, lists, class, (list.bound() / 2).max(1));
     // SAFETY: just taken.
     unsafe { lists.fill(class, n) };
-    lists.of(class).settle(1);
+    list.settle(1);
+    list.pop()
 }
 
 /// Frees a small block of Rust's whose list has no room.
@@ -119,7 +124,7 @@ pub(crate) unsafe extern "C" fn free_listed(p: NonNull<u8>, class: SizeClass) {
 /// As [`free_listed`].
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
+pub(crate) unsafe fn free_to_heap(block: Block, class: SizeClass) {
     os::keep_errno(|| {
         match thread::caller() {
             // Without a heap there are no blocks: not ours.
@@ -140,16 +145,21 @@ pub(super) unsafe fn free_to_heap(block: Block, class: SizeClass) {
                     large::lengthen(lists, heap, class, Worked::Flushed);
                 }
                 // Room there is in a new list, or when the longer stack takes the buffer.
-                if level != Level::Low && !list.makes_room() {
+                if level != Level::Low && list.bound() > 0 && !list.makes_room() {
                     let freed = make_room(lists, heap, class);
-                    purge::poll(ebb(thread, heap, freed));
+                    purge::poll(tide::ebb(thread, heap, freed));
                 }
                 // SAFETY: free and of this class; verified by the heap.
                 unsafe {
                     // At low water, which it may have become just now, no list has room. Neighbours of another heap's
                     // block may be in use there: not what this thread should get next.
-                    if heap.is_from_elsewhere(&MAP, block, class) || !list.push(block) {
-                        purge::poll(heap.free_one(class, block).dirty_pools);
+                    if list.bound() == 0
+                        || heap.is_from_elsewhere(&MAP, block, class)
+                        || !list.push(block)
+                    {
+                        let freed = heap.free_one(class, block);
+                        lists.large().note_live(freed.live_bytes);
+                        purge::poll(tide::ebb(thread, heap, freed));
                     }
                 }
                 sweep(thread, heap);
@@ -164,7 +174,7 @@ fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed 
     let half = lists.of(class).bound().div_ceil(2);
     let freed = flush_older(lists, heap, class, half);
     if freed.n_own == 0 {
-        lists.of(class).note_sent_away();
+        lists.of(class).note(Worked::SentAway);
     } else if lists.of(class).makes_room() {
         return freed;
     }
@@ -175,10 +185,11 @@ fn make_room(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> Freed 
 
 /// Sends the `n` oldest blocks home.
 fn flush_older(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass, n: usize) -> Freed {
-    let older = lists.older(class, n);
+    let list = lists.of(class);
     // SAFETY: blocks from a list are free; they are verified on the way.
-    let freed = unsafe { heap.free_many(class, older) };
-    lists.drop_older(class, older.len());
+    let freed = unsafe { heap.free_many(class, list.older(n)) };
+    lists.large().note_live(freed.live_bytes);
+    list.drop_older(n);
     freed
 }
 
@@ -196,22 +207,6 @@ pub(super) fn flush_all(thread: &Thread, heap: &SharedHeap) {
     for class in SizeClass::all() {
         flush(thread.active(), heap, class);
     }
-}
-
-/// Empties the lists, and shortens or closes them, if so much has come back. Returns the free pools that hold
-/// memory.
-fn ebb(thread: &Thread, heap: &SharedHeap, freed: Freed) -> u64 {
-    let Some(level) = thread.tide.falls(freed.live_bytes) else {
-        return freed.dirty_pools;
-    };
-    flush_all(thread, heap);
-    for class in SizeClass::all() {
-        match level {
-            Level::Low => thread.active().close(class),
-            Level::Flood | Level::Ebb => thread.active().shorten(class),
-        }
-    }
-    heap.gate().enter(|state| state.engine.dirty().pools())
 }
 
 /// Now and then, empties a list that nobody refilled or flushed since the last time round.

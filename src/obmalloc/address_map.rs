@@ -331,10 +331,12 @@ impl AddressMap {
         let class = class_of(label);
         for slot in 0..span {
             let begins = class.is_none_or(|class| class.begins_in(slot));
-            let label = if begins { label } else { 0 };
-            // Relaxed: I2.
-            leaf.labels[index + slot].store(label, Ordering::Relaxed);
-            self.show(start + slot * POOL_BYTES, label);
+            let (label, place) = (if begins { label } else { 0 }, &leaf.labels[index + slot]);
+            // Of a long run most have none, before and after. Relaxed: I2.
+            if place.load(Ordering::Relaxed) != label {
+                place.store(label, Ordering::Relaxed);
+                self.show(start + slot * POOL_BYTES, label);
+            }
         }
     }
 

@@ -174,16 +174,19 @@ impl Dirty {
                 whole |= mask;
             }
         }
-        let mut rest = arena.dirty & (whole >> 1);
+        let free = (slots & whole) >> 1;
+        let mut rest = arena.dirty & free;
         let n_done = rest.count_ones();
         self.pools -= u64::from(arena.dirty.count_ones());
         self.purged += u64::from(n_done);
         arena.dirty = 0;
         while rest != 0 {
             let index = rest.trailing_zeros() as usize;
-            let span = (rest >> index).trailing_ones() as usize;
-            rest &= !bits(index, span);
-            // SAFETY: dirty pools are free, so nothing in them is used.
+            // Purged pools between dirty ones go again: that costs less than another call.
+            let adjacent = rest & bits(index, (free >> index).trailing_ones() as usize);
+            let span = 64 - adjacent.leading_zeros() as usize - index;
+            rest &= !adjacent;
+            // SAFETY: dirty pools and zero ones are free, so nothing in them is used.
             unsafe {
                 let start = arena.base().add((index + 1) * POOL_BYTES);
                 if purge(start, span * POOL_BYTES) {

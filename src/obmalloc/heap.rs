@@ -15,7 +15,7 @@ use super::address_map::{AddressMap, Owner, class_of, label_of};
 use super::arena::Arena;
 use super::block::Block;
 use super::engine::Engine;
-use super::flush::{self, Pending};
+use super::flush;
 use super::free_bits::Shuffle;
 use super::geometry::{Geometry, Production, UNUSED};
 use super::heap_backing::HeapBacking;
@@ -151,23 +151,25 @@ impl Heap {
         core::ptr::from_ref(self).addr()
     }
 
-    /// Frees blocks of `class`, wherever they came from.
+    /// Frees blocks of `class`, wherever they came from. What stands in their places afterwards is undefined.
     ///
     /// # Safety
     /// Each entry is a free block of `class` of some heap, or corruption to be reported.
-    pub unsafe fn free_many(&self, class: SizeClass, blocks: &[Entry]) -> Freed {
-        let mut pending = Pending::EMPTY;
-        let mut freed = self.gate.enter(|state| {
+    pub unsafe fn free_many(&self, class: SizeClass, blocks: &mut [Entry]) -> Freed {
+        let (mut freed, n_others) = self.gate.enter(|state| {
             // SAFETY: the caller's.
-            let n_own = unsafe { flush::sort_out(state, class, blocks, &mut pending) };
-            Freed {
-                n_own,
+            let sorted = unsafe { flush::sort_out(state, class, blocks) };
+            let freed = Freed {
+                n_own: sorted.n_own,
                 dirty_pools: state.engine.dirty().pools(),
                 live_bytes: state.engine.counters().block_bytes,
-            }
+            };
+            (freed, sorted.n_others)
         });
-        // SAFETY: collected from arenas of the heaps they are collected for.
-        freed.dirty_pools += unsafe { pending.deliver() };
+        if n_others > 0 {
+            // SAFETY: verified by `sort_out`.
+            freed.dirty_pools += unsafe { flush::send_home(class, &mut blocks[..n_others]) };
+        }
         freed
     }
 
@@ -194,7 +196,7 @@ impl Heap {
         // SAFETY: the caller's.
         unsafe {
             match self.shuffle {
-                None => self.free_many(class, &[Some(block)]),
+                None => self.free_many(class, &mut [Some(block)]),
                 Some(_) => self.free_at_home(class, block),
             }
         }

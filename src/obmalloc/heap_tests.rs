@@ -38,7 +38,7 @@ fn is_noticed(meanwhile: impl FnOnce(&mut i32, [Block; 3])) -> bool {
     let locked = home.gate().lock().lock();
     // SAFETY: blocks of `class` that nobody uses, though `meanwhile` may write to them.
     unsafe {
-        away.free_many(class(), &[Some(first), Some(second)]);
+        away.free_many(class(), &mut [Some(first), Some(second)]);
         meanwhile(first.start().cast().add(4).as_mut(), [first, second, live]);
     }
     drop(locked);
@@ -85,7 +85,7 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     let mut blocks = vec![None; BLOCKS];
     assert_eq!(first.alloc_many(class(), &mut blocks), BLOCKS);
     // SAFETY: blocks of `class` that nobody uses.
-    unsafe { first.free_many(class(), &blocks) };
+    unsafe { first.free_many(class(), &mut blocks) };
     assert_eq!(live_bytes(first), 0);
 
     let slots = |blocks: &[Entry]| -> Vec<usize> {
@@ -98,7 +98,7 @@ fn a_block_in_an_arena_that_was_given_back_goes_to_who_has_it() {
     let again = slots(&blocks).iter().any(|slot| before.contains(slot));
     assert!(again, "no arena went from one to the other");
     // SAFETY: as above.
-    unsafe { first.free_many(class(), &blocks) };
+    unsafe { first.free_many(class(), &mut blocks) };
     assert_eq!((live_bytes(first), live_bytes(second)), (0, 0));
 }
 
@@ -120,7 +120,7 @@ fn scattered() -> (&'static Heap, Vec<Entry>, [Block; 3]) {
 fn scattered_blocks_come_home() {
     let (heap, mut list, _) = scattered();
     // SAFETY: blocks of `class` that nobody uses.
-    unsafe { heap.free_many(class(), &list) };
+    unsafe { heap.free_many(class(), &mut list) };
     assert_eq!(live_bytes(heap), 3 * 64);
     let mut again = vec![None; list.len()];
     assert_eq!(heap.alloc_many(class(), &mut again), list.len());
@@ -139,9 +139,9 @@ fn a_run_of_neighbours_comes_home() {
     blocks.sort_by_key(|block| block.map(Block::addr));
     for step in [1, 7] {
         // 7 and 155 have no common divisor.
-        let run: Vec<Entry> = (0..155).map(|k| blocks[30 + k * step % 155]).collect();
+        let mut run: Vec<Entry> = (0..155).map(|k| blocks[30 + k * step % 155]).collect();
         // SAFETY: blocks of `class` that nobody uses.
-        let freed = unsafe { heap.free_many(class(), &run) };
+        let freed = unsafe { heap.free_many(class(), &mut run) };
         assert_eq!(freed.n_own, run.len());
         let mut again = vec![None; run.len()];
         heap.alloc_many(class(), &mut again);
@@ -152,14 +152,14 @@ fn a_run_of_neighbours_comes_home() {
 
 #[test]
 fn pools_that_scattered_blocks_empty_are_free() {
-    let (heap, list, live) = scattered();
+    let (heap, mut list, live) = scattered();
     let kept = heap.alloc_one(SizeClass::small(512)).expect("room").0;
-    let last = live.map(Some);
+    let mut last = live.map(Some);
     // SAFETY: blocks of `class` that nobody uses.
     let freed = unsafe {
         [
-            heap.free_many(class(), &list),
-            heap.free_many(class(), &last),
+            heap.free_many(class(), &mut list),
+            heap.free_many(class(), &mut last),
         ]
     };
     assert_eq!(freed.map(|freed| freed.live_bytes), [3 * 64 + 512, 512]);
@@ -175,7 +175,7 @@ fn a_block_of_another_heap_among_scattered_ones_goes_there() {
     list.insert(list.len() / 2, Some(theirs[0]));
     let locked = other.gate().lock().lock();
     // SAFETY: blocks of `class` that nobody uses.
-    let freed = unsafe { heap.free_many(class(), &list) };
+    let freed = unsafe { heap.free_many(class(), &mut list) };
     assert_eq!(freed.n_own, list.len() - 1);
     assert_eq!(live_bytes(heap), 3 * 64);
     let bytes = |state: &mut HeapState| state.engine.counters().block_bytes;
@@ -195,7 +195,7 @@ fn is_noticed_among_scattered(wrong: impl FnOnce(&Heap, Block, Block) -> Block) 
     list.insert(list.len() / 2, Some(wrong(heap, first, live)));
     // SAFETY: blocks of `class` that nobody uses, and one that is none: it panics.
     catch_unwind(AssertUnwindSafe(|| unsafe {
-        heap.free_many(class(), &list)
+        heap.free_many(class(), &mut list)
     }))
     .is_err()
 }
@@ -235,5 +235,104 @@ fn an_arena_of_runs_is_not_known() {
         private.label(first, 1, class);
         assert_eq!(shared.knows(first.addr().get()), known, "{class:?}");
         assert!(!private.knows(first.addr().get()), "nobody asks it");
+    }
+}
+
+/// Frees the blocks of one of the heap's pools, and gives back what lies free. The lengths given back, in pools.
+fn purged(heap: &Heap, pool: &mut [Entry]) -> Vec<usize> {
+    // SAFETY: blocks of `class` that nobody uses.
+    unsafe { heap.free_many(class(), pool) };
+    let mut spans = Vec::new();
+    heap.gate().enter(|state| {
+        // SAFETY: production's geometry, under its lock.
+        unsafe {
+            state.engine.dirty().purge(0, 99, 4096, |_, len| {
+                spans.push(len / POOL_BYTES);
+                true
+            })
+        }
+    });
+    spans
+}
+
+/// In a drain pools come free one by one between those that were given back: what adjoins goes by one call.
+#[test]
+fn pools_beside_purged_ones_go_with_them_in_one_call() {
+    const IN_POOL: usize = POOL_BYTES / 64;
+    let (heap, []) = heap();
+    let mut blocks = vec![None; 5 * IN_POOL];
+    assert_eq!(heap.alloc_many(class(), &mut blocks), blocks.len());
+    blocks.sort_by_key(|entry| entry.map(Block::addr));
+    let pools: Vec<_> = blocks.chunks_mut(IN_POOL).collect();
+    let [first, second, third, fourth, _] = pools.try_into().expect("five");
+    assert_eq!(purged(heap, third), [1]);
+    assert_eq!(
+        purged(heap, second),
+        [1],
+        "the one behind is free, but not its last"
+    );
+    // SAFETY: as above.
+    unsafe { heap.free_many(class(), first) };
+    assert_eq!(purged(heap, fourth), [4], "two, and two between them");
+}
+
+/// Bytes of a heap's blocks that are out, its inbox not looked at, while nobody uses it.
+fn live_bytes_behind_the_inbox(heap: &Heap) -> u64 {
+    // SAFETY: nobody uses it.
+    unsafe {
+        heap.gate()
+            .with_held(|state| state.engine.counters().block_bytes)
+    }
+}
+
+#[test]
+fn who_frees_others_blocks_puts_them_back_and_writes_nothing_into_them() {
+    let (home, blocks) = heap::<100>();
+    let (away, []) = heap();
+    let bytes = |block: &Block| block.start().cast::<[u8; 64]>();
+    for block in &blocks[1..] {
+        // SAFETY: a block of 64 bytes that nobody else uses.
+        unsafe { bytes(block).write([0xA5; 64]) };
+    }
+    let mut list: Vec<Entry> = blocks[1..].iter().copied().map(Some).collect();
+    // SAFETY: blocks of `class` that nobody uses.
+    let freed = unsafe { away.free_many(class(), &mut list) };
+    assert_eq!(freed.n_own, 0);
+    assert_eq!(live_bytes_behind_the_inbox(home), 64);
+    for block in &blocks[1..] {
+        // SAFETY: the pool is there as long as its first block is out; nobody has the others.
+        assert_eq!(unsafe { bytes(block).read() }, [0xA5; 64]);
+    }
+}
+
+/// Heaps in use, and others, more than are asked for all that is left: each gets its blocks, in whatever order they lie.
+#[test]
+fn blocks_of_many_heaps_go_home() {
+    const HEAPS: usize = 9;
+    const EACH: usize = 40;
+    let heaps: [_; HEAPS] = std::array::from_fn(|_| heap::<EACH>());
+    for step in [1, 7, 41, 77] {
+        // 360 has no common divisor with any of the steps but 1.
+        let all: Vec<Block> = heaps.iter().flat_map(|(_, blocks)| *blocks).collect();
+        let mut list: Vec<Entry> = (0..all.len())
+            .map(|k| Some(all[k * step % all.len()]))
+            .collect();
+        let busy = [1, 2, 7].map(|k: usize| heaps[k].0);
+        let held = busy.map(|heap| heap.gate().lock().lock());
+        // SAFETY: blocks of `class` that nobody uses.
+        let freed = unsafe { heaps[0].0.free_many(class(), &mut list) };
+        assert_eq!(freed.n_own, EACH);
+        for (heap, _) in &heaps {
+            let is_busy = busy.iter().any(|other| other.home() == heap.home());
+            let left = if is_busy { EACH * 64 } else { 0 };
+            assert_eq!(live_bytes_behind_the_inbox(heap), left as u64, "{step}");
+        }
+        drop(held);
+        for (heap, blocks) in &heaps {
+            assert_eq!(live_bytes(heap), 0, "{step}");
+            let mut again = vec![None; EACH];
+            assert_eq!(heap.alloc_many(class(), &mut again), EACH);
+            assert!(blocks.iter().all(|block| again.contains(&Some(*block))));
+        }
     }
 }

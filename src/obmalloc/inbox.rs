@@ -69,7 +69,16 @@ impl<T: Receive> Gate<T> {
     /// Runs `f` on the value if nobody holds the lock.
     #[inline]
     pub fn try_enter<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let locked = self.lock.try_lock()?;
+        self.enter_soon(false, f)
+    }
+
+    /// As [`Self::try_enter`]; where it may wait, it does so awake, for a moment.
+    #[inline]
+    pub fn enter_soon<R>(&self, may_wait: bool, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let locked = match may_wait {
+            true => self.lock.try_lock_soon()?,
+            false => self.lock.try_lock()?,
+        };
         let result = self.work(f);
         self.leave(locked);
         Some(result)

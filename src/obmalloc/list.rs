@@ -183,9 +183,9 @@ impl List {
         unsafe { *self.take.get() }.is_none()
     }
 
-    /// Notes that what it held was another heap's.
-    pub fn note_sent_away(&self) {
-        self.worked.set(Worked::SentAway);
+    /// Notes what was done with it.
+    pub fn note(&self, now: Worked) {
+        self.worked.set(now);
     }
 
     /// Whether it was neither refilled nor flushed since this was last asked.
@@ -221,10 +221,43 @@ impl List {
         }
     }
 
+    /// The `n` oldest blocks on the stack, or all if there are fewer: in what order is nobody else's matter.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "entries of one thread, which looks at them by one call at a time"
+    )]
+    pub fn older(&self, n: usize) -> &mut [Entry] {
+        let (stack, _) = self.parts();
+        let n = n.min(stack.len());
+        if n == 0 {
+            return &mut [];
+        }
+        // SAFETY: above the bottom, and of the stack; nobody else reaches it (`thread_lists.rs`, I5).
+        unsafe { core::slice::from_raw_parts_mut(self.bottom().add(1), n) }
+    }
+
+    /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
+    pub fn drop_older(&self, n: usize) {
+        let (stack, _) = self.parts();
+        let n = n.min(stack.len());
+        if n == 0 {
+            return;
+        }
+        let bottom = self.bottom();
+        // SAFETY: all within the stack.
+        unsafe {
+            bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
+            self.take.set(self.take.get().sub(n));
+        }
+    }
+
     /// Moves the buffer on top of the stack, if it holds at least `least` blocks, or one, and there is room for
     /// them. True when it did.
     #[inline(always)]
     pub fn settle(&self, least: usize) -> bool {
+        if !self.has_buffer() {
+            return false;
+        }
         let (stack, buffer) = self.parts();
         let n = buffer.len();
         if n < least.max(1) || stack.len() + n > self.bound() {

@@ -3,7 +3,7 @@
 //! ```text
 //! size_class   size, alignment -> class            thread_lists, list   a thread's short lists
 //! block, pool  used, full, empty                       |  refill: a batch   ^ flush
-//! free_bits, free_chain   a pool's free blocks         v                    |
+//! free_bits, free_chain   a pool's free blocks         v                    |   list_bounds, large_lists
 //! arena, runs  which arena gives the next pool
 //! engine       the rules, one value, no lock  <---  heap, inbox   the lock; blocks of other heaps
 //! own_arenas   a heap's arenas by number               |
@@ -38,7 +38,9 @@ mod huge_store;
 pub mod inbox;
 pub mod kept;
 mod kernel;
+pub mod large_lists;
 pub mod list;
+mod list_bounds;
 pub mod mix;
 mod own_arenas;
 pub mod pool;

@@ -42,101 +42,30 @@
 //! * I1 `take` names the null entry at the bottom of the stack or a block above it; all entries from there down to
 //!   the bottom, and from the buffer's start up to `put`, are free blocks of the class.
 //! * I2 what the table says; `put <= limit` with a buffer, `take <= limit` without.
-//! * I3 the stack holds at most `bound` blocks, of `MAX_BYTES` together or one; it has room for a full buffer.
+//! * I3 the stack holds at most `bound` blocks; it has room for a full buffer.
 //! * I4 a thread without lists has empty ones with no room: "uninitialised" takes the branch that
 //!   "exhausted" takes anyway.
 //! * I5 only the owning thread touches its lists.
-//! * I6 `large_bytes` is the sum over the classes above `LARGE_FROM` of what their stacks may hold, in bytes.
+//! * I6 `large` knows the bounds of the classes of large blocks.
 //!
-//! Bounds start short and double with use: a thread that allocates a few blocks holds a few blocks. A list that only
-//! gives or only takes gains nothing from more than some two hundred of them. One that takes what it gave a moment ago, a
-//! refill after it had no room for a free, would have kept it if it were longer: in Rust programs it may hold some two
-//! thousand small blocks; by preload it stays short. One that gives what is another heap's is sent home whole, so half the
-//! length serves as well. Buffers and stacks lie in a region of the thread, each above the last; one that became too short
-//! is left. The second and third stack of a class are as long as its list may get, one way and by turns.
-//!
-//! Of large blocks there are many classes, and in a program that takes one of each length, as one does that reads
-//! files, each list would keep the one it was given. So their bounds are limited together: who finds that they
-//! hold too much ([`ThreadLists::large_bytes`]) sends the others home and closes them.
+//! How long a list may get says `list_bounds.rs`; what the lists of large blocks may hold together, `large_lists.rs`. One
+//! that gives what is another heap's is sent home whole, so half the length serves as well. Buffers and stacks lie in a
+//! region of the thread, each above the last; one that became too short is left. The second and third stack of a class are
+//! as long as its list may get, one way and by turns.
 
-use super::address_map::{Label, label_of};
+use super::address_map::{Label, class_of, label_of};
 use super::block::Block;
+use super::large_lists::{LargeLists, is_large};
 use super::list::{BOTTOM, Buffers, Entry, List, Room, Worked};
+pub use super::list_bounds::REGION_ENTRIES;
+use super::list_bounds::{FIRST_ENTRY, bounds};
 use super::size_class::{ALIGNMENT, SizeClass};
 use crate::os;
 use core::cell::Cell;
 use core::ptr::NonNull;
-use static_assertions::const_assert;
 
-/// What other bounds are divided by. By preload many programs are small: blocks in lists are a part of theirs that shows.
-const SHARE: usize = if cfg!(feature = "preload") { 2 } else { 1 };
-/// Most bytes of blocks and blocks that a stack may hold which only gives or only takes, and one that takes what it gave.
-const ONE_WAY_BYTES: usize = 32 * 1024 / SHARE;
-const ONE_WAY_BLOCKS: usize = 255 / SHARE;
-const MAX_BYTES: usize = if SHARE == 1 { 64 * 1024 } else { ONE_WAY_BYTES };
-const MAX_BLOCKS: usize = if SHARE == 1 { 2047 } else { ONE_WAY_BLOCKS };
-/// The same of a new one.
-const FIRST_BYTES: usize = 8 * 1024 / SHARE;
-const FIRST_BLOCKS: usize = 64 / SHARE;
-/// The same of a buffer.
-const BUFFER_BYTES: usize = 8 * 1024;
-const BUFFER_BLOCKS: usize = 16;
-
-/// Blocks above this many bytes are large.
-const LARGE_FROM: usize = 4096;
-
-const_assert!(MAX_BLOCKS <= u16::MAX as usize);
-
-/// What the list of a class may be.
-struct Bounds {
-    /// Blocks its stacks have room for, each longer than the last or as long: the first one, one way, at most.
-    stacks: [usize; 3],
-    /// Blocks its buffer has room for.
-    buffer: usize,
-}
-
-const fn bounds(class: SizeClass) -> Bounds {
-    let bytes = class.block_bytes();
-    let is_large = bytes > LARGE_FROM;
-    let most = if is_large { ONE_WAY_BYTES } else { MAX_BYTES } / bytes;
-    Bounds {
-        stacks: [
-            clamp(FIRST_BYTES / bytes, FIRST_BLOCKS),
-            clamp(ONE_WAY_BYTES / bytes, ONE_WAY_BLOCKS),
-            clamp(most, MAX_BLOCKS),
-        ],
-        buffer: clamp(BUFFER_BYTES / bytes, BUFFER_BLOCKS),
-    }
-}
-
-const fn clamp(n: usize, most: usize) -> usize {
-    match n {
-        0 => 1,
-        n if n > most => most,
-        n => n,
-    }
-}
-
-/// The first list's first entry in a region: a list without blocks points one below its buffer.
-const FIRST_ENTRY: usize = 1;
-
-/// Entries of a region: room for every buffer and stack that any list may ever have.
-pub const REGION_ENTRIES: usize = {
-    let (mut sum, mut index) = (FIRST_ENTRY, 0);
-    while index < SizeClass::COUNT {
-        let Bounds { stacks, buffer } = bounds(SizeClass::new(index));
-        let (mut longest, mut k) = (0, 0);
-        while k < stacks.len() {
-            if stacks[k] > longest {
-                longest = stacks[k];
-                sum += buffer + 1 + longest;
-            }
-            k += 1;
-        }
-        index += 1;
-    }
-    sum
-};
+/// Blocks that a list whose blocks are sent away as another heap's may hold at least: each flush takes that heap's lock.
+const SENT_AWAY: usize = 8;
 
 /// Where the list of a label lies among those of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +89,12 @@ impl ListPlace {
         Self(label as usize * size_of::<List>())
     }
 
+    /// Its class, if it has one.
+    #[inline(always)]
+    pub fn class(self) -> Option<SizeClass> {
+        class_of((self.0 / size_of::<List>()) as Label)
+    }
+
     /// Bytes of each block in the list, if they are small ones.
     #[inline(always)]
     pub const fn small_bytes(self) -> usize {
@@ -175,7 +110,7 @@ pub struct ThreadLists {
     /// Entries of the region that are part of some list.
     used: Cell<u32>,
     /// See I6.
-    large_bytes: Cell<u32>,
+    large: LargeLists,
     /// [`Buffers::end`], where `room` looks for it.
     end: Cell<usize>,
     buffers: Cell<Buffers>,
@@ -191,7 +126,7 @@ impl ThreadLists {
         lists: [const { List::EMPTY }; SizeClass::COUNT + 1],
         region: Cell::new(None),
         used: Cell::new(0),
-        large_bytes: Cell::new(0),
+        large: LargeLists::NONE,
         end: Cell::new(Buffers::Without.end()),
         buffers: Cell::new(Buffers::Without),
     };
@@ -329,7 +264,7 @@ impl ThreadLists {
             list.capacity.set(0);
             list.bound.set(0);
         }
-        self.large_bytes.set(0);
+        self.large.forget();
         self.region.take()
     }
 
@@ -346,21 +281,26 @@ impl ThreadLists {
 
     /// Lets the list grow that is about to be refilled or flushed: its bound doubles, within the limits for `class`.
     /// False when it cannot.
+    #[inline]
     pub fn lengthen(&self, class: SizeClass, now: Worked) -> bool {
         let list = self.of(class);
-        let [first, one_way, most] = bounds(class).stacks;
+        let [first, one_way, most] = bounds(class).stacks.map(usize::from);
         let may_hold = match (list.worked.replace(now), now) {
             (Worked::Flushed, Worked::Refilled) => most,
-            (Worked::SentAway, _) => (2 * first).min(one_way),
+            (Worked::SentAway, _) => (2 * first).max(SENT_AWAY).min(one_way),
             _ => one_way,
         };
-        let bound = clamp((2 * list.bound()).max(first), may_hold);
-        if bound <= list.bound() {
-            return false;
-        }
-        if bound > usize::from(list.capacity.get()) {
-            let longer = [first, one_way, most].into_iter().find(|n| *n >= bound);
-            if !self.move_to_longer(class, longer.unwrap_or(most)) {
+        let bound = (2 * list.bound()).max(first).min(may_hold);
+        bound > list.bound() && self.grow(class, bound)
+    }
+
+    /// Lets a list hold more blocks than it may now.
+    #[cold]
+    fn grow(&self, class: SizeClass, bound: usize) -> bool {
+        if bound > usize::from(self.of(class).capacity.get()) {
+            let stacks = bounds(class).stacks.map(usize::from);
+            let longer = stacks.into_iter().find(|n| *n >= bound);
+            if !self.move_to_longer(class, longer.unwrap_or(bound)) {
                 return false;
             }
         }
@@ -369,28 +309,22 @@ impl ThreadLists {
     }
 
     fn set_bound(&self, class: SizeClass, bound: usize) {
-        let (list, bytes) = (self.of(class), class.block_bytes());
-        if bytes > LARGE_FROM {
-            let others = self.large_bytes.get() as usize - list.bound() * bytes;
-            self.large_bytes.set((others + bound * bytes) as u32);
+        let list = self.of(class);
+        if is_large(class) {
+            self.large.rebound(class, list.bound(), bound);
         }
         list.set_bound(bound);
     }
 
-    /// Bytes that the lists of large blocks may hold now.
-    pub fn large_bytes(&self) -> usize {
-        self.large_bytes.get() as usize
-    }
-
-    /// The classes of large blocks.
-    pub fn large_classes() -> impl Iterator<Item = SizeClass> {
-        SizeClass::all().filter(|class| class.block_bytes() > LARGE_FROM)
+    /// Those of large blocks.
+    pub fn large(&self) -> &LargeLists {
+        &self.large
     }
 
     /// Leaves a list that holds no block no room on its stack, if it has no buffer, and else no more than for that.
     pub fn close(&self, class: SizeClass) {
         match self.buffers() {
-            Buffers::With => self.shorten_to(class, bounds(class).buffer),
+            Buffers::With => self.shorten_to(class, bounds(class).buffer.into()),
             Buffers::Without | Buffers::Hidden => self.shorten_to(class, 0),
         }
     }
@@ -402,7 +336,7 @@ impl ThreadLists {
             return false;
         };
         let room = match self.buffers() {
-            Buffers::With => bounds(class).buffer,
+            Buffers::With => usize::from(bounds(class).buffer),
             Buffers::Without | Buffers::Hidden => 0,
         };
         let end = used + room + 1 + capacity;
@@ -433,10 +367,18 @@ impl ThreadLists {
         true
     }
 
-    /// Makes the list short, if it holds no block: as it was at first.
-    pub fn shorten(&self, class: SizeClass) {
-        let Bounds { stacks, buffer } = bounds(class);
-        self.shorten_to(class, stacks[0].max(buffer));
+    /// Makes the list short, if it holds no block: of `most_bytes` or one block; as it was at first, if that is not said.
+    pub fn shorten(&self, class: SizeClass, most_bytes: Option<usize>) {
+        let bounds = bounds(class);
+        let most = match most_bytes {
+            Some(bytes) => bytes / class.block_bytes(),
+            None => bounds.stacks[0].into(),
+        };
+        let least = match self.buffers() {
+            Buffers::With => bounds.buffer,
+            Buffers::Without | Buffers::Hidden => 1,
+        };
+        self.shorten_to(class, most.max(least.into()));
     }
 
     fn shorten_to(&self, class: SizeClass, most: usize) {
@@ -470,27 +412,6 @@ impl ThreadLists {
             let list = self.of(class);
             // SAFETY: within the stack.
             list.take.set(unsafe { list.bottom().add(n) });
-        }
-    }
-
-    /// The `n` oldest blocks on the stack, or all if there are fewer.
-    pub fn older(&self, class: SizeClass, n: usize) -> &[Entry] {
-        let (stack, _) = self.of(class).parts();
-        &stack[..n.min(stack.len())]
-    }
-
-    /// Takes the `n` oldest blocks off the stack, which are [`Self::older`].
-    pub fn drop_older(&self, class: SizeClass, n: usize) {
-        let list = self.of(class);
-        let (stack, _) = list.parts();
-        if n == 0 || n > stack.len() {
-            return;
-        }
-        let bottom = list.bottom();
-        // SAFETY: all within the stack.
-        unsafe {
-            bottom.add(1).copy_from(bottom.add(1 + n), stack.len() - n);
-            list.take.set(list.take.get().sub(n));
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Thread lists against plain vectors.
 
+use super::super::list_bounds::{
+    BUFFER_BLOCKS, LARGE_FROM, MAX_BLOCKS, MAX_BYTES, ONE_WAY_BLOCKS, ONE_WAY_BYTES,
+};
 use super::*;
 
 fn block(k: usize) -> Block {
@@ -68,13 +71,13 @@ fn stack_and_buffer_behave_as_two_vectors() {
             14 => {
                 list.worked.set(Worked::Flushed);
                 let n = stack.len() / 2;
-                let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
+                let out: Vec<_> = lists.of(class).older(n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
-                lists.drop_older(class, n);
+                lists.of(class).drop_older(n);
                 stack.drain(..n);
             }
             15 if next.is_multiple_of(2) => lists.close(class),
-            _ => lists.shorten(class),
+            _ => lists.shorten(class, [None, Some(4096), Some(0)][next % 3]),
         }
         assert_eq!(lists.len(class), stack.len() + buffer.len());
     }
@@ -132,13 +135,16 @@ fn a_list_that_gives_away_what_is_anothers_stays_short() {
     let mut region = region();
     let lists = lists_in(&mut region, Buffers::Without);
     for class in SizeClass::all() {
-        let [first, one_way, _] = bounds(class).stacks;
+        let [first, one_way, _] = bounds(class).stacks.map(usize::from);
         lists.lengthen(class, Worked::Flushed);
         for _ in 0..9 {
-            lists.of(class).note_sent_away();
+            lists.of(class).note(Worked::SentAway);
             lists.lengthen(class, Worked::Flushed);
         }
-        assert_eq!(lists.of(class).bound(), one_way.min(2 * first));
+        assert_eq!(
+            lists.of(class).bound(),
+            one_way.min((2 * first).max(SENT_AWAY))
+        );
     }
 }
 
@@ -146,33 +152,34 @@ fn a_list_that_gives_away_what_is_anothers_stays_short() {
 fn what_the_lists_of_large_blocks_may_hold_is_the_sum_of_their_bounds() {
     let mut region = region();
     let lists = lists_in(&mut region, Buffers::Without);
+    let large = || SizeClass::all().filter(|class| class.block_bytes() > LARGE_FROM);
     let sum = || -> usize {
         let bytes = |class: SizeClass| lists.of(class).bound() * class.block_bytes();
-        ThreadLists::large_classes().map(bytes).sum()
+        large().map(bytes).sum()
     };
     let mut most = 0;
     for (n, class) in SizeClass::all().enumerate() {
         for _ in 0..n % 4 {
             lists.lengthen(class, Worked::Refilled);
         }
-        assert_eq!(lists.large_bytes(), sum());
+        assert_eq!(lists.large().bytes(), sum());
         most = most.max(sum());
     }
     assert!(most > MAX_BYTES);
-    for class in ThreadLists::large_classes() {
+    for class in large() {
         lists.close(class);
         assert!(lists.of(class).room().is_none());
-        assert_eq!(lists.large_bytes(), sum());
+        assert_eq!(lists.large().bytes(), sum());
     }
-    assert_eq!(lists.large_bytes(), 0);
+    assert_eq!(lists.large().bytes(), 0);
     let class = SizeClass::aligned(8192, 1).expect("there is one");
     lists.lengthen(class, Worked::Refilled);
     assert_eq!(
-        lists.large_bytes(),
+        lists.large().bytes(),
         lists.of(class).bound() * class.block_bytes()
     );
     lists.detach();
-    assert_eq!(lists.large_bytes(), 0);
+    assert_eq!(lists.large().bytes(), 0);
 }
 
 #[test]
@@ -215,9 +222,9 @@ fn a_list_without_a_buffer_is_one_stack() {
             14 => {
                 list.worked.set(Worked::Flushed);
                 let n = stack.len() / 2;
-                let out: Vec<_> = lists.older(class, n).iter().flatten().copied().collect();
+                let out: Vec<_> = lists.of(class).older(n).iter().flatten().copied().collect();
                 assert!(out == stack[..n]);
-                lists.drop_older(class, n);
+                lists.of(class).drop_older(n);
                 stack.drain(..n);
             }
             _ if stack.is_empty() => {
@@ -233,6 +240,6 @@ fn a_list_without_a_buffer_is_one_stack() {
         }
         assert_eq!(lists.len(class), stack.len());
     }
-    lists.drop_older(class, usize::MAX);
+    lists.of(class).drop_older(usize::MAX);
     assert!(list.capacity.get() > 32);
 }

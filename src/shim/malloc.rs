@@ -79,6 +79,9 @@ extern "C" fn malloc_large<const API: u8>(size: usize) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -> *mut c_void {
+    if global::serves_plainly() {
+        return alloc_plainly(class);
+    }
     match countdown::of_class(class) {
         Some(p) => p.as_ptr().cast(),
         None => called::malloc::<API>(size, ListPlace::of(label_of(class))),
@@ -88,10 +91,26 @@ extern "C" fn malloc_medium_slow<const API: u8>(size: usize, class: SizeClass) -
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow<const API: u8>(size: usize, place: ListPlace) -> *mut c_void {
+    if global::serves_plainly()
+        && let Some(class) = place.class()
+    {
+        return alloc_plainly(class);
+    }
     match countdown::small(place) {
         Some(p) => p.as_ptr().cast(),
         None => called::malloc::<API>(size, place),
     }
+}
+
+/// A block of `class` from the heap, when that is all there is to do. Null with ENOMEM.
+#[inline(always)]
+fn alloc_plainly(class: SizeClass) -> *mut c_void {
+    let p = slow::alloc_from_heap(class);
+    if let Some(block) = NonNull::new(p) {
+        // SAFETY: as `hand_out`.
+        unsafe { Block::new(block).unmark() };
+    }
+    or_enomem(p)
 }
 
 #[cold]
@@ -186,13 +205,19 @@ extern "C" fn free_slow<const API: u8>(
     align: usize,
     place: ListPlace,
 ) {
+    let Some(start) = NonNull::new(p.cast::<u8>()) else {
+        return;
+    };
+    if global::serves_plainly()
+        && let Some(class) = place.class()
+    {
+        // SAFETY: the class of this address's list; the caller gives the block up.
+        return unsafe { free_plainly(start, class) };
+    }
     // SAFETY: the list of this address; the caller gives the block up.
     if unsafe { shortly::free(p.cast(), place) } {
         return;
     }
-    let Some(start) = NonNull::new(p.cast::<u8>()) else {
-        return;
-    };
     // SAFETY: the caller gives the block up.
     if !unsafe { shortly::free_unsampled(start) } {
         free_otherwise::<API>(p, size, align);
@@ -218,6 +243,19 @@ extern "C" fn free_otherwise<const API: u8>(p: *mut c_void, size: usize, align: 
             return free_watched(start, said(size), align, API);
         }
         free_unwatched(start);
+    }
+}
+
+/// Frees a block of `class` whose list has no room, when that is all there is to do.
+///
+/// # Safety
+/// As `free`; the address has the label of `class`.
+#[inline(always)]
+unsafe fn free_plainly(start: NonNull<u8>, class: SizeClass) {
+    // SAFETY: the caller's; the mark is written to a block that is free from here on.
+    unsafe {
+        mark(start, class);
+        slow::free_to_heap(Block::new(start), class);
     }
 }
 
@@ -282,7 +320,18 @@ unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
         unsafe { slow::free_unknown(start) };
         return None;
     };
-    // SAFETY: labelled; the mark is written to a block that is free from here on.
+    // SAFETY: labelled; the caller gives the block up.
+    unsafe { mark(start, class) };
+    Some(class)
+}
+
+/// Marks a block of `class` as free; one that is marked was freed before.
+///
+/// # Safety
+/// A block of `class` begins at `start`, and nobody uses it.
+#[inline(always)]
+unsafe fn mark(start: NonNull<u8>, class: SizeClass) {
+    // SAFETY: a free block has room for a mark.
     unsafe {
         let block = Block::new(start);
         if block.is_marked(MAP.secret()) {
@@ -290,7 +339,6 @@ unsafe fn marked(start: NonNull<u8>) -> Option<SizeClass> {
         }
         block.mark(MAP.secret());
     }
-    Some(class)
 }
 
 /// # Safety

@@ -83,6 +83,28 @@ impl<P: Park> Lock<P> {
         taken.ok().map(|_| Locked(self))
     }
 
+    /// As [`Self::try_lock`], while another thread holds it for as long as `lock` waits awake.
+    #[inline]
+    pub fn try_lock_soon(&self) -> Option<Locked<'_, P>> {
+        self.try_lock().or_else(|| self.spin())
+    }
+
+    /// Waits awake, and only looks while the lock is held: a try takes its cache line from the holder.
+    #[cold]
+    #[inline(never)]
+    fn spin(&self) -> Option<Locked<'_, P>> {
+        for _ in 0..SPINS {
+            spin_hint();
+            // Relaxed: a hint.
+            if self.owner.load(Ordering::Relaxed) == 0
+                && let Some(locked) = self.try_lock()
+            {
+                return Some(locked);
+            }
+        }
+        None
+    }
+
     /// Takes the lock, waiting for as long as another thread holds it.
     #[inline]
     pub fn lock(&self) -> Locked<'_, P> {
@@ -95,11 +117,8 @@ impl<P: Park> Lock<P> {
     #[cold]
     #[inline(never)]
     fn lock_slow(&self) -> Locked<'_, P> {
-        for _ in 0..SPINS {
-            spin_hint();
-            if let Some(locked) = self.try_lock() {
-                return locked;
-            }
+        if let Some(locked) = self.spin() {
+            return locked;
         }
         // Relaxed: ordered by the fence below (I2).
         self.sleepers.fetch_add(1, Ordering::Relaxed);

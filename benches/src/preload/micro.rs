@@ -17,6 +17,18 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     ),
     ("c-prodcons", "Two threads allocate, two others free."),
     (
+        "c-exchange",
+        "Two threads leave parcels of blocks in shared boxes, and free what they find there.",
+    ),
+    (
+        "c-groups",
+        "Groups of blocks freed together: oldest first, newest first, every second.",
+    ),
+    (
+        "c-buffers",
+        "Blocks of 4 KiB to 1 MiB of every length, written to; the oldest goes.",
+    ),
+    (
         "c-threads",
         "2,000 threads live at once with eight small blocks each: see the peak resident set.",
     ),
@@ -51,6 +63,9 @@ pub(super) fn prepare(common: &Common, inputs: &Path) -> Result<Vec<Program>, St
         ("pairs", 15_000_000),
         ("larson", 4_000_000),
         ("prodcons", 4_000_000),
+        ("exchange", 6_000_000),
+        ("groups", 8_000_000),
+        ("buffers", 60_000),
         ("threads", 8),
     ];
     operations
