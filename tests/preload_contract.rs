@@ -165,3 +165,25 @@ fn only_what_programs_run_and_read_of_the_library_is_resident() {
         "resident of our code, and of what is only read: {kib:?} KiB, at most {most:?}"
     );
 }
+
+/// Programs that did not ask for the library are small, many of them: what they have lies in small pages, but for blocks
+/// from 4 MiB on, and for a heap of one thread from 24 MiB on.
+#[test]
+fn what_is_large_lies_in_huge_pages() {
+    let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    let mut command = command(Arm::Preload, &build("huge_pages", &["huge_pages.c"], &[]));
+    command.env_remove("PYMALLOC").env_remove("PYMALLOC_CONF");
+    let said = run(command, LIMIT).succeeded("huge_pages").stdout;
+    let kib: Vec<u32> = said.lines().map(|kib| kib.parse().expect("KiB")).collect();
+    let [none, at_3, at_6, at_20, at_32] = kib[..] else {
+        panic!("{said}");
+    };
+    // Where the machine has all in small pages, or in huge ones, it is not ours to say.
+    if setting.is_ok_and(|text| text.contains("[madvise]")) {
+        assert_eq!((none, at_3), (0, 0), "{said}");
+        assert!(
+            at_6 >= 4096 && at_20 == at_6 && at_32 >= at_6 + 4096,
+            "{said}"
+        );
+    }
+}

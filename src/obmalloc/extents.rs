@@ -98,7 +98,7 @@ pub(super) enum Filling {
 /// Bytes of arenas from which on a heap is large: one of several, each of which may waste most of a huge page, and the
 /// only one. The preload library comes under programs that did not ask for it, many of them small.
 pub(super) const LARGE: usize = if cfg!(feature = "preload") { 32 } else { 6 } * ARENA_BYTES;
-const LARGE_ALONE: usize = if cfg!(feature = "preload") { 32 } else { 2 } * ARENA_BYTES;
+const LARGE_ALONE: usize = if cfg!(feature = "preload") { 24 } else { 2 } * ARENA_BYTES;
 
 struct State {
     /// Next never-used slot and the end of its extent.

@@ -18,18 +18,18 @@ use super::size_class::ARENA_BYTES;
 use crate::os;
 use core::ptr::NonNull;
 
-/// Least bytes of a mapping in huge pages. The preload library comes under programs that did not ask for it, many of
+/// Least bytes of a block in huge pages. The preload library comes under programs that did not ask for it, many of
 /// them small; a model's address space is too small.
 const LEAST: usize = if cfg!(loom) {
     isize::MAX as usize
 } else if cfg!(feature = "preload") {
-    32 * ARENA_BYTES
+    4 * ARENA_BYTES
 } else {
-    HUGE_PAGE
+    HUGE_PAGE / 2
 };
 
 /// The most bytes by which a mapping is longer than its block.
-pub(super) const SPARE: usize = if LEAST == HUGE_PAGE { HUGE_PAGE / 2 } else { 0 };
+pub(super) const SPARE: usize = if LEAST < HUGE_PAGE { HUGE_PAGE / 2 } else { 0 };
 
 /// How a block is mapped.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ impl Form {
         } else {
             len
         };
-        let huge = extents.wants_huge_pages(longer >= LEAST)
+        let huge = extents.wants_huge_pages(len >= LEAST)
             && longer >= HUGE_PAGE
             && extents.has_room(longer - before);
         if huge {

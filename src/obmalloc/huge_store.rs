@@ -23,8 +23,9 @@ use core::ptr::NonNull;
 /// Most mappings and bytes the store holds.
 const STORE_SLOTS: usize = 32;
 const STORE_BYTES: usize = 64 << 20;
-/// Least slots that came fresh since a mapping was stored when it goes for that.
-const LEAST_FRESH: usize = 2;
+/// Least slots that came fresh since a mapping was stored when it goes for that: more than a pair and what lay in front
+/// of it, which come at once.
+const LEAST_FRESH: usize = 4;
 /// Bytes of a chunk of descriptors.
 const CHUNK: usize = 64 * 1024;
 
