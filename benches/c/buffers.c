@@ -28,11 +28,7 @@ static void *work(void *argument) {
 
 int main(int argc, char **argv) {
     long threads;
-    pthread_t started[64];
     arguments(argc, argv, &threads, &operations);
-    for (long i = 0; i < threads; i++)
-        start(&started[i], work, (void *)(i + 1));
-    for (long i = 0; i < threads; i++)
-        pthread_join(started[i], NULL);
+    run_in_threads(threads, work);
     return 0;
 }

@@ -50,3 +50,12 @@ static inline void start(pthread_t *thread, void *(*work)(void *), void *argumen
         exit(1);
     }
 }
+
+// Runs `work` in so many threads, with 1, 2 … as its argument, and waits for them.
+static inline void run_in_threads(long threads, void *(*work)(void *)) {
+    pthread_t started[64];
+    for (long i = 0; i < threads; i++)
+        start(&started[i], work, (void *)(i + 1));
+    for (long i = 0; i < threads; i++)
+        pthread_join(started[i], NULL);
+}

@@ -27,13 +27,9 @@ static void *work(void *argument) {
 
 int main(int argc, char **argv) {
     long threads, operations;
-    pthread_t started[64];
     arguments(argc, argv, &threads, &operations);
     n_parcels = operations / PARCEL;
-    for (long i = 0; i < threads; i++)
-        start(&started[i], work, (void *)(i + 1));
-    for (long i = 0; i < threads; i++)
-        pthread_join(started[i], NULL);
+    run_in_threads(threads, work);
     for (int k = 0; k < BOXES; k++)
         empty(atomic_exchange(&boxes[k], NULL));
     return 0;
