@@ -11,7 +11,7 @@
 # | `sampled_tracing`, `tracing_storms` | where every block is guarded none is sampled (`Observers`) |
 # | `a_kept_block_serves…`, `what_is_used_again…`, `a_longer_block_has…`, `a_longer_zeroed_block…`, `a_short_block_leaves…`, `a_freed_block_goes…`, `a_block_that_is_freed_and_taken…` | a guarded block waits in the quarantine before its memory serves another |
 # | `scattered_waves…`, under debug | of blocks that wait in the order of their frees some are in each pool, and none comes free |
-# | `a_thread_keeps_nothing…`, `one_block_of_each_length…`, `the_longest_block_is_kept…` | guarded blocks are in no list |
+# | `a_thread_keeps_nothing…`, `one_block_of_each_length…`, `the_longest_block_is_kept…`, `beside_much_more…` | guarded blocks are in no list |
 # | `a_block_that_doubles…` | guarded blocks lie in small pages, which fences divide |
 # | `zeroing_takes_no_memory…` | a guarded block begins beside a page's boundary, and pages are what it counts |
 # | `misuse`, `bad_input`, `misuse_table`, `debug_mode`, `sampling` | they set these modes themselves, for what is right in each |
@@ -32,7 +32,7 @@ tests=(--lib --test conformance --test oracle --test alignment --test exhaustion
 left_out=(--skip costs_little --skip what_idle_threads_keep --skip a_kept_block_serves --skip what_is_used_again
     --skip zeroing_takes_no_memory --skip a_longer_block_has
     --skip a_longer_zeroed_block --skip a_block_that_doubles --skip a_thread_keeps_nothing
-    --skip one_block_of_each_length --skip the_longest_block_is_kept --skip a_short_block_leaves
+    --skip one_block_of_each_length --skip the_longest_block_is_kept --skip beside_much_more --skip a_short_block_leaves
     --skip a_freed_block_goes --skip a_block_that_is_freed_and_taken)
 
 run_checks() {

@@ -21,9 +21,6 @@ pub(super) fn lengthen(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass,
 /// Whether the list of a large class may grow: others make way for it, in turn, until it may.
 fn may_grow(lists: &ThreadLists, heap: &SharedHeap, class: SizeClass) -> bool {
     let (large, bound) = (lists.large(), lists.of(class).bound());
-    if large.allow(class, bound) {
-        return true;
-    }
     while !large.allow(class, bound)
         && let Some(other) = large.next(class)
     {
@@ -82,6 +79,23 @@ mod tests {
             assert_eq!((held(long), held(short)), (1, 0));
             make_and_free(8192);
             assert!(held(short) > 0 && held(long) == 0);
+        });
+    }
+    #[test]
+    fn beside_much_more_is_kept() {
+        in_a_thread(|| {
+            let make = || NonNull::new(slow::alloc_general(200 << 10, 16)).expect("memory");
+            // SAFETY: made with these numbers, and not used any more.
+            let free = |p| unsafe { slow::free_general(p, 200 << 10, 16) };
+            // A 1024th of them is more than 140 KiB; two that are freed are one more than the list may hold.
+            let mut blocks: Vec<_> = (0..800).map(|_| make()).collect();
+            blocks.drain(..2).for_each(free);
+            let both = [60 << 10, 80 << 10].map(|n| {
+                make_and_free(n);
+                SizeClass::of(n).expect("a class")
+            });
+            assert_eq!(both.map(held), [1, 1]);
+            blocks.into_iter().for_each(free);
         });
     }
 }
